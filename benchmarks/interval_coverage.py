@@ -46,12 +46,13 @@ from scipy.special import ndtr
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mmpp import MMPPMc
 from capacity.queues.markov.mmc import MMc
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import MmppArrivals, Workload
 from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed
@@ -120,7 +121,7 @@ def _batching(name: str, size: int, load: float, wait_s: float) -> System:
         scenario=Scenario(
             profile=ServiceProfile(name="means", timings=timings),
             workload=Workload(arrival_rate_rps=rate_rps),
-            plan=Plan(profile="means", replicas=1, batch_size_max=size, batch_wait_max_s=wait_s),
+            plan=BatchPlan(profile="means", replicas=1, batch_size_max=size, batch_wait_max_s=wait_s),
             quantiles=(0.99,),
         )
     )
@@ -139,7 +140,7 @@ def _bursty(name: str, load: float, arrivals: MmppArrivals) -> System:
         scenario=Scenario(
             profile=VARIABLE,
             workload=Workload(arrival_rate_rps=load, arrivals=arrivals),
-            plan=Plan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
+            plan=BatchPlan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
             quantiles=(0.99,),
         )
     )
@@ -162,7 +163,7 @@ def _fleet_in_bursts(replicas: int, size: int, rate_rps: float, arrivals: MmppAr
         scenario=Scenario(
             profile=load_profile(name),
             workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
-            plan=Plan(profile=name, replicas=replicas, batch_size_max=size),
+            plan=BatchPlan(profile=name, replicas=replicas, batch_size_max=size),
             quantiles=(QUANTILE,),
         )
     )
@@ -200,7 +201,7 @@ def _in_spells(lasting_s: float) -> System:
         timings=(BatchTiming(batch_size=1, samples_s=samples_s),),
         spells=Spells(share=0.5, lasting_s=lasting_s),
     )
-    plan = Plan(profile=profile.name, replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile=profile.name, replicas=1, batch_size_max=1)
     case = BatchCase(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=0.7), plan=plan, quantiles=(0.99,)
@@ -222,7 +223,7 @@ def _single(name: str, load: float, servers: int, kind: type[BatchCase]) -> Syst
         if kind is BatchCase
         else MMc(arrival_rate_rps=rate, service_rate_rps=1.0, servers=servers)
     )
-    plan = Plan(profile=SECOND.name, replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile=SECOND.name, replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     profile = SECOND if kind is BatchCase else VARIABLE
     case = kind(
         scenario=Scenario(
@@ -279,7 +280,7 @@ class Pausing:
         return ServiceProfile(name="pausing", timings=(timing,))
 
     def _p99(self, simulation: Simulation, profile: ServiceProfile) -> Interval:
-        plan = Plan(profile=profile.name, replicas=1, batch_size_max=1)
+        plan = BatchPlan(profile=profile.name, replicas=1, batch_size_max=1)
         workload = Workload(arrival_rate_rps=self.rate_rps)
         performance = simulation(Scenario(profile=profile, workload=workload, plan=plan))
         return performance.response_quantiles_s[QUANTILE]

@@ -19,8 +19,8 @@ import numpy as np
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.parse import read_arrivals
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage, draw
@@ -44,7 +44,7 @@ class System:
 
 
 def system(name: str, profile: ServiceProfile, trace: TraceArrivals, size: int, quantile: float) -> System:
-    plan = Plan(profile=profile.name, replicas=1, batch_size_max=size)
+    plan = BatchPlan(profile=profile.name, replicas=1, batch_size_max=size)
     workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
     scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=(quantile,))
     return System(name=name, case=BatchCase(scenario=scenario), quantile=quantile)

@@ -90,7 +90,7 @@ BUGS = (
     Bug("a preferred size leaves some whose wait is over", "PreferredRule.take",
         "wait_s > 0.0 and", "wait_s < 0.0 and",
         "test_batching_rules.py::test_what_waits_for_a_busy_replica"),
-    Bug("only the largest batch is full", "Plan.due_size",
+    Bug("only the largest batch is full", "BatchPlan.due_size",
         "*self.preferred_sizes, ", "",
         "test_batching_rules.py::test_what_an_idle_replica_waits_for"),
     Bug("the load of batches collected ahead is that of full ones", "load_under",

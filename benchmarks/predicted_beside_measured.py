@@ -39,7 +39,8 @@ from capacity.performance import Interval, Performance
 from capacity.profile.contention import Contention
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from capacity.units import parse_duration_s
 from capacity.verification.calibrate import LoneRequests
@@ -91,8 +92,8 @@ class Cell:
         return [self.load, self.batch_size_max, self.batch_wait_max_s, self.replicas, self.routing]
 
     @property
-    def plan(self) -> Plan:
-        return Plan(
+    def plan(self) -> BatchPlan:
+        return BatchPlan(
             profile="profile",
             replicas=self.replicas,
             batch_size_max=self.batch_size_max,

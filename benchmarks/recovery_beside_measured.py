@@ -35,10 +35,11 @@ from capacity.errors import DependencyError, InconclusiveError
 from capacity.measurement.http import parse_address
 from capacity.profile.load import load_profile
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.findings import Run, Runs
 from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import Stress
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.load_test import IN_FLIGHT_MAX
@@ -92,7 +93,7 @@ def in_front() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def replica(plan: Plan, emulated: Path, deadline_s: float) -> Replica:
+def replica(plan: BatchPlan, emulated: Path, deadline_s: float) -> Replica:
     """A replica of a plan; its deadline is what a client's patience leaves beside the margin of shedding."""
     flags = ("--queue-max", str(plan.queue_limit or 1_000_000), "--deadline", f"{1e3 * deadline_s:.0f}ms")
     return Replica(
@@ -128,7 +129,9 @@ def balanced(urls: Sequence[str], folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def fleet(plan: Plan, emulated: Path, deadline_s: float, folder: Path) -> Iterator[tuple[str, list[str]]]:
+def fleet(
+    plan: BatchPlan, emulated: Path, deadline_s: float, folder: Path
+) -> Iterator[tuple[str, list[str]]]:
     """The address of a plan's fleet, and those of its replicas."""
     with ExitStack() as started:
         one = replica(plan, emulated, deadline_s)
@@ -140,7 +143,7 @@ def fleet(plan: Plan, emulated: Path, deadline_s: float, folder: Path) -> Iterat
 
 def profiled(emulated: Path, output: Path, folder: Path) -> None:
     """Measure the emulated server's profile by its URL."""
-    plan = Plan(profile="emulated", replicas=1, batch_size_max=max(SIZES), batch_wait_max_s=0.0)
+    plan = BatchPlan(profile="emulated", replicas=1, batch_size_max=max(SIZES), batch_wait_max_s=0.0)
     (folder / "row.json").write_bytes(BODY)
     with running(replica(plan, emulated, FOREVER_S), folder / "profiled.log") as url:
         command = [

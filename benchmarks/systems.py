@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.markov.mmc import MMc
+from capacity.server.batch.plan import BatchPlan
 
 Floats = NDArray[np.float64]
 Run = Callable[[int, int], Floats]  # seed, requests -> the response time of each request. [s]
@@ -33,8 +34,8 @@ class System:
     p99_s: float | None = None
 
     @property
-    def plan(self) -> Plan:
-        return Plan(
+    def plan(self) -> BatchPlan:
+        return BatchPlan(
             profile="benchmark",
             replicas=self.replicas,
             batch_size_max=max(1, len(self.batch_times_s)),

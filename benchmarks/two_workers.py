@@ -16,8 +16,8 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 
 from capacity.profile.load import load_profile
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed
@@ -32,7 +32,7 @@ AT_LEAST = 0.9
 
 def case() -> BatchCase:
     profile = load_profile("resnet50-t4-fp16")
-    plan = Plan(profile=profile.name, replicas=4, batch_size_max=16)
+    plan = BatchPlan(profile=profile.name, replicas=4, batch_size_max=16)
     return BatchCase(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=3200.0), plan=plan, quantiles=(0.99,)

@@ -12,20 +12,20 @@ import math
 
 import numpy as np
 
-from capacity.question.plan import Plan, Routing
-from capacity.question.stability import relaxation_requests
+from capacity.question.plan import Routing
 from capacity.queues.markov.mmc import MMc
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed, draw
 from simulations.draws.records import Floats
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel.serve import run
-from simulations.statistics.relaxation import RELAXATIONS
+from simulations.statistics.relaxation import RELAXATIONS, relaxation_requests
 
 RUNS = 240
 COUNTED = 10_000
 LAW = MMc(arrival_rate_rps=1.6, service_rate_rps=1.0, servers=2)
-PLAN = Plan(profile="exponential", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+PLAN = BatchPlan(profile="exponential", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE)
 WARM_UP = math.ceil(RELAXATIONS * relaxation_requests(LAW.utilization, 1, LAW.offered_load, 2.0))
 
 

@@ -59,11 +59,9 @@ _NAMES = {
         "MmppArrivals",
     ),
     "capacity.question.objective": ("Objective",),
-    "capacity.question.plan": (
-        "Plan",
-        "Routing",
-        "BatchTimer",
-    ),
+    "capacity.question.plan": ("Routing",),
+    "capacity.server.batch.batching": ("BatchTimer",),
+    "capacity.server.batch.plan": ("Plan",),
     "capacity.question.candidate": ("Verdict",),
     "capacity.performance": (
         "Performance",

@@ -50,8 +50,6 @@ from capacity.profile.scalability import UniversalScalability as UniversalScalab
 from capacity.profile.scalability import fit_scalability as fit_scalability
 from capacity.question.candidate import Verdict as Verdict
 from capacity.question.objective import Objective as Objective
-from capacity.question.plan import BatchTimer as BatchTimer
-from capacity.question.plan import Plan as Plan
 from capacity.question.plan import Routing as Routing
 from capacity.queues.curves import curves as curves
 from capacity.recovery_answers import StressAnswer
@@ -59,6 +57,8 @@ from capacity.render.plot import PALETTE as PALETTE
 from capacity.render.plot import new_panels as new_panels
 from capacity.render.plot import new_plot as new_plot
 from capacity.render.report import PlanReport
+from capacity.server.batch.batching import BatchTimer as BatchTimer
+from capacity.server.batch.plan import Plan as Plan
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import ArrivalProcess
 from capacity.traffic.workload import ClosedPopulation as ClosedPopulation

@@ -53,10 +53,8 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender, PoissonError
 from capacity.question.grid import Grid
-from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.question.stability import sustainable_rate_rps
 from capacity.render.console import as_text, new_console
 from capacity.search.batch_caveats import device_caveats, plausibility_caveats, profile_caveats
 from capacity.search.by_hour import Schedule
@@ -65,6 +63,8 @@ from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.scale import Scale
 from capacity.traffic.workload import Demand, Workload
@@ -184,7 +184,7 @@ class PlanAnswer(Answer):
 
     question: Question
     effort: Effort
-    recommendation: Recommendation
+    recommendation: Recommendation[BatchPlan]
     day: Schedule | None = None
     explanation: Explanation | None = None
     recovery: RecoveryPlan | None = None
@@ -201,7 +201,7 @@ class PlanAnswer(Answer):
         return self.recommendation.verdict
 
     @property
-    def plan(self) -> Plan | None:
+    def plan(self) -> BatchPlan | None:
         """The cheapest plan that meets the objective; None if no plan does."""
         return self.recommendation.plan
 
@@ -822,7 +822,7 @@ class RowsAnswer(Answer):
 class SweepAnswer(RowsAnswer):
     """A grid of fleets that batch, one row each."""
 
-    grid: Grid
+    grid: Grid[ServiceProfile]
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -849,7 +849,7 @@ class SweepAnswer(RowsAnswer):
 class LoadCurveAnswer(SweepAnswer):
     """One fleet from nearly no load to nearly full load, or from one user to many."""
 
-    plan: Plan
+    plan: BatchPlan
 
     def points(self) -> list[tuple[float | None, float, Interval]]:
         """Load, size [requests/s, or users] and the quantile with its interval [s], rising; users have no load."""
@@ -883,7 +883,7 @@ class WorkloadAnswer(Answer):
 
     description: "TraceDescription"
     effort: Effort
-    error: PoissonError | None = None
+    error: PoissonError[BatchPlan] | None = None
     profile: ServiceProfile | None = None
     lengths: "LengthRows | None" = None
 

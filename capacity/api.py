@@ -21,9 +21,10 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan
-from capacity.question.scenario import Scenario
+from capacity.question.scenario import AnyScenario, Scenario
 from capacity.question.verbs import EFFORT, refuse_for_batches
+from capacity.server.batch.plan import BatchPlan, BatchScenario
+from capacity.server.batch.typed import BatchingRule, read_batching
 
 if TYPE_CHECKING:
     from capacity.answer.check import Finding, GateInputs
@@ -183,14 +184,14 @@ def _question(
 
 def _objective(asked: Asked) -> "Objective":
     """The limits of the question, for batches."""
-    from capacity.question.stability import MEASURES
+    from capacity.server.batch.stability import MEASURES
 
     return parse.read_objective(asked).require().require_among(MEASURES, "a fleet that serves batches")
 
 
-def _batching(asked: Asked) -> parse.BatchingRule:
+def _batching(asked: Asked) -> BatchingRule:
     """The rule by which batches start, with its preferred sizes."""
-    return parse.read_batching(asked.batching, asked.preferred_sizes, asked.timer)
+    return read_batching(asked.batching, asked.preferred_sizes, asked.timer)
 
 
 @door("simulate")
@@ -209,7 +210,7 @@ def simulate(asked: Asked) -> "SimulationAnswer":
 
         return api_llm.simulate(found, asked.replicas, asked)
     refuse_for_batches(asked)
-    from capacity.question.stability import require_answerable
+    from capacity.server.batch.stability import require_answerable
     from capacity.units import QUANTILES
 
     measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
@@ -255,8 +256,8 @@ def predict(asked: Asked) -> "PredictionAnswer":
     """
 
     from capacity.answers import PredictionAnswer
-    from capacity.question.stability import require_answerable
     from capacity.search.exact import predict as predict_exactly
+    from capacity.server.batch.stability import require_answerable
     from capacity.traffic.workload import Workload
     from capacity.units import QUANTILES
 
@@ -621,7 +622,7 @@ def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
     return found
 
 
-def _window(scenario: Scenario, found: "Performance", seed: int, work: Work) -> "Window | None":
+def _window(scenario: AnyScenario, found: "Performance", seed: int, work: Work) -> "Window | None":
     """A short stretch of a run, for a picture."""
     from simulations.reference.window import watch
 
@@ -683,7 +684,7 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
     return SweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
-def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
+def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid[ServiceProfile]":
     """The axes of a sweep over fleets of batches."""
     from capacity.question.grid import Grid, parse_counts
     from capacity.server.batch.settings import BatchSettings
@@ -765,12 +766,12 @@ def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     return LoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
 
 
-def _sizes_of_a_curve(scenario: Scenario) -> dict[str, Any]:
+def _sizes_of_a_curve(scenario: BatchScenario) -> dict[str, Any]:
     """The rates of a curve, up to nearly the sustainable one, or its users, up to more than saturate the fleet.
 
     Users saturate it once their think and service times are full of other users' services (Denning & Buzen 1978).
     """
-    from capacity.question.stability import sustainable_rate_rps
+    from capacity.server.batch.stability import sustainable_rate_rps
     from capacity.traffic.scale import scale_of
     from capacity.traffic.workload import ClosedPopulation
 
@@ -834,10 +835,12 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
     return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
 
 
-def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Asked) -> "PoissonError":
+def _poisson_error(
+    measured: ServiceProfile, trace: "TraceArrivals", asked: Asked
+) -> "PoissonError[BatchPlan]":
     """Effect of assuming Poisson arrivals on a quantile of one fleet."""
     from capacity.question.comparison import PoissonError
-    from capacity.question.stability import require_answerable
+    from capacity.server.batch.stability import require_answerable
     from capacity.traffic.parse import workload as workload_of
     from capacity.traffic.workload import PoissonArrivals
 
@@ -991,10 +994,10 @@ def _saved_prediction(
     return lambda run: api_evidence.of_batches(run, measured, batches.plan, effort)
 
 
-def _plan(profile: ServiceProfile, asked: Asked) -> Plan:
+def _plan(profile: ServiceProfile, asked: Asked) -> BatchPlan:
     """The fleet of the question; its batches start at once, up to the profile's largest, unless asked otherwise."""
-    rule = parse.BatchingRule() if "batching" not in asked else _batching(asked)
-    return Plan(
+    rule = BatchingRule() if "batching" not in asked else _batching(asked)
+    return BatchPlan(
         profile=profile.name,
         replicas=asked.replicas,
         batch_size_max=profile.batch_size_max if asked.batch_size_max is None else asked.batch_size_max,

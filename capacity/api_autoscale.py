@@ -20,8 +20,9 @@ from capacity.question import parse
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure
-from capacity.question.plan import Batching, Plan
 from capacity.question.verbs import VERBS, typed_name
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DAY_S, DailyCurve, read_span
 from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Workload
 from capacity.units import format_duration
@@ -123,7 +124,7 @@ def _require_simulated(question: "Question") -> None:
 
 
 def plan_autoscaled(
-    question: "Question", plan: Plan, asked: Asked, day: DailyCurve, work: "Work"
+    question: "Question", plan: BatchPlan, asked: Asked, day: DailyCurve, work: "Work"
 ) -> "AutoscaledPlan | None":
     """The cheapest autoscaler that holds the objective over a day with a plan's servers; None if none is asked for."""
     if asked.autoscale is None:
@@ -201,7 +202,7 @@ class _Usual(NamedTuple):
     """What a fleet is before the other flags change it: as a saved plan has it, or as usual."""
 
     profile: ServiceProfile
-    plan: Plan
+    plan: BatchPlan
     autoscaler: Autoscaler
     curve: DailyCurve | None = None
     arrivals: ArrivalProcess | None = None
@@ -216,7 +217,7 @@ def _usual(asked: Asked) -> _Usual:
         return _of_plan(as_saved(asked.plan))
     measured = parse.read_profile(asked.profile)
     scaler = Autoscaler(target=read_target(_TARGET), replicas_max=_MOST)
-    plan = Plan(profile=measured.name, replicas=_MOST, batch_size_max=measured.batch_size_max)
+    plan = BatchPlan(profile=measured.name, replicas=_MOST, batch_size_max=measured.batch_size_max)
     return _Usual(measured, plan, scaler)
 
 

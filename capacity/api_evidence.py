@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capacity.formats.running_plan import RunningPlan
     from capacity.profile.llm import LlmProfile
     from capacity.profile.profile import ServiceProfile
-    from capacity.question.plan import Plan
+    from capacity.server.batch.plan import BatchPlan
 
 # Kinds in order: the first that a file holds is read.
 _PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
@@ -180,11 +180,12 @@ def running_plan(source: object) -> "RunningPlan | None":
     return running
 
 
-def plan_of(running: "RunningPlan", profile: "ServiceProfile") -> "Plan":
+def plan_of(running: "RunningPlan", profile: "ServiceProfile") -> "BatchPlan":
     """The plan that a server runs, whose replicas share its queue."""
-    from capacity.question.plan import Plan, Routing
+    from capacity.question.plan import Routing
+    from capacity.server.batch.plan import BatchPlan
 
-    return Plan(
+    return BatchPlan(
         profile=profile.name,
         replicas=running.replicas,
         batch_size_max=min(running.batch_size_max, profile.batch_size_max),
@@ -316,7 +317,7 @@ def _in_loop(run: LoadRun, told: Told) -> LoadRun:
 
 
 def of_batches(
-    run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]
+    run: LoadRun, profile: "ServiceProfile", plan: "BatchPlan", effort: Mapping[str, Any]
 ) -> ComparedRun:
     """The prediction of one run, by simulation: of its users, or of its rate."""
     from capacity import api

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from capacity.answer.check import Finding, notes_on_trouble
 from capacity.answer.saved_llm_plan import SavedLlmPlan
@@ -72,7 +72,6 @@ if TYPE_CHECKING:
         LlmRatesAnswer,
         LlmSweepAnswer,
     )
-    from capacity.question.plan import Plan
     from simulations.judge import SimulationJudge
 
 Given = Mapping[str, Any]
@@ -680,7 +679,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     with at_work(effort, report) as work:
         judge = work.judge
         require_check(profile)
-        trial = certify(asked, judge, cast("Plan", saved.plan), Certificate(), report)
+        trial = certify(asked, judge, saved.plan, Certificate(), report)
         notes += [one.message for one in trace_caveats(scenario.workload, trial.candidate.like_it)]
         needed = None if asked == question else recommend(asked, judge, report, plan_alone=True)
         recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
@@ -766,11 +765,11 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
         if plan.replicas > 1:
             report("trying one replica fewer")
             search = Search(question, judge, report)
-            considered = (search.candidate(cast("Plan", replace(plan, replicas=plan.replicas - 1))),)
+            considered = (search.candidate(replace(plan, replicas=plan.replicas - 1)),)
         found = Recommendation(
             verdict=saved.verdict,
             objective=question.objective,
-            plan=cast("Plan", plan),
+            plan=plan,
             saturation=judge.saturated(question.scenario(plan)),
             considered=considered,
             changes=other_settings(question, plan, judge, report),

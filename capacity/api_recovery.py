@@ -14,7 +14,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.objective import Measure
 from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT, Plan
+from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.question import Question
 from capacity.question.verbs import refuse_for_batches
 from capacity.recovery.disturbance import Disturbances
@@ -23,6 +23,7 @@ from capacity.recovery.parse import read_clients, read_cold, read_protection, re
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.server import TokenEngine
@@ -246,13 +247,13 @@ def _fleet(
     routing: str | None,
     queue_limit: int | None,
     overhead_s: float | None,
-) -> tuple[ServiceProfile, Workload, Plan]:
+) -> tuple[ServiceProfile, Workload, BatchPlan]:
     """Profile, workload and plan: from a saved plan, changed by the other flags, or from flags alone."""
     if plan is not None:
         if arrivals != "poisson" or overhead_s is not None:
             raise InputError("a saved plan has arrivals and an overhead of its own; leave these flags out")
         measured, demand, saved = _saved(plan, rate_rps)
-        fleet = Plan(
+        fleet = BatchPlan(
             profile=saved.profile,
             replicas=saved.replicas if replicas is None else replicas,
             batch_size_max=saved.batch_size_max if batch_size_max is None else batch_size_max,
@@ -269,7 +270,7 @@ def _fleet(
     measured = parse.read_profile(profile, overhead_s, None)
     workload = parse.read_demand(arrivals, rate_rps, None, None)
     assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
-    fleet = Plan(
+    fleet = BatchPlan(
         profile=measured.name,
         replicas=replicas,
         batch_size_max=measured.batch_size_max if batch_size_max is None else batch_size_max,
@@ -280,7 +281,9 @@ def _fleet(
     return measured, workload, fleet
 
 
-def _saved(plan: "str | Path | SavedPlan", rate_rps: float | None) -> tuple[ServiceProfile, Workload, Plan]:
+def _saved(
+    plan: "str | Path | SavedPlan", rate_rps: float | None
+) -> tuple[ServiceProfile, Workload, BatchPlan]:
     from capacity.answer.saved_plan import read_plans
 
     (saved,) = read_plans([plan])
@@ -327,7 +330,7 @@ class Trouble:
             startup_s=self.startup_s,
         )
 
-    def stress(self, question: Question, plan: Plan) -> Stress:
+    def stress(self, question: Question, plan: BatchPlan) -> Stress:
         """The trouble of one plan."""
         measured = question.profile(plan.profile)
         assert isinstance(question.workload, Workload)  # noqa: S101  (settled before)
@@ -554,7 +557,7 @@ def plan_to_recover(
 
     effort = work.effort
 
-    def replan(plan: Plan) -> "Recommendation":
+    def replan(plan: BatchPlan) -> "Recommendation":
         return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
 
     judge = StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
@@ -618,10 +621,10 @@ def plan_disturbed(
     quantiles = tuple(sorted({0.5, 0.99, *question.objective.by_quantile(Measure.RESPONSE)}))
     judge = DisturbedSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
 
-    def simulate(plan: Plan) -> Disturbed:
+    def simulate(plan: BatchPlan) -> Disturbed:
         return judge(question.profile(plan.profile), workload, plan, disturbances, quantiles)
 
-    def replan(plan: Plan) -> "Recommendation":
+    def replan(plan: BatchPlan) -> "Recommendation":
         return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
 
     return search(found, question, disturbances, simulate, replan, work.report)

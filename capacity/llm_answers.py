@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -72,7 +72,7 @@ class LlmPlanAnswer(Answer):
 
     question: "EngineQuestion"
     effort: Effort
-    recommendation: Recommendation
+    recommendation: Recommendation[TokenPlan]
     recovery: RecoveryPlan | None = None
     day: Schedule | None = None
 
@@ -86,7 +86,7 @@ class LlmPlanAnswer(Answer):
     @property
     def plan(self) -> TokenPlan | None:
         """The cheapest plan that meets the objective; None where none does."""
-        return cast("TokenPlan | None", self.recommendation.plan)
+        return self.recommendation.plan
 
     @property
     def performance(self) -> Performance | None:
@@ -175,9 +175,7 @@ class LlmPlanAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""
         return [
-            plan_row(cast("TokenPlan", one.plan))
-            | {"verdict": one.verdict.value}
-            | performance_row(one.performance)
+            plan_row(one.plan) | {"verdict": one.verdict.value} | performance_row(one.performance)
             for one in self.recommendation.considered
         ]
 
@@ -290,7 +288,7 @@ class LlmRatesAnswer(Answer):
     def document(self) -> Document:
         """`capacity max-rate --json`."""
         document = rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
-        scenario = cast("TokenScenario", self.rates.scenario)
+        scenario = self.rates.scenario
         return document | {
             "workload": document["workload"] | lengths_document(scenario.lengths),
             "saturation": plain(self.rates.saturation),
@@ -398,7 +396,7 @@ class LlmCheckAnswer(Answer):
     saved: SavedLlmPlan
     scenario: TokenScenario
     trial: Trial
-    needed: Recommendation | None
+    needed: Recommendation[TokenPlan] | None
     notes: Sequence[str]
     effort: Effort
     recovery: Finding | None = None
@@ -498,7 +496,7 @@ class LlmCheckAnswer(Answer):
 class LlmExplanationAnswer(Answer):
     """Why a saved plan for a language model is as it is."""
 
-    recommendation: Recommendation
+    recommendation: Recommendation[TokenPlan]
     question: "EngineQuestion"
     effort: Effort
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import Document, plain, plan_document
+from capacity.answer.documents import Document, plain
 from capacity.answers import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
@@ -138,7 +138,7 @@ def disturbed_plan_document(found: DisturbedPlan) -> Document:
         "classes": plain(found.disturbances.all_classes),
         "chosen": None if found.chosen is None else _responses_document(found.chosen),
         "calm": {
-            "plan": plan_document(found.calm),
+            "plan": plain(found.calm),
             "hourly_usd": found.hourly_usd,
             "disturbed": None if found.calm_disturbed is None else _responses_document(found.calm_disturbed),
         },

@@ -12,11 +12,10 @@ from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import has_samples, known_samples
 from capacity.question.candidate import Candidate
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan
-from capacity.question.refusal import floor_candidate, floor_doubt
 from capacity.question.resilience import Spike
-from capacity.question.scenario import Scenario
-from capacity.question.stability import load_of, load_under, require_answerable, sustainable_rate_rps
+from capacity.server.batch.plan import BatchPlan, BatchScenario
+from capacity.server.batch.refusal import floor_candidate, floor_doubt
+from capacity.server.batch.stability import load_of, load_under, require_answerable, sustainable_rate_rps
 from capacity.traffic.workload import (
     ClosedPopulation,
     ModulatedArrivals,
@@ -84,7 +83,7 @@ class BatchCase(Case):
         settled_min_s: least length of a burst and of a calm stretch before they are cut. [s]
     """
 
-    scenario: Scenario
+    scenario: BatchScenario
     settled_min_s: tuple[float, float] = (0.0, 0.0)
 
     @property
@@ -399,13 +398,13 @@ def _relaxation_requests(case: BatchCase) -> float:
     return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan))
 
 
-def _busy(profile: ServiceProfile, workload: Workload, plan: Plan) -> float:
+def _busy(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> float:
     """The load; an estimated one is limited to what runs can be made for."""
     busy, is_exact = load_under(profile, workload, plan)
     return busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
 
 
-def _places(plan: Plan) -> int | None:
+def _places(plan: BatchPlan) -> int | None:
     """Places in one queue, including the batch in service; None if the queue has no limit."""
     return None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
 

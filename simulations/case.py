@@ -10,7 +10,8 @@ import numpy as np
 
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     MMPP_SWITCHES_MAX,
     ArrivalProcess,
@@ -239,7 +240,7 @@ class Case(ABC):
 REPLICATIONS_FIRST, REPLICATIONS_FEW = SECTIONS, 5
 
 
-def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> tuple[Demand, Plan]:
+def one_for_all(workload: Demand, plan: BatchPlan, instances_per_device: int = 1) -> tuple[Demand, BatchPlan]:
     """The arrivals at one replica, and the plan of that replica alone; both unchanged if it does not represent all.
 
     Round-robin gives each replica every c-th request: a sum of c gamma gaps is a gamma gap again. A random split of
@@ -287,7 +288,7 @@ def modulated(arrivals: ArrivalProcess) -> ModulatedArrivals | None:
     return arrivals if isinstance(arrivals, ModulatedArrivals) else None
 
 
-def _is_dealt_in_bursts(workload: Workload, plan: Plan) -> bool:
+def _is_dealt_in_bursts(workload: Workload, plan: BatchPlan) -> bool:
     """Whether each replica sees every c-th request of an MMPP."""
     is_mmpp = isinstance(workload.arrivals, MmppArrivals)
     return plan.routing is Routing.ROUND_ROBIN and is_mmpp and _splits(workload, plan.replicas)

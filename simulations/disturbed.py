@@ -10,11 +10,11 @@ import numpy as np
 from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan
-from capacity.question.stability import load
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import load
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
@@ -54,7 +54,7 @@ class DisturbedSimulation:
         self,
         profile: ServiceProfile,
         workload: Workload,
-        plan: Plan,
+        plan: BatchPlan,
         disturbances: Disturbances,
         quantiles: Sequence[float],
     ) -> Disturbed:
@@ -99,7 +99,7 @@ def _run(
     profile: ServiceProfile,
     service_times: ServiceTimes | None,
     workload: Workload,
-    plan: Plan,
+    plan: BatchPlan,
     disturbances: Disturbances,
     quantile: float,
     number: int,

@@ -16,9 +16,8 @@ from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Measure
 from capacity.question.overload import Overload
-from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_overload
-from capacity.question.stability import relaxation_requests
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthRows
@@ -38,6 +37,7 @@ from simulations.statistics.path import path_length, require_enough, sections_of
 from simulations.statistics.performances import engine_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import widened
+from simulations.statistics.relaxation import relaxation_requests
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.statistics.tokens import TokenSample, gap_tally, token_sample
@@ -226,7 +226,9 @@ class EngineCase(Case):
         if self.is_whole or self.is_path:
             return self
         plan = scenario.plan
-        alike = Plan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
+        alike = BatchPlan(
+            profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing
+        )
         workload, one = one_for_all(scenario.workload, alike)
         assert isinstance(workload, Workload)  # noqa: S101  (a rate stays a rate)
         alone = replace(scenario, workload=workload, plan=replace(plan, replicas=one.replicas))

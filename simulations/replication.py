@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from capacity.profile.profile import Spells
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Demand
 from simulations.draws.arrivals import Purpose, Seed, Stream, draw
 from simulations.draws.phases import PhaseStrata
@@ -42,7 +42,7 @@ class Task:
         strata: strata of the requests, for arrivals in bursts.
     """
 
-    plan: Plan
+    plan: BatchPlan
     workload: Demand
     service_times: ServiceTimes
     request_overhead_s: float

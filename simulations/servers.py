@@ -14,8 +14,8 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan
 from capacity.recovery.stress import Stress
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
@@ -86,9 +86,8 @@ def _simulated(server: Server, stress: Stress, seed: Seed, service_times: Servic
 
 @_simulated.register
 def _batches(
-    server: BatchServer, stress: Stress, seed: Seed, service_times: ServiceTimes | None
+    server: BatchServer, stress: Stress[BatchPlan], seed: Seed, service_times: ServiceTimes | None
 ) -> Simulated:
-    assert isinstance(stress.plan, Plan)  # noqa: S101  (of its server's kind)
     if server.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
         raise DomainError(
             "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
@@ -105,9 +104,8 @@ def _batches(
 
 @_simulated.register
 def _engines(
-    server: TokenEngine, stress: Stress, seed: Seed, service_times: ServiceTimes | None
+    server: TokenEngine, stress: Stress[TokenPlan], seed: Seed, service_times: ServiceTimes | None
 ) -> Simulated:
-    assert isinstance(stress.plan, TokenPlan)  # noqa: S101  (of its server's kind)
     fleet = EngineFleet(
         table=server.profile.table,
         rules=rules_of(server.scenario(stress.workload, stress.plan)),

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from capacity.profile.distribution import ServiceLaw, constant, from_samples
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay
 from simulations.draws.records import Records
 from simulations.draws.service import ALONE, ExponentialTimes, ProfileTimes, ServiceTable, ServiceTimes, knots
@@ -58,12 +60,14 @@ WAKES = st.sampled_from([0, 0, 1, 2, 5])
 
 
 @st.composite
-def plans(draw: st.DrawFn, step_s: float, limits: tuple[int | None, ...] = (None, None, 0, 1, 3)) -> Plan:
+def plans(
+    draw: st.DrawFn, step_s: float, limits: tuple[int | None, ...] = (None, None, 0, 1, 3)
+) -> BatchPlan:
     size_max = draw(st.integers(1, 6))
     batching = draw(st.sampled_from([Batching.TRITON, *Batching]))
     sizes = st.sets(st.integers(1, size_max), max_size=3) if batching is Batching.TRITON else st.just(set())
     routings = [one for one in Routing if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)]
-    return Plan(
+    return BatchPlan(
         profile="made-up",
         replicas=draw(st.integers(1, 5)),
         batch_size_max=size_max,
@@ -76,7 +80,7 @@ def plans(draw: st.DrawFn, step_s: float, limits: tuple[int | None, ...] = (None
 
 
 @st.composite
-def coinciding(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
+def coinciding(draw: st.DrawFn) -> tuple[BatchPlan, ServiceTimes, Draws]:
     """Arrivals, deadlines and completions on one grid; of a step of 0.1 s the sums are rounded."""
     step_s = draw(st.sampled_from([0.25, 0.25, 0.1]))
     gaps = draw(st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, 3, 7]), min_size=1, max_size=40))
@@ -91,7 +95,7 @@ def coinciding(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
 
 
 @st.composite
-def continuous(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
+def continuous(draw: st.DrawFn) -> tuple[BatchPlan, ServiceTimes, Draws]:
     """Exponential gaps and service, where no two events coincide but by the semantics."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     count = draw(st.integers(1, 60))
@@ -104,7 +108,7 @@ def continuous(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, Draws]:
 
 
 @st.composite
-def closed(draw: st.DrawFn) -> tuple[Plan, ServiceTimes, ClosedDraws]:
+def closed(draw: st.DrawFn) -> tuple[BatchPlan, ServiceTimes, ClosedDraws]:
     """A closed population, its thoughts on a grid (so that users ask at one instant) or not."""
     step_s = draw(st.sampled_from([0.25, 0.25, 0.1]))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -206,7 +210,7 @@ def reduced(records: Records, overhead_s: float = 0.0) -> Sample:
 
 def assert_kernel_gives(
     expected: Records,
-    plan: Plan,
+    plan: BatchPlan,
     times: ServiceTimes,
     draws: Draws | ClosedDraws,
     block: int,

@@ -5,14 +5,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 
 Floats = NDArray[np.float64]
 
 
 def quantile_s(
     profile: ServiceProfile,
-    plan: Plan,
+    plan: BatchPlan,
     rate_rps: float,
     quantile: float,
     requests: int,

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from capacity.performance import Performance
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Floats, Records
 from simulations.replication import Task
@@ -56,7 +58,7 @@ def by_replica(records: Records) -> list[list[Served]]:
     return list(groups.values())
 
 
-def queues_of(records: Records, plan: Plan) -> Iterator[tuple[list[int], list[Served], int]]:
+def queues_of(records: Records, plan: BatchPlan) -> Iterator[tuple[list[int], list[Served], int]]:
     """Each queue: whom it took in, in order of arrival, its batches by start, how many replicas it feeds."""
     if plan.routing is Routing.SHARED_QUEUE:
         yield np.flatnonzero(~records.is_lost).tolist(), batches_of(records), plan.replicas
@@ -66,7 +68,7 @@ def queues_of(records: Records, plan: Plan) -> Iterator[tuple[list[int], list[Se
         yield requests, batches, 1
 
 
-def check_conservation(records: Records, draws: Draws | ClosedDraws, plan: Plan) -> None:
+def check_conservation(records: Records, draws: Draws | ClosedDraws, plan: BatchPlan) -> None:
     """Arrived = finished + lost: each is served exactly once or lost, and only a limit loses any."""
     count = len(draws.service)
     if isinstance(draws, Draws):
@@ -98,13 +100,13 @@ def check_clock(records: Records) -> None:
             assert one.finished_s <= following.started_s, f"replica {one.replica} serves two batches at once"
 
 
-def check_fifo(records: Records, plan: Plan) -> None:
+def check_fifo(records: Records, plan: BatchPlan) -> None:
     """A queue is served in order of arrival: its batches by start are the queue cut into pieces."""
     for requests, batches, _ in queues_of(records, plan):
         assert [request for batch in batches for request in batch.requests] == requests
 
 
-def check_work_conservation(records: Records, plan: Plan) -> None:
+def check_work_conservation(records: Records, plan: BatchPlan) -> None:
     """No replica is idle while its queue has a batch due, and none starts before a batch is due.
 
     A batch is due when its queue holds `batch_size_max` requests or its timer has run for
@@ -121,7 +123,7 @@ def check_work_conservation(records: Records, plan: Plan) -> None:
             served += len(batch.requests)
 
 
-def _due_s(records: Records, plan: Plan, queued: list[int], free_s: float) -> float:
+def _due_s(records: Records, plan: BatchPlan, queued: list[int], free_s: float) -> float:
     timed_s = float(records.arrived_s[queued[0]])
     if plan.batching is Batching.TORCHSERVE:
         timed_s = max(timed_s, free_s)
@@ -131,7 +133,7 @@ def _due_s(records: Records, plan: Plan, queued: list[int], free_s: float) -> fl
     return min(deadline_s, float(records.arrived_s[queued[plan.batch_size_max - 1]]))
 
 
-def check_batch_takes_all_that_waits(records: Records, plan: Plan) -> None:
+def check_batch_takes_all_that_waits(records: Records, plan: BatchPlan) -> None:
     """A batch that is not full leaves nobody behind who had arrived before it started."""
     for requests, batches, _ in queues_of(records, plan):
         served = 0
@@ -141,7 +143,7 @@ def check_batch_takes_all_that_waits(records: Records, plan: Plan) -> None:
                 assert records.arrived_s[requests[served]] >= batch.started_s
 
 
-def check_batch_limits(records: Records, plan: Plan) -> None:
+def check_batch_limits(records: Records, plan: BatchPlan) -> None:
     """A batch has 1 to `batch_size_max` requests, which share its replica, start and finish."""
     served = ~records.is_lost
     assert (records.batch_size[served] >= 1).all()
@@ -152,7 +154,7 @@ def check_batch_limits(records: Records, plan: Plan) -> None:
         assert np.array_equal(column[served], column[records.oldest[served]])
 
 
-def check_queue_limit(records: Records, plan: Plan) -> None:
+def check_queue_limit(records: Records, plan: BatchPlan) -> None:
     """Who waits when all replicas are busy is never more than the limit allows, at each of its queues.
 
     Someone waits in this sense from arrival to start, unless a replica was free to collect the batch;
@@ -168,7 +170,7 @@ def check_queue_limit(records: Records, plan: Plan) -> None:
                 assert len(earlier) <= plan.queue_limit
 
 
-def check_loss_only_when_full(records: Records, plan: Plan) -> None:
+def check_loss_only_when_full(records: Records, plan: BatchPlan) -> None:
     """Who is lost from a shared queue finds every replica busy and as many waiting as the limit allows."""
     assert plan.queue_limit is not None
     assert plan.routing is Routing.SHARED_QUEUE

@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.service import ServiceTimes
 
@@ -86,7 +86,7 @@ class Oracle:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: BatchPlan,
         service_times: ServiceTimes,
         draws: Draws | ClosedDraws,
         slowdowns: Sequence[float],
@@ -265,7 +265,7 @@ class Oracle:
 
 
 def simulate(
-    plan: Plan,
+    plan: BatchPlan,
     service_times: ServiceTimes,
     draws: Draws | ClosedDraws,
     slowdowns: Sequence[float] = (1.0,),

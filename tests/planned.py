@@ -13,10 +13,12 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Survival
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.search.recommendation import Headroom, Recommendation
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import Demand, Workload
 
@@ -63,7 +65,7 @@ def plan_document(
         profiles=(made,), workload=workload, objective=objective, routings=(routing,), batching=batching,
         queue_limit=queue_limit, survival=survival or Survival(), preferred_sizes=preferred_sizes,
     )  # fmt: skip
-    plan = Plan(
+    plan = BatchPlan(
         profile=made.name, replicas=replicas, batch_size_max=batch_size_max, batch_wait_max_s=batch_wait_max_s,
         queue_limit=queue_limit, routing=routing, batching=batching, preferred_sizes=preferred_sizes,
     )  # fmt: skip

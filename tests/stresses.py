@@ -8,12 +8,13 @@ from typing import Any
 from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile, Overhead
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.overload import Saturation
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.findings import Course, Found, OneRun, Run, Runs
 from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Protection
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
@@ -40,7 +41,7 @@ def fleet_in_trouble(
     return Stress(
         server=BatchServer(profile=PROFILE),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals()),
-        plan=Plan(
+        plan=BatchPlan(
             profile=PROFILE.name, replicas=replicas, batch_size_max=1, routing=routing, queue_limit=limit
         ),
         clients=clients,

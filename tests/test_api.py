@@ -21,8 +21,8 @@ from capacity import api, api_autoscale, api_recovery
 from capacity.answer.saved_plan import read_plan_file
 from capacity.answers import Answer, PlanAnswer
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import GammaArrivals, Workload
 from cli import app
 
@@ -366,7 +366,7 @@ def test_the_curve_of_a_report_has_neither_the_least_nor_the_longest_time_of_a_r
     scenario = Scenario(
         profile=cap.load_profile("resnet50-t4-fp16"),
         workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)),
-        plan=Plan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
+        plan=BatchPlan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
         objective=Objective.of(response={0.999: 0.04}),
     )
     api._distribution(scenario, SimpleNamespace(report=lambda message: None, simulate=simulate))

@@ -24,10 +24,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Judge, LikeIt, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Objective, format_value
-from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.refusal import refuse_batch_size
-from capacity.question.stability import require_batch_of_one
 from capacity.recovery.findings import Runs
 from capacity.search.batch_caveats import profile_caveats
 from capacity.search.candidates import Progress, describe
@@ -37,6 +34,9 @@ from capacity.search.exact import judge_exactly, refuse_loads
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
 from capacity.search.recovery_plan import is_in_time
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import refuse_batch_size
+from capacity.server.batch.stability import require_batch_of_one
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_rate
 
@@ -212,7 +212,7 @@ class GateInputs:
     """
 
     question: Question
-    plan: Plan
+    plan: BatchPlan
     effort: Effort
     replaced: Mapping[str, str]
     notes: tuple[str, ...]
@@ -392,7 +392,7 @@ class GateAnswer:
     findings: tuple[Finding, ...]
     performance: Performance | None
     survived: tuple[Survived, ...]
-    needed: Recommendation | None
+    needed: Recommendation[BatchPlan] | None
     reproduced: bool | None
     notes: tuple[str, ...]
     like_it: LikeIt | None = None
@@ -488,7 +488,7 @@ def _size_findings(
     inputs: GateInputs,
     baseline: SavedPlan | None,
     candidate: Candidate,
-    needed: Recommendation | None,
+    needed: Recommendation[BatchPlan] | None,
 ) -> Iterator[Finding]:
     """Whether the question needs more than the baseline has, or than the saved plan if there is no baseline."""
     if needed is None and baseline is None:
@@ -515,7 +515,9 @@ def _size_findings(
     )
 
 
-def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendation | None) -> Size | None:
+def _needed_size(
+    inputs: GateInputs, candidate: Candidate, needed: Recommendation[BatchPlan] | None
+) -> Size | None:
     """Size that is needed now: that of the search, or that of the plan itself if it is met and no larger.
 
     A search may stop at a fleet larger than a certified one whose batch size it does not try.
@@ -531,7 +533,7 @@ def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendatio
     return last if first.exceeds(last) else first
 
 
-def _size(question: Question, plan: Plan, inputs: GateInputs | None) -> Size:
+def _size(question: Question, plan: BatchPlan, inputs: GateInputs | None) -> Size:
     cost = question.profile(plan.profile).hourly_cost_usd(plan.replicas)
     role = plan.profile if inputs is None else inputs.role(plan.profile)
     return Size(role=role, replicas=plan.replicas, hourly_usd=cost)

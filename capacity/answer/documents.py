@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.plan import Batching, BatchTimer, Plan
+from capacity.server.batch.batching import Batching, BatchTimer
 from capacity.traffic.scale import Scale, scale_of
 from capacity.traffic.workload import (
     ClosedPopulation,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from capacity.search.by_hour import Schedule
     from capacity.search.max_rate import Point, Rates
     from capacity.search.recommendation import Change, RandomRouting, Recommendation
+    from capacity.server.batch.plan import BatchPlan
     from capacity.server.engine.plan import TokenPlan
     from capacity.traffic.lengths import AnyLengths
 
@@ -160,7 +161,7 @@ def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"
     }
 
 
-def plan_document(plan: Plan) -> Document:
+def plan_document(plan: "BatchPlan") -> Document:
     """A plan; batching and queue limit only if they differ from the defaults.
 
     `timer` is the older name of `batching`, from when there were two rules; it stays for its readers.
@@ -528,7 +529,7 @@ _FORMS: dict[str, Callable[[Any], Document]] = {
     "Interval": _interval_document,
     "Objective": objective_document,
     "Performance": performance_document,
-    "Plan": plan_document,
+    "BatchPlan": plan_document,
     "Rejection": rejection_document,
     "TokenPlan": engine_plan_document,
     "Workload": workload_document,

@@ -13,6 +13,7 @@ from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 
 
@@ -88,7 +89,7 @@ class _EasierDocument:
     recommendation: PlanDocument
     cost: _CostDocument | None = None
 
-    def recommendation_of(self, objective: Objective) -> Recommendation:
+    def recommendation_of(self, objective: Objective) -> Recommendation[BatchPlan]:
         """The plan that would be enough under easier conditions."""
         return Recommendation(
             verdict=Verdict.MET,
@@ -110,7 +111,7 @@ class _AnswerDocument:
     under_poisson: _EasierDocument | None = None
 
 
-def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
+def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchPlan]:
     """The recommendation of a saved plan, with the numbers of a repeated certificate.
 
     Raises:
@@ -119,7 +120,7 @@ def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
     return located(saved.name, lambda: _recommendation(saved, trial))
 
 
-def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
+def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchPlan]:
     answer = read_as(_AnswerDocument, saved.answer, "answer", ignore_extra=True)
     objective, easier = saved.question.objective, answer.without_survival
     calm, routing = answer.under_poisson, answer.random_routing
@@ -175,7 +176,7 @@ def _random_routing(found: _RandomDocument) -> RandomRouting:
     return RandomRouting(replicas=found.replicas, response_p99=None if p99 is None else p99.interval())
 
 
-def _candidate(found: _CandidateDocument, where: str, objective: Objective) -> Candidate:
+def _candidate(found: _CandidateDocument, where: str, objective: Objective) -> Candidate[BatchPlan]:
     rejection, performance = found.rejection, found.performance
     return Candidate(
         plan=found.plan.plan(),

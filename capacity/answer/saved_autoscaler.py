@@ -10,7 +10,7 @@ from capacity.autoscaling.target import read_target
 from capacity.errors import InputError
 from capacity.files import Line, located, read_as
 from capacity.question.candidate import Verdict
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
 
 
@@ -54,7 +54,7 @@ class SavedAutoscaler:
     """
 
     autoscaler: Autoscaler
-    plan: Plan
+    plan: BatchPlan
     curve: DailyCurve
     is_confirmed: bool
 

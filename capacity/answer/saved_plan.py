@@ -30,12 +30,14 @@ from capacity.profile.formats import SignedProfile, digest, signed
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Batching, BatchTimer, Plan, Routing, batching_of
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.question.stability import MEASURES
 from capacity.search.recommendation import Certificate, Recommendation
+from capacity.server.batch.batching import Batching, BatchTimer, batching_of
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.space import BatchQuestion, BatchSpace
+from capacity.server.batch.stability import MEASURES
 from capacity.traffic.parse import parse_arrivals
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -268,10 +270,10 @@ class PlanDocument:
     preferred_sizes: tuple[int, ...] = ()
     timer: BatchTimer | None = None
 
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         """The settings as a plan."""
         parts = vars(self) | {"batching": _batching(self.batching, self.timer)}
-        return Plan(**{name: value for name, value in parts.items() if name != "timer"})
+        return BatchPlan(**{name: value for name, value in parts.items() if name != "timer"})
 
 
 def question_to_document(question: Question) -> dict[str, Any]:
@@ -352,7 +354,7 @@ class SavedPlan:
     question: BatchQuestion
     effort: Effort
     verdict: Verdict
-    recommendation_plan: Plan | None
+    recommendation_plan: BatchPlan | None
     certificate: Certificate | None
     answer: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -365,7 +367,7 @@ class SavedPlan:
         return self.path or self.name
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         """The recommended plan.
 
         Raises:
@@ -527,7 +529,7 @@ def read_plan_file_document(
     return saved
 
 
-def _check_plan(plan: Plan, question: Question) -> None:
+def _check_plan(plan: BatchPlan, question: Question) -> None:
     """Refuse an answer that belongs to another question."""
     names = [profile.name for profile in question.profiles]
     if plan.profile not in names:

@@ -11,12 +11,13 @@ from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_rate, format_share
 
 
-def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
+def explain(recommendation: Recommendation[BatchPlan], question: Question) -> Iterator[str]:
     """The recommendation and how certain it is, why a smaller fleet is not enough, and what the plan survives."""
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
@@ -262,7 +263,7 @@ def _explain_refusal(recommendation: Recommendation, question: Question) -> Iter
     )
 
 
-def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Plan) -> str:
+def _why_not_fewer(recommendation: Recommendation[BatchPlan], question: Question, plan: BatchPlan) -> str:
     step = question.profile(plan.profile).instances_per_device
     fewer = [one for one in recommendation.considered if _is_fewer(one.plan, plan, step)]
     one = "replica" if step == 1 else "device"
@@ -291,7 +292,7 @@ def fate_of_fewer(verdict: Verdict) -> str:
     return "is in doubt" if verdict is Verdict.INCONCLUSIVE else "is not enough"
 
 
-def _is_fewer(one: Plan, plan: Plan, step: int) -> bool:
+def _is_fewer(one: BatchPlan, plan: BatchPlan, step: int) -> bool:
     """Whether a plan has one device fewer, the same profile and routing, and a batch wait that is no longer."""
     alike = (one.profile, one.routing) == (plan.profile, plan.routing)
     alike = alike and one.batch_wait_max_s <= plan.batch_wait_max_s
@@ -344,7 +345,7 @@ def _what_holds(recommendation: Recommendation) -> str:
 def fleet(plan: Plan) -> str:
     """A plan in words.
 
-    >>> fleet(Plan(profile="t4", replicas=1, batch_size_max=8, batch_wait_max_s=0.002))
+    >>> fleet(BatchPlan(profile="t4", replicas=1, batch_size_max=8, batch_wait_max_s=0.002))
     '1 replica of t4 with batches up to 8 that wait up to 2 ms'
     """
     count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")

@@ -27,8 +27,8 @@ from capacity.files import (
 )
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Quantiles
 from capacity.question.grid import Answer, Outcome
-from capacity.question.scenario import Scenario
-from capacity.question.stability import load_of
+from capacity.server.batch.plan import BatchScenario
+from capacity.server.batch.stability import load_of
 from capacity.traffic.scale import RATES, Scale
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import quantile_name
@@ -148,7 +148,7 @@ class SweepTable(AnyTable):
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*self.demand_columns, *_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
-    def row(self, cell: Scenario, answer: Answer) -> Row:
+    def row(self, cell: BatchScenario, answer: Answer) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, performance = cell.plan, answer.performance
         asked = (
@@ -193,7 +193,7 @@ def performance_columns(performance: Performance) -> dict[str, Value]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _contention(cell: Scenario) -> str:
+def _contention(cell: BatchScenario) -> str:
     """Source of the slowdown of instances that share a device."""
     contention = cell.profile.device_contention(cell.plan.replicas)
     if contention is None:

@@ -8,8 +8,8 @@ from functools import cached_property
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan
-from capacity.question.stability import sustainable_rate_rps
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve, clock
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -44,7 +44,7 @@ class ScaledFleet:
     """
 
     profile: ServiceProfile
-    plan: Plan
+    plan: BatchPlan
     autoscaler: Autoscaler | None
     curve: DailyCurve
     begins_s: float = 0.0

@@ -617,8 +617,9 @@ def bulk(
     as_json: bool,
 ) -> None:
     """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
-    from capacity.question.plan import BatchTimer, Routing
+    from capacity.question.plan import Routing
     from capacity.queues.batch.which_law import BatchService, BulkQuestion
+    from capacity.server.batch.batching import BatchTimer
 
     question = BulkQuestion(
         batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max, replicas),

@@ -171,7 +171,7 @@ def _saved_subject(
 def _flagged_subject(
     said: dict[str, Any], urls: int, process: "ArrivalProcess | None", rate_rps: float | None
 ) -> "Subject":
-    from capacity.question.plan import Plan
+    from capacity.server.batch.plan import BatchPlan
     from capacity.traffic.parse import workload
     from capacity.traffic.workload import PoissonArrivals
     from capacity.verification.subject import Subject
@@ -184,7 +184,7 @@ def _flagged_subject(
     return Subject(
         profile=profile,
         workload=workload(PoissonArrivals() if process is None else process, rate_rps),
-        plan=Plan(
+        plan=BatchPlan(
             profile=profile.name,
             replicas=urls if replicas is None else replicas,
             batch_size_max=profile.batch_size_max if size is None else size,

@@ -6,11 +6,11 @@ from enum import StrEnum
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate
 from capacity.question.objective import Limit, Measure
-from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.stability import load
 from capacity.search.exact import lone_performance
 from capacity.search.what_if import Asker, fewest_replicas
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import load
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, Workload
 
@@ -42,7 +42,7 @@ class Burst:
     cv: float | None
     dispersion: float | None
     window_s: float | None
-    poisson: Candidate
+    poisson: Candidate[BatchPlan]
     replicas: int | None
 
 
@@ -67,7 +67,7 @@ class Binding:
     floor_s: float | None = None
     lone_s: float | None = None
     wait: Interval | None = None
-    unbatched: Candidate | None = None
+    unbatched: Candidate[BatchPlan] | None = None
     load_fewer: float | None = None
     burst: Burst | None = None
 
@@ -77,7 +77,7 @@ class Binding:
         return self.found.value / self.limit.allowed
 
 
-def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) -> Binding:
+def find_binding(asker: Asker, question: Question, plan: BatchPlan, base: Candidate[BatchPlan]) -> Binding:
     """What limits a plan that was judged as `base`, which has a performance."""
     assert base.performance is not None  # noqa: S101  (the caller's part)
     profile = question.profile(plan.profile)
@@ -108,7 +108,7 @@ def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) 
     return replace(binding, cause=_cause(binding, plan, base))
 
 
-def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
+def _cause(binding: Binding, plan: BatchPlan, base: Candidate[BatchPlan]) -> Cause:
     """The first cause that applies: one fewer is unstable; Poisson arrivals would need fewer; the fastest service
     takes half of the limit; half of the response is more than a lone request takes.
     """
@@ -125,7 +125,7 @@ def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
     return Cause.BATCHING if waits or (forms and grown) else Cause.QUEUEING
 
 
-def _load_fewer(question: Question, plan: Plan) -> float | None:
+def _load_fewer(question: Question, plan: BatchPlan) -> float | None:
     profile = question.profile(plan.profile)
     left = plan.replicas - profile.instances_per_device
     if left < 1 or not isinstance(question.workload, Workload):
@@ -135,7 +135,7 @@ def _load_fewer(question: Question, plan: Plan) -> float | None:
     return min(load(profile, rate_rps, replace(plan, replicas=left, batch_size_max=size)) for size in sizes)
 
 
-def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
+def _burst(asker: Asker, question: Question, plan: BatchPlan) -> Burst | None:
     """What bursty arrivals cost; None for Poisson arrivals and for closed populations."""
     workload = question.workload
     if not isinstance(workload, Workload) or isinstance(workload.arrivals, PoissonArrivals):

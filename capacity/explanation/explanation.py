@@ -10,7 +10,7 @@ from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Judge, LikeIt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import format_value
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.search.batch_caveats import profile_caveats
@@ -18,6 +18,7 @@ from capacity.search.candidates import Progress
 from capacity.search.caveats import trace_caveats
 from capacity.search.recommendation import Change
 from capacity.search.what_if import Asker, neighbours
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_trace
 
 
@@ -32,8 +33,8 @@ class Assumption:
 
 def find_assumptions(
     question: Question,
-    plan: Plan,
-    base: Candidate,
+    plan: BatchPlan,
+    base: Candidate[BatchPlan],
     *,
     certified: bool,
     precision: float,
@@ -55,7 +56,7 @@ def find_assumptions(
 
 
 def _checked(
-    question: Question, base: Candidate, *, certified: bool, precision: float
+    question: Question, base: Candidate[BatchPlan], *, certified: bool, precision: float
 ) -> Iterator[Assumption]:
     performance = base.performance
     if performance is None:
@@ -85,14 +86,14 @@ def _checked(
     yield Assumption(what="the choice", checked=certified and not trace, how=how)
 
 
-def _steady(base: Candidate) -> Iterator[Assumption]:
+def _steady(base: Candidate[BatchPlan]) -> Iterator[Assumption]:
     """Whether runs were long enough."""
     how = "runs were long enough to reach it, and their second half is not slower than chance explains"
     how = how if base.settled else "runs were too short; raise --requests-max"
     yield Assumption(what="a steady state", checked=base.settled, how=how)
 
 
-def _of_a_path(base: Candidate) -> Iterator[Assumption]:
+def _of_a_path(base: Candidate[BatchPlan]) -> Iterator[Assumption]:
     """Whether a trace has enough bursts to speak for other days, if that was asked."""
     if base.like_it is None:
         return
@@ -143,7 +144,7 @@ def _arrivals(question: Question, like_it: LikeIt | None) -> Iterator[Assumption
     )
 
 
-def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
+def _profile(question: Question, plan: BatchPlan) -> Iterator[Assumption]:
     names = {
         CaveatCode.PROFILE_ERROR_UNKNOWN: "the profile's own error",
         CaveatCode.PROFILE_EXCLUDES: "what the profile leaves out",
@@ -154,7 +155,7 @@ def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
         yield Assumption(what=names.get(caveat.code, "service times"), checked=False, how=caveat.message)
 
 
-def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
+def _fleet(question: Question, plan: BatchPlan) -> Iterator[Assumption]:
     if plan.replicas > 1:
         yield Assumption(
             what="equal replicas", checked=False, how="every replica is as fast as the measured profile"
@@ -197,19 +198,19 @@ class Explanation:
         requests: number of requests simulated for all of it.
     """
 
-    plan: Plan
-    base: Candidate
+    plan: BatchPlan
+    base: Candidate[BatchPlan]
     binding: Binding | None
-    fewer: tuple[Candidate, ...]
-    nearest: Candidate | None
-    neighbours: tuple[Change, ...]
-    sensitivities: tuple[Change, ...]
+    fewer: tuple[Candidate[BatchPlan], ...]
+    nearest: Candidate[BatchPlan] | None
+    neighbours: tuple[Change[BatchPlan], ...]
+    sensitivities: tuple[Change[BatchPlan], ...]
     assumptions: tuple[Assumption, ...]
     savings: tuple[Saving, ...]
     requests: int
 
     @property
-    def most_sensitive(self) -> Change | None:
+    def most_sensitive(self) -> Change[BatchPlan] | None:
         """The input that moves the limiting figure most."""
         return most_sensitive(self.sensitivities)
 
@@ -221,7 +222,7 @@ class Explanation:
 
 def explain_plan(
     question: Question,
-    plan: Plan,
+    plan: BatchPlan,
     judge: Judge,
     progress: Progress,
     *,

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from capacity.question.candidate import Candidate, Judge, Verdict
 from capacity.question.question import Question
-from capacity.question.stability import sustainable_rate_rps
 from capacity.search.candidates import Progress
 from capacity.search.certificate import Trial
 from capacity.search.what_if import Asker
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.workload import Workload
 
 # Of the sustainable rate; close to it a trial takes longest and says least.
@@ -16,8 +17,12 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 
 
 def performance_at_rates(
-    question: Question, today: Candidate, judge: Judge, progress: Progress, confidence: float = 0.95
-) -> tuple[tuple[float, Candidate], ...]:
+    question: Question,
+    today: Candidate[BatchPlan],
+    judge: Judge,
+    progress: Progress,
+    confidence: float = 0.95,
+) -> tuple[tuple[float, Candidate[BatchPlan]], ...]:
     """Performance of a plan at about ten rates and at today's, rising; it ends after two refusals above today's.
 
     It is empty for a closed population, which has no rate of its own.
@@ -45,7 +50,7 @@ def performance_at_rates(
 
 def one_lost(
     question: Question, trial: Trial, judge: Judge, progress: Progress, confidence: float = 0.95
-) -> Candidate | None:
+) -> Candidate[BatchPlan] | None:
     """Performance of the rest while one replica is gone; None if there is no rest.
 
     Args:

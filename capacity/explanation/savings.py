@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from capacity.question.candidate import Candidate, closest
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.search.certificate import SIMPLICITY
 from capacity.search.what_if import Asker, with_demand, with_limits, with_service
+from capacity.server.batch.plan import BatchPlan
 
 # Precision of the smallest change, and the range in which it is sought: doubled from the first on.
 _RESOLUTION = 0.01
@@ -36,14 +37,14 @@ class Saving:
     """
 
     lever: Lever
-    plan: Plan
-    candidate: Candidate
+    plan: BatchPlan
+    candidate: Candidate[BatchPlan]
     share: float | None = None
     refused: float = 0.0
     hourly_usd: float | None = None
 
 
-def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
+def one_fewer(asker: Asker, question: Question, plan: BatchPlan) -> list[Candidate[BatchPlan]]:
     """Judgements of one device fewer, one for each batch size, all else equal."""
     profile = question.profile(plan.profile)
     left = plan.replicas - profile.instances_per_device
@@ -61,12 +62,14 @@ def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
     return found
 
 
-def nearest(fewer: list[Candidate], question: Question) -> Candidate | None:
+def nearest(fewer: list[Candidate[BatchPlan]], question: Question) -> Candidate[BatchPlan] | None:
     """The judgement closest to the objective; None if there is none."""
     return closest(fewer, question.objective) if fewer else None
 
 
-def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate | None) -> Iterator[Saving]:
+def find_savings(
+    asker: Asker, question: Question, plan: BatchPlan, less: Candidate[BatchPlan] | None
+) -> Iterator[Saving]:
     """Savings: a routing if that alone is enough; then the smallest change of each other lever.
 
     Args:
@@ -99,7 +102,7 @@ def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate |
             )
 
 
-def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
+def _alike(question: Question, plan: BatchPlan, replicas: int) -> Iterator[BatchPlan]:
     """Plans with this many replicas: with the plan's own batch, and with the batch that sustains most."""
     profile = question.profile(plan.profile)
     yield replace(plan, replicas=replicas)
@@ -112,7 +115,9 @@ def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
     return min(savings, key=lambda saving: saving.share or 0.0, default=None)
 
 
-def _routing(asker: Asker, question: Question, plan: Plan, less: Candidate) -> Iterator[Saving]:
+def _routing(
+    asker: Asker, question: Question, plan: BatchPlan, less: Candidate[BatchPlan]
+) -> Iterator[Saving]:
     sizes = dict.fromkeys((plan.batch_size_max, less.plan.batch_size_max))
     for routing in SIMPLICITY:
         if routing is plan.routing or routing is Routing.RANDOM:  # which knows least, and never does better
@@ -127,11 +132,11 @@ def _routing(asker: Asker, question: Question, plan: Plan, less: Candidate) -> I
 
 
 def _least(
-    asker: Asker, variant: Callable[[float], Question], plan: Plan, most: float, lever: Lever
-) -> tuple[Candidate, float, float] | None:
+    asker: Asker, variant: Callable[[float], Question], plan: BatchPlan, most: float, lever: Lever
+) -> tuple[Candidate[BatchPlan], float, float] | None:
     """The smallest share that is enough, and the largest below it that is not; None if none is."""
 
-    def tried(share: float) -> Candidate:
+    def tried(share: float) -> Candidate[BatchPlan]:
         return asker.ask(variant(share), plan, f"one fewer, {lever.value} {100.0 * share:.3g} %")
 
     refused, share = 0.0, _RESOLUTION
@@ -153,7 +158,7 @@ def _least(
     return candidate, share, refused
 
 
-def _price(question: Question, plan: Plan, less: Plan) -> float | None:
+def _price(question: Question, plan: BatchPlan, less: BatchPlan) -> float | None:
     profile = question.profile(plan.profile)
     before, after = profile.hourly_cost_usd(plan.replicas), profile.hourly_cost_usd(less.replicas)
     return None if before is None or after is None else before - after

@@ -179,7 +179,7 @@ class Candidate(Generic[AnyPlan]):
         return self.requests - self.requests_resampled
 
 
-def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
+def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> Candidate[AnyPlan]:
     """The candidate nearest to the objective: simulated ones first, then in an event, then least refused.
 
     Of candidates with an infinite quantile, since too many requests are lost, it is the one that loses least.

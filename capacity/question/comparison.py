@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from capacity.performance import Interval, Performance, Width
-from capacity.question.plan import AnyPlan, AnyProfile, Plan
+from capacity.question.plan import AnyPlan, AnyProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoissonError:
+class PoissonError(Generic[AnyPlan]):
     """Error of the assumption of Poisson arrivals in a quantile of the response time of one plan.
 
     Attributes:
@@ -66,7 +66,7 @@ class PoissonError:
             together with `confidence`. [s]
     """
 
-    plan: Plan
+    plan: AnyPlan
     arrival_rate_rps: float
     quantile: float
     by_trace: Interval

@@ -3,18 +3,18 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, repeatable
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
-from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
+from capacity.question.plan import Routing
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
@@ -172,47 +172,6 @@ def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
         return choices(name)
     except ValueError:
         raise InputError(f"{flag} {quoted(name)} is unknown; use one of {', '.join(choices)}") from None
-
-
-class BatchingRule(NamedTuple):
-    """Rule by which batches start, and its preferred sizes, rising."""
-
-    batching: Batching = Batching.TRITON
-    preferred_sizes: tuple[int, ...] = ()
-
-
-def read_batching(
-    batching: str, preferred_sizes: "str | Iterable[int] | None", timer: str | None = None
-) -> BatchingRule:
-    """Values of `--batching` and `--preferred-sizes`.
-
-    Args:
-        timer: value of the former flag `--timer`, `oldest` or `open`.
-
-    >>> read_batching("triton", "8,4").preferred_sizes
-    (4, 8)
-    """
-    found = read_choice(Batching, batching, "--batching")
-    if timer is not None:
-        meant = batching_of(read_choice(BatchTimer, timer, "--timer"))
-        if found not in (Batching.TRITON, meant):
-            raise InputError(
-                f"--timer {timer} is --batching {meant}, and --batching {found} is given; keep one"
-            )
-        found = meant
-    return BatchingRule(found, _read_sizes(preferred_sizes))
-
-
-def _read_sizes(sizes: "str | Iterable[int] | None") -> tuple[int, ...]:
-    """Sizes from `4,8`, or from numbers."""
-    if sizes is None:
-        return ()
-    if not isinstance(sizes, str):
-        return tuple(sorted(set(sizes)))
-    parts = [part.strip() for part in sizes.replace("+", ",").split(",")]
-    if any(re.fullmatch(r"[0-9]{1,9}", part) is None for part in parts):
-        raise InputError(f"--preferred-sizes {quoted(sizes)} is not a list of batch sizes, such as 4,8")
-    return tuple(sorted({int(part) for part in parts}))
 
 
 def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:

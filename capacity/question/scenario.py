@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar  # has defaults, as Python does from 3.13 on
 
     AnyDemand = TypeVar("AnyDemand", bound=Demand, default=Demand, covariant=True)
-    Lengths = TypeVar("Lengths", bound=AnyLengths | None, default=None)
+    Lengths = TypeVar("Lengths", bound=AnyLengths | None, default=Any, covariant=True)
 else:
     from typing import TypeVar
 

@@ -2,15 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Generic, Self
 
 from capacity.errors import DomainError, InputError
-from capacity.question.plan import Measured, Plan, Routing
+from capacity.question.plan import AnyPlan, Measured, Routing
 from capacity.question.resilience import Breakdowns
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.server.engine.plan import TokenPlan
 from capacity.server.server import Server
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload
@@ -26,7 +25,7 @@ _UNPROTECTED = Protection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stress:
+class Stress(Generic[AnyPlan]):
     """The question: does this fleet recover from this trigger?
 
     Attributes:
@@ -40,7 +39,7 @@ class Stress:
 
     server: Server
     workload: Workload
-    plan: Plan | TokenPlan
+    plan: AnyPlan
     clients: Clients
     trigger: Trigger
     protection: Protection = _UNPROTECTED

@@ -12,6 +12,7 @@ from capacity.explanation.savings import Lever, Saving
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, format_value
 from capacity.search.recommendation import Change
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration
 
 _CAUSES = {
@@ -144,7 +145,7 @@ def _is_load(rejection: Rejection) -> bool:
     return rejection.limit is None and rejection.reason in (Reason.STABILITY, Reason.SURVIVAL)
 
 
-def _neighbour(explanation: Explanation, change: Change) -> str:
+def _neighbour(explanation: Explanation, change: Change[BatchPlan]) -> str:
     limit = None if explanation.binding is None else explanation.binding.limit
     value = (
         f"up to {change.plan.batch_size_max}"
@@ -200,13 +201,13 @@ def _price(saving: Saving) -> str:
     return "" if saving.hourly_usd is None else f", {saving.hourly_usd:.3f} USD/h less"
 
 
-def _shift(change: Change) -> str:
+def _shift(change: Change[BatchPlan]) -> str:
     if change.shift is None or change.shift == math.inf:
         return ""
     return f" ({100.0 * change.shift:+.3g} %)"
 
 
-def _fate(candidate: Candidate, limit: Limit | None) -> str:
+def _fate(candidate: Candidate[BatchPlan], limit: Limit | None) -> str:
     """The limited value and whether all limits are met; or why there is no value."""
     if candidate.performance is None or limit is None:
         return format_refusal(candidate) or candidate.verdict.value

@@ -7,7 +7,6 @@ from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
-from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.scale import RATES
 from capacity.units import format_quantile, quantile_name
 
@@ -136,7 +135,6 @@ def replicas_curve(
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan
-    is_batch = not isinstance(plan, TokenPlan)
     fleets: dict[int, list[Candidate[Any]]] = {}
     for one in candidates:
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
@@ -144,10 +142,9 @@ def replicas_curve(
     fleets[plan.replicas] = [chosen]
     best = {n: _point(n, _best(alike, limit), limit) for n, alike in sorted(fleets.items())}
     return ObjectiveCurve(
-        title=f"{limit.what} of {plan.profile} by replicas, the best "
-        f"{'batch' if is_batch else 'settings'} that {'was' if is_batch else 'were'} tried",
+        title=f"{limit.what} of {plan.profile} by replicas, the best {plan.tried_text}",
         limit=limit,
-        size_name="B: largest batch" if is_batch else "S: sequences at most",
+        size_name=plan.at_once_name,
         chosen=plan.replicas,
         points=tuple(point for point in best.values() if point is not None),
         beyond=tuple(replicas for replicas, point in best.items() if point is None),
@@ -179,9 +176,7 @@ def _point(x: float, candidate: "Candidate[Any]", limit: "Limit") -> Point | Non
         return None
     high = max(found.value, min(top, found.high))
     drawn = Interval(value=scale * found.value, low=scale * found.low, high=scale * high)
-    plan = candidate.plan
-    size = plan.sequences_max if isinstance(plan, TokenPlan) else plan.batch_size_max
-    return Point(x=x, found=drawn, verdict=candidate.verdict, size=size)
+    return Point(x=x, found=drawn, verdict=candidate.verdict, size=candidate.plan.at_once)
 
 
 FORMS = {

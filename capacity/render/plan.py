@@ -22,6 +22,7 @@ from capacity.question.question import Question
 from capacity.render.tables import caveat_lines, performance_rows, plan_rows, short_rows, sparkline, table
 from capacity.search.by_hour import Schedule
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration, format_rate
 
 
@@ -59,7 +60,7 @@ _PARTICULAR = ("routing", "wait")
 
 
 def recommendation_tables(
-    recommendation: Recommendation, question: Question, confidence: float, *, verbose: bool = False
+    recommendation: Recommendation[BatchPlan], question: Question, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
     """All tables of `capacity plan`; `verbose` adds every figure of the plan, and the work of the search."""
     verdict, *others = explain(recommendation, question)
@@ -102,7 +103,7 @@ def _short_plan_rows(plan: Plan) -> list[tuple[str, str]]:
     return [row for row in plan_rows(plan) if row[0] != "profile" and row not in usual]
 
 
-def tally_line(recommendation: Recommendation) -> str:
+def tally_line(recommendation: Recommendation[BatchPlan]) -> str:
     """Number of candidates by how they were decided."""
     tally = recommendation.tally
     return (
@@ -119,7 +120,7 @@ def shown_limit(objective: Objective) -> Limit:
 
 
 def considered_tables(
-    candidates: Sequence[Candidate], limit: Limit, replicas: int | None = None
+    candidates: Sequence[Candidate[BatchPlan]], limit: Limit, replicas: int | None = None
 ) -> Iterator[Table]:
     """A table for each profile: every candidate with its interval and refusal, similar ones in one row.
 
@@ -133,7 +134,7 @@ def considered_tables(
 
 
 def _considered_table(
-    candidates: Sequence[Candidate], limit: Limit, replicas: int | None, title: str
+    candidates: Sequence[Candidate[BatchPlan]], limit: Limit, replicas: int | None, title: str
 ) -> Table:
     particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
     columns = (
@@ -152,12 +153,14 @@ def _considered_table(
     return table(columns, rows, title=title)
 
 
-def _loses(candidates: Sequence[Candidate]) -> bool:
+def _loses(candidates: Sequence[Candidate[BatchPlan]]) -> bool:
     """Whether any of them loses a request."""
     return any(format_loss(one.performance) for one in candidates)
 
 
-def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) -> Iterator[Candidate]:
+def _nearest(
+    candidates: Sequence[Candidate[BatchPlan]], replicas: int | None, count: int
+) -> Iterator[Candidate[BatchPlan]]:
     """The candidates of a few fleet sizes."""
     sizes = {one.plan.replicas for one in candidates}
     middle = max(sizes) if replicas is None else replicas
@@ -165,7 +168,7 @@ def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) 
     return (one for one in candidates if one.plan.replicas in shown)
 
 
-def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
+def _refused_alike(candidate: Candidate[BatchPlan]) -> tuple[object, ...]:
     """Properties shared by candidates in one row; a simulated candidate with a batch wait has its own."""
     plan = candidate.plan
     alike = (plan.profile, plan.routing, plan.replicas, plan.batch_wait_max_s > 0.0)
@@ -177,7 +180,7 @@ def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
 
 
 def _candidates_row(
-    group: Sequence[Candidate], limit: Limit, particular: Sequence[str], *, has_losses: bool
+    group: Sequence[Candidate[BatchPlan]], limit: Limit, particular: Sequence[str], *, has_losses: bool
 ) -> tuple[str, ...]:
     first, last = group[0], group[-1]
     nearest = min(group, key=lambda one: _distance(one, limit))
@@ -198,7 +201,7 @@ def _candidates_row(
     )
 
 
-def _distance(candidate: Candidate, limit: Limit) -> float:
+def _distance(candidate: Candidate[BatchPlan], limit: Limit) -> float:
     """The value that refused a candidate, or else the value found; candidates with lower ones come first."""
     if candidate.rejection is not None:
         return candidate.rejection.needed
@@ -206,7 +209,7 @@ def _distance(candidate: Candidate, limit: Limit) -> float:
     return 0.0 if found is None else found.value
 
 
-def _found(candidate: Candidate, limit: Limit) -> tuple[str, str]:
+def _found(candidate: Candidate[BatchPlan], limit: Limit) -> tuple[str, str]:
     """Load and interval of a simulated candidate; an undecided one shows a lower bound of its quantile."""
     performance = candidate.performance
     if performance is None:
@@ -217,7 +220,7 @@ def _found(candidate: Candidate, limit: Limit) -> tuple[str, str]:
     return "" if performance.load is None else f"{performance.load:.3f}", f"{least}{shown}"
 
 
-def _part(plan: Plan, name: str) -> str:
+def _part(plan: BatchPlan, name: str) -> str:
     parts = {
         "routing": plan.routing.value,
         "wait": format_duration(plan.batch_wait_max_s),
@@ -225,7 +228,7 @@ def _part(plan: Plan, name: str) -> str:
     return parts[name]
 
 
-def _parts(group: Sequence[Candidate], name: str) -> str:
+def _parts(group: Sequence[Candidate[BatchPlan]], name: str) -> str:
     """The values of one property in several candidates, from the least to the largest."""
     ordered = sorted(group, key=lambda one: one.plan.batch_wait_max_s)
     return _span(list(dict.fromkeys(_part(one.plan, name) for one in ordered)))
@@ -235,6 +238,6 @@ def _span(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
-def _verdict(candidate: Candidate, *, is_short: bool) -> str:
+def _verdict(candidate: Candidate[BatchPlan], *, is_short: bool) -> str:
     verdict = format_verdict(candidate)
     return verdict.removeprefix("missed: ") if is_short else verdict

@@ -10,9 +10,9 @@ from rich.text import Text
 from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, limits_in_words
 from capacity.question.candidate import Verdict
 from capacity.question.objective import format_value
-from capacity.question.stability import load
 from capacity.render.tables import caveat_lines, table
 from capacity.search.max_rate import Point, Rates, caveats
+from capacity.server.batch.stability import load
 from capacity.traffic.scale import Scale
 
 

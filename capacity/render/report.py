@@ -34,6 +34,7 @@ from capacity.render.plot import Panels
 from capacity.render.report_command import command_to_repeat, is_bundled
 from capacity.render.tables import plan_rows
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 from capacity.units import format_duration, format_quantile, format_rate
 
@@ -61,11 +62,11 @@ class Findings:
     """
 
     saved: SavedPlan
-    recommendation: Recommendation
-    certified: Candidate
+    recommendation: Recommendation[BatchPlan]
+    certified: Candidate[BatchPlan]
     assumptions: tuple[Assumption, ...]
-    rates: tuple[tuple[float, Candidate], ...]
-    one_lost: Candidate | None
+    rates: tuple[tuple[float, Candidate[BatchPlan]], ...]
+    one_lost: Candidate[BatchPlan] | None
     distribution: Performance | None
     window: Window | None
     digest: str | None
@@ -293,15 +294,15 @@ def _value(limit: Limit, found: Interval | None) -> str:
     return "" if found is None else format_value(limit, found)
 
 
-def _found(candidate: Candidate, limit: Limit) -> Interval | None:
+def _found(candidate: Candidate[BatchPlan], limit: Limit) -> Interval | None:
     return None if candidate.performance is None else limit.found(candidate.performance)
 
 
-def _verdict_cell(candidate: Candidate) -> Cell:
+def _verdict_cell(candidate: Candidate[BatchPlan]) -> Cell:
     return Cell(text=format_verdict(candidate), look=candidate.verdict.value)
 
 
-def _word_cell(candidate: Candidate) -> Cell:
+def _word_cell(candidate: Candidate[BatchPlan]) -> Cell:
     return Cell(text=_WORDS[candidate.verdict], look=candidate.verdict.value)
 
 
@@ -349,7 +350,7 @@ def rate_section(found: Findings) -> Section:
 def map_section(found: Findings) -> Section:
     """Replicas and batches of the plan's profile and routing, each with its best batch wait."""
     plan, limit = found.saved.plan, shown(found)
-    best: dict[tuple[int, int], Candidate] = {}
+    best: dict[tuple[int, int], Candidate[BatchPlan]] = {}
     for one in _with_certified(found):
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
             place = (one.plan.replicas, one.plan.batch_size_max)
@@ -374,18 +375,18 @@ def map_section(found: Findings) -> Section:
     return Section(key="map", title="Replicas and batches", lead=lead, table=table)
 
 
-def _with_certified(found: Findings) -> Iterator[Candidate]:
+def _with_certified(found: Findings) -> Iterator[Candidate[BatchPlan]]:
     """The considered candidates, with the plan itself as it was certified."""
     yield from (one for one in found.recommendation.considered if one.plan != found.saved.plan)
     yield found.certified
 
 
-def _rank(candidate: Candidate, limit: Limit) -> tuple[bool, bool, float]:
+def _rank(candidate: Candidate[BatchPlan], limit: Limit) -> tuple[bool, bool, float]:
     seen = _found(candidate, limit)
     return not candidate.accepted, seen is None, 0.0 if seen is None else seen.value
 
 
-def _map_cell(candidate: Candidate | None, limit: Limit, plan: Plan) -> Cell:
+def _map_cell(candidate: Candidate[BatchPlan] | None, limit: Limit, plan: BatchPlan) -> Cell:
     if candidate is None:
         return Cell(text="", look="untried")
     seen, rejection = _found(candidate, limit), candidate.rejection
@@ -440,7 +441,7 @@ def frontier_section(found: Findings) -> Section:
     limit = shown(found)
     title, priced = f"Cost and {limit.what}", found.recommendation.hourly_usd is not None
     spots: list[tuple[float, Interval, Verdict]] = []
-    best: dict[float, Candidate] = {}
+    best: dict[float, Candidate[BatchPlan]] = {}
     for one in _with_certified(found):
         seen, cost = _found(one, limit), _cost(found.saved, one.plan)
         if seen is None or cost is None or math.isinf(seen.value):
@@ -483,7 +484,7 @@ def frontier_section(found: Findings) -> Section:
     )
 
 
-def _cost(saved: SavedPlan, plan: Plan) -> float | None:
+def _cost(saved: SavedPlan, plan: BatchPlan) -> float | None:
     """Price, or number of replicas if there is one profile without a price."""
     profile = next((one for one in saved.question.profiles if one.name == plan.profile), None)
     if profile is None:
@@ -491,12 +492,12 @@ def _cost(saved: SavedPlan, plan: Plan) -> float | None:
     return float(plan.replicas) if profile.hourly_usd is None else profile.hourly_cost_usd(plan.replicas)
 
 
-def _least(candidate: Candidate, limit: Limit) -> str:
+def _least(candidate: Candidate[BatchPlan], limit: Limit) -> str:
     """The limited value; for an undecided run, its lower bound."""
     return ("" if candidate.settled else "≥ ") + _value(limit, _found(candidate, limit))
 
 
-def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
+def _short_fleet(plan: BatchPlan, saved: SavedPlan) -> str:
     """A fleet as `4 replicas, batch 16`, with profile and routing only if there are several."""
     question = saved.question
     name = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
@@ -552,7 +553,7 @@ def refused_section(found: Findings) -> Section:
     simulated = [one for one in refused if _found(one, limit) is not None]
     objective = found.saved.question.objective
 
-    def pressure(one: Candidate) -> float:
+    def pressure(one: Candidate[BatchPlan]) -> float:
         assert one.performance is not None  # noqa: S101  (it was simulated)
         share = objective.binding(one.performance).pressure(one.performance)
         return math.inf if share is None else share.value

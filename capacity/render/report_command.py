@@ -10,9 +10,10 @@ from capacity.profile.load import bundled_names, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
+from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation, TraceArrivals
 from capacity.units import parse_duration_s
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from capacity.profile.profile import ServiceProfile
     from capacity.question.caveat import Caveat
     from capacity.question.plan import Plan
-    from capacity.server.engine.plan import TokenPlan
     from capacity.traffic.scale import Scale
 
 
@@ -185,7 +184,7 @@ def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
     yield profile_table(profile)
 
 
-def simulation_table(plan: "Plan | TokenPlan", performance: Performance, *, verbose: bool = False) -> Table:
+def simulation_table(plan: "Plan", performance: Performance, *, verbose: bool = False) -> Table:
     """One plan's performance: the usual figures, or every figure."""
     rows = performance_rows(performance) if verbose else short_rows(performance)
     return table(("<", "<"), [*plan_rows(plan), *rows])
@@ -326,7 +325,7 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
     return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
 
 
-def plan_rows(plan: "Plan | TokenPlan") -> list[tuple[str, str]]:
+def plan_rows(plan: "Plan") -> list[tuple[str, str]]:
     """Names and values of a plan, in words."""
     return [
         ("profile", plan.profile),

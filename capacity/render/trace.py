@@ -120,7 +120,7 @@ def _error_tables(error: PoissonError) -> Iterator[RenderableType]:
         ("by Poisson arrivals", _seconds(error.by_poisson)),
         ("error of Poisson", f"{_percent(off.value)} ({_percent(off.low)} to {_percent(off.high)})"),
     )
-    batch = f"batches up to {plan.batch_size_max}"
+    batch = plan.size_text
     rate = format_rate(error.arrival_rate_rps)
     yield Text(f"{quantile} of {plan.replicas} x {plan.profile}, {batch}, at {rate}:")
     yield table(("<", "<"), rows)

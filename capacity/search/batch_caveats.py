@@ -14,7 +14,8 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples
 from capacity.question.candidate import Candidate, Doubt
 from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
-from capacity.question.plan import Batching, Plan
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile
 
 # A batch is seldom faster than the first; one slower than the second is hardly worth waiting for.
@@ -389,7 +390,7 @@ def mend_of(profile: ServiceProfile, candidate: Candidate) -> str:
     return MENDS[doubt]
 
 
-def batching_caveats(plan: Plan) -> Iterator[Caveat]:
+def batching_caveats(plan: BatchPlan) -> Iterator[Caveat]:
     """Where a server without a batch wait does something else than its rule says."""
     if plan.batch_wait_max_s > 0.0:
         return

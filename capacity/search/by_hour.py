@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from capacity.question.candidate import Judge
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
 from capacity.search.candidates import Progress, Search
 from capacity.search.fewest import halve_in
-from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import ClosedPopulation
 
 HOURS = 24
@@ -59,7 +57,7 @@ class Schedule:
 
 def schedule(
     question: Question,
-    plan: Plan | TokenPlan,
+    plan: Plan,
     rates_rps: Sequence[float],
     judge: Judge,
     progress: Progress,
@@ -72,21 +70,20 @@ def schedule(
         plan: for the highest of the rates.
         rates_rps: of each hour, shape `(24,)`. [requests/s]
     """
-    peak_plan = cast("Plan", plan)
     workload, family = question.workload, question.family(plan)
     assert not isinstance(workload, ClosedPopulation)  # noqa: S101  (users have no rate)
     peak = family.devices(plan.replicas)
     found: dict[float, int | None] = {0.0: 1, max(rates_rps): peak}
     for rate_rps in sorted(set(rates_rps) - set(found)):
         asked = replace(
-            question.for_plan(peak_plan),
+            question.for_plan(plan),
             workload=replace(workload, arrival_rate_rps=rate_rps),
             replicas_min=question.replicas_min,
         )
         progress(f"the hour of {rate_rps:.4g} rps")
-        found[rate_rps] = _fewest(Search(asked, judge, progress), family, peak_plan, peak)
+        found[rate_rps] = _fewest(Search(asked, judge, progress), family, plan, peak)
     devices = [found[rate_rps] or peak for rate_rps in rates_rps]
-    is_priced = question.hourly_usd(peak_plan) is not None
+    is_priced = question.hourly_usd(plan) is not None
     return Schedule(
         rates_rps=tuple(rates_rps),
         replicas=tuple(family.replicas(count) for count in devices),

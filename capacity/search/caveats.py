@@ -9,7 +9,7 @@ from capacity.profile.sampling import FloorDoubt, reach
 from capacity.question.candidate import Candidate, LikeIt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Measure, Objective, format_value
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import AnyPlan, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.search.batch_caveats import BATCHES_MAX, format_count, interval_caveats
@@ -206,7 +206,7 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
         )
 
 
-def with_implausible(recommendation: Recommendation, question: Question) -> Recommendation:
+def with_implausible(recommendation: Recommendation[AnyPlan], question: Question) -> Recommendation[AnyPlan]:
     """The caveats with those on implausible profiles: a mistake in a file may be why its profile was not chosen."""
     quantile_max = max(question.objective.quantiles or (0.99,))
     implausible = (

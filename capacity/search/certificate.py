@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from capacity.question.candidate import Candidate, Judge, Verdict, worst_of
 from capacity.question.plan import Plan, Routing
@@ -31,8 +32,8 @@ SIMPLICITY = (
 class Certified:
     """A candidate that met the objective under fresh random numbers, and what it survived."""
 
-    candidate: Candidate
-    whole: Candidate
+    candidate: Candidate[Any]
+    whole: Candidate[Any]
     survived: tuple[Survived, ...]
     certificate: Certificate
 
@@ -206,8 +207,8 @@ class Trial:
         requests: simulated in all.
     """
 
-    candidate: Candidate
-    whole: Candidate
+    candidate: Candidate[Any]
+    whole: Candidate[Any]
     survived: tuple[Survived, ...]
     judged: int
     requests: int

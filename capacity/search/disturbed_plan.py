@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
@@ -47,7 +47,7 @@ class _Disturbed:
     """Plans with disturbances, each simulated once."""
 
     def __init__(
-        self, limits_s: Mapping[float, float], simulate: Callable[[Plan], Responses], report: Progress
+        self, limits_s: Mapping[float, float], simulate: Callable[[Any], Responses], report: Progress
     ) -> None:
         self._limits_s, self._simulate, self._report = limits_s, simulate, report
         self._seen: dict[Plan, Responses | None] = {}
@@ -71,13 +71,13 @@ class _Disturbed:
 
 
 def plan_disturbed(
-    planned: Recommendation,
+    planned: Recommendation[Any],
     question: Question,
     disturbances: Disturbances,
-    simulate: Callable[[Plan], Responses],
-    replan: Callable[[Plan], Recommendation],
+    simulate: Callable[[Any], Responses],
+    replan: Callable[[Any], Recommendation[Any]],
     report: Progress,
-) -> tuple[Recommendation, DisturbedPlan]:
+) -> tuple[Recommendation[Any], DisturbedPlan]:
     """The cheapest plan that meets the objective's response quantiles in spite of disturbances.
 
     Raises:
@@ -100,8 +100,8 @@ def plan_disturbed(
 
 
 def _larger(
-    calm: Plan, disturbed: _Disturbed, replan: Callable[[Plan], Recommendation], most: int
-) -> Recommendation | None:
+    calm: Plan, disturbed: _Disturbed, replan: Callable[[Any], Recommendation[Any]], most: int
+) -> Recommendation[Any] | None:
     """The same batches with more replicas, confirmed like any plan; None if none is enough."""
     replicas = fewest_enough(
         lambda count: disturbed.is_enough(replace(calm, replicas=count)), calm.replicas, most, step=2

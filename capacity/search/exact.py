@@ -18,15 +18,9 @@ from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Ver
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure
 from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
+from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing
 from capacity.question.question import Family, Question
-from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load, users_max
 from capacity.question.scenario import Scenario
-from capacity.question.stability import (
-    device_throughput_max_rps,
-    require_batch_of_one,
-    sustainable_rate_rps,
-)
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
@@ -40,7 +34,21 @@ from capacity.search.batch_caveats import (
 )
 from capacity.search.engines import EngineTheory
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
+from capacity.server.batch.batching import BatchTimer
+from capacity.server.batch.plan import BatchPlan, BatchScenario
+from capacity.server.batch.refusal import (
+    floor_candidate,
+    floor_doubt,
+    refuse_batch_size,
+    refuse_load,
+    users_max,
+)
 from capacity.server.batch.space import BatchQuestion
+from capacity.server.batch.stability import (
+    device_throughput_max_rps,
+    require_batch_of_one,
+    sustainable_rate_rps,
+)
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -54,7 +62,7 @@ from capacity.units import QUANTILES
 def predict(
     profile: ServiceProfile,
     workload: Workload,
-    plan: Plan,
+    plan: BatchPlan,
     quantiles: tuple[float, ...] = QUANTILES,
 ) -> Performance:
     """Performance of a plan by the law that describes it exactly, the request overhead included.
@@ -105,7 +113,7 @@ def predict(
     return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
 
 
-def _timer(plan: Plan) -> BatchTimer:
+def _timer(plan: BatchPlan) -> BatchTimer:
     """What starts the batch wait of a plan whose batching has a law."""
     if plan.timer is not None:
         return plan.timer
@@ -126,7 +134,7 @@ def _require_poisson(workload: Workload) -> None:
 
 
 def _varying(
-    profile: ServiceProfile, workload: Workload, plan: Plan, quantiles: tuple[float, ...]
+    profile: ServiceProfile, workload: Workload, plan: BatchPlan, quantiles: tuple[float, ...]
 ) -> Performance:
     """M/G/1 for each replica."""
     if plan.batch_size_max > 1:
@@ -146,7 +154,7 @@ def _varying(
 
 
 def _one_by_one(
-    workload: Workload, plan: Plan, service_s: float, quantiles: tuple[float, ...]
+    workload: Workload, plan: BatchPlan, service_s: float, quantiles: tuple[float, ...]
 ) -> Performance:
     """M/D/c of the whole fleet, or M/D/1 of each replica under random routing.
 
@@ -192,7 +200,9 @@ _PLACES_MAX = 2048
 _PLACES_MAX_WITH_TIMER = {BatchTimer.OLDEST: 512, BatchTimer.OPEN: 192}
 
 
-def judge_batches_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
+def judge_batches_exactly(
+    scenario: BatchScenario, quantiles: tuple[float, ...] = (0.99,)
+) -> Candidate | None:
     """What the law says; None if no law is exact, or it would take longer than a simulation.
 
     Laws of batches are exact where each batch size takes one time, arrivals are Poisson, and the
@@ -221,7 +231,7 @@ def judge_batches_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=worst, performance=performance)
 
 
-def _has_law(scenario: Scenario) -> bool:
+def _has_law(scenario: BatchScenario) -> bool:
     """Whether the law is worth asking."""
     plan, workload = scenario.plan, scenario.workload
     return (
@@ -237,11 +247,11 @@ def _has_law(scenario: Scenario) -> bool:
     )
 
 
-def _is_blind(plan: Plan) -> bool:
+def _is_blind(plan: BatchPlan) -> bool:
     return plan.routing in (Routing.RANDOM, Routing.ROUND_ROBIN)
 
 
-def _is_slow(plan: Plan) -> bool:
+def _is_slow(plan: BatchPlan) -> bool:
     """A round-robin's chain counts the arrivals of the whole fleet; single requests need no chain."""
     if plan.batch_size_max == 1:
         return False
@@ -345,7 +355,7 @@ _COARSE = (0.02, 0.2, 0.4, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96, 0.98)
 _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
-def _only_rises(scenario: Scenario) -> bool:
+def _only_rises(scenario: BatchScenario) -> bool:
     """Whether the limited quantity was never seen to fall as the rate, or the number of users, rises."""
     plan, profile, workload = scenario.plan, scenario.profile, scenario.workload
     measures = {limit.measure for limit in scenario.objective.limits}
@@ -359,7 +369,7 @@ def _only_rises(scenario: Scenario) -> bool:
 
 
 def lone_performance(
-    profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...], confidence: float = 0.95
+    profile: ServiceProfile, plan: BatchPlan, quantiles: tuple[float, ...], confidence: float = 0.95
 ) -> Performance:
     """The performance of a lone request: the limit of low rates, whatever the router.
 
@@ -383,7 +393,7 @@ def lone_performance(
     )
 
 
-def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
+def judge_lone(scenario: BatchScenario, confidence: float = 0.95) -> Candidate:
     """The verdict at the limit of low rates, in doubt where the profile's samples cannot tell."""
     quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
     performance = lone_performance(scenario.profile, scenario.plan, quantiles, confidence)
@@ -393,7 +403,7 @@ def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
     return judged(scenario, performance)
 
 
-def judged(scenario: Scenario, performance: Performance) -> Candidate:
+def judged(scenario: BatchScenario, performance: Performance) -> Candidate:
     """The verdict on a performance that is known but for the samples of the profile."""
     found = [(p, one) for p in scenario.objective.limits if (one := p.found(performance)) is not None]
     missed = [Rejection.of(limit, one.value) for limit, one in found if one.low > limit.allowed]
@@ -433,7 +443,9 @@ class BatchTheory:
                     found.doubts[profile.name, size] = doubt
         return found
 
-    def fleets(self, question: BatchQuestion, family: Family, devices: int, floors: Floors) -> Iterator[Plan]:
+    def fleets(
+        self, question: BatchQuestion, family: Family, devices: int, floors: Floors
+    ) -> Iterator[BatchPlan]:
         """Fleets of a number of devices, by batch size and batch wait."""
         yield from question.space.fleets(family, devices, floors.sizes(question, family.profile))
 
@@ -451,17 +463,17 @@ class BatchTheory:
         kinds = [] if family.profile.is_monotone else [False]
         return [*kinds, True] if max(waits_s, default=0.0) > 0.0 else kinds
 
-    def refuse_load(self, scenario: Scenario) -> Rejection | None:
+    def refuse_load(self, scenario: BatchScenario) -> Rejection | None:
         """Refusal by the batches that can form."""
         return refuse_load(scenario)
 
-    def refuse_setting(self, scenario: Scenario, confidence: float) -> Rejection | None:
+    def refuse_setting(self, scenario: BatchScenario, confidence: float) -> Rejection | None:
         """Refusal of a batch size that is too slow at best, or was not measured."""
         return refuse_batch_size(
             scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence
         )
 
-    def law(self, scenario: Scenario, quantiles: tuple[float, ...]) -> Candidate | None:
+    def law(self, scenario: BatchScenario, quantiles: tuple[float, ...]) -> Candidate | None:
         """The plan judged by theory, if batch times are constant; else None."""
         return judge_batches_exactly(scenario, quantiles)
 
@@ -494,23 +506,23 @@ class BatchTheory:
         plan = min(refused, key=lambda one: refused[one].needed)
         return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=refused[plan], settled=False)
 
-    def saturation(self, scenario: Scenario, judge: object) -> None:
+    def saturation(self, scenario: BatchScenario, judge: object) -> None:
         """None, as the capacity follows from the largest batch."""
 
-    def size_max(self, scenario: Scenario, judge: object) -> float:
+    def size_max(self, scenario: BatchScenario, judge: object) -> float:
         """Capacity with every batch full, or the users whom that serves in time."""
         if isinstance(scenario.workload, ClosedPopulation):
             return float(users_max(scenario))
         return sustainable_rate_rps(scenario.profile, scenario.plan)
 
-    def rates_effort(self, scenario: Scenario) -> RatesEffort:
+    def rates_effort(self, scenario: BatchScenario) -> RatesEffort:
         """Loads on a fine grid if batches wait or a limit is not of time: it may be met, missed and met again."""
         only_rises = _only_rises(scenario)
         loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL)
         overloads = () if scenario.plan.queue_limit is None else _OVERLOADS
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
-    def lone(self, scenario: Scenario, confidence: float) -> Candidate | None:
+    def lone(self, scenario: BatchScenario, confidence: float) -> Candidate | None:
         """The plan judged for lone requests; None of users, and if arrivals can share an instant at any rate."""
         if not isinstance(scenario.workload, Workload) or not isinstance(
             scenario.workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals
@@ -518,7 +530,7 @@ class BatchTheory:
             return None
         return judge_lone(scenario, confidence)
 
-    def served_max_rps(self, scenario: Scenario, judge: object) -> float:
+    def served_max_rps(self, scenario: BatchScenario, judge: object) -> float:
         """Largest rate that may meet the objective: the capacity, or with a queue limit more, as some may be lost."""
         plan, allowed = scenario.plan, scenario.objective.loss_allowed
         if plan.queue_limit is None or allowed is None:
@@ -526,12 +538,12 @@ class BatchTheory:
         devices = scenario.profile.devices(plan.replicas)
         return devices * device_throughput_max_rps(scenario.profile, plan.batch_size_max) / (1.0 - allowed)
 
-    def headroom_effort(self, scenario: Scenario) -> HeadroomEffort:
+    def headroom_effort(self, scenario: BatchScenario) -> HeadroomEffort:
         """Effort of trials without probes."""
         most = less_for_bursts(scenario.workload, 200_000_000)
         return HeadroomEffort(first_step=0.02, requests_max=most)
 
-    def neighbours(self, question: BatchQuestion, plan: Plan) -> Iterator[tuple[str, Plan]]:
+    def neighbours(self, question: BatchQuestion, plan: BatchPlan) -> Iterator[tuple[str, BatchPlan]]:
         """The next smaller and larger batch, and the next shorter and longer batch wait."""
         profile, size_max = question.profile(plan.profile), plan.batch_size_max
         for size in _neighbours(profile.batch_sizes, size_max):
@@ -547,7 +559,7 @@ class BatchTheory:
         """Remedy, with the number of batches to measure if it is known."""
         return mend_of(profile, candidate)
 
-    def setting_text(self, plans: Sequence[Plan]) -> str:
+    def setting_text(self, plans: Sequence[BatchPlan]) -> str:
         """Largest batches of the plans, in words."""
         return f"batches up to {' or '.join(map(str, sorted({one.batch_size_max for one in plans})))}"
 
@@ -555,12 +567,12 @@ class BatchTheory:
         """Reasons why batch times are implausible."""
         return plausibility_caveats(profile, quantile_max)
 
-    def profile_caveats(self, scenario: Scenario) -> Iterator[Caveat]:
+    def profile_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
         """Caveats on the batch times behind the quantiles that are asked for."""
         quantiles = scenario.quantiles or scenario.objective.quantiles or (0.99,)
         return profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
 
-    def caveats(self, scenario: Scenario, performance: Performance) -> Iterator[Caveat]:
+    def caveats(self, scenario: BatchScenario, performance: Performance) -> Iterator[Caveat]:
         """Caveats on the profile and on the batching rule."""
         yield from self.profile_caveats(scenario)
         yield from batching_caveats(scenario.plan)
@@ -576,7 +588,7 @@ def _neighbours(values: Iterable[float], today: float) -> list[Any]:
 _THEORIES: dict[type, Theory] = {ServiceProfile: BatchTheory(), LlmProfile: EngineTheory()}
 
 
-def theory_of(profile: ServiceProfile | LlmProfile) -> Theory:
+def theory_of(profile: Measured) -> Theory:
     """The theory of the kind of server that a profile is of."""
     return _THEORIES[type(profile)]
 

@@ -62,7 +62,7 @@ class Rates:
         saturation: what one replica does while requests always wait; None of those that batch.
     """
 
-    scenario: Scenario
+    scenario: AnyScenario
     points: tuple[Point, ...] = ()
     lone: Candidate | None = None
     stretches: tuple[Stretch, ...] = ()

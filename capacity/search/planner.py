@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Judge, Verdict
@@ -104,7 +105,7 @@ def recommend(
     plan_alone: bool = False,
     has_headroom: bool = True,
     confidence: float = 0.95,
-) -> Recommendation:
+) -> Recommendation[Any]:
     """The cheapest plan that meets the objective, with every candidate that was considered.
 
     Among plans of one price the one farthest from its limit wins, and among those that the intervals cannot
@@ -154,8 +155,8 @@ def _with_asides(search: Search, certified: Certified, answer: Recommendation) -
 
 
 def with_headroom(
-    question: Question, found: Recommendation, judge: Judge, progress: Progress
-) -> Recommendation:
+    question: Question, found: Recommendation[Any], judge: Judge, progress: Progress
+) -> Recommendation[Any]:
     """The same recommendation with how far the rate may rise, if it has a plan and a rate.
 
     That is while the plan, or what the worst loss leaves of it, meets the objective.

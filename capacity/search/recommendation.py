@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Generic, Self
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Performance
@@ -12,9 +12,10 @@ from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Ver
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
-from capacity.question.plan import Plan
+from capacity.question.plan import AnyPlan, Plan
 from capacity.question.question import Family
-from capacity.question.refusal import floor_candidate
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import floor_candidate
 from capacity.server.batch.space import BatchQuestion
 from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
@@ -177,7 +178,7 @@ class Floors:
     def candidates(self, question: BatchQuestion) -> Iterator[Candidate]:
         """The settings as candidates, each as one replica, which stands for any number."""
 
-        def replica(name: str, size: int) -> Plan:
+        def replica(name: str, size: int) -> BatchPlan:
             family = Family(profile=question.profile(name), routing=question.routings[0])
             return question.space.plan(family, 1, size, 0.0)
 
@@ -205,7 +206,7 @@ CHANGE_STEP = 0.1  # of a rate and a service time, for which a sensitivity is st
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Generic[AnyPlan]):
     """One thing changed, and what becomes of the plan.
 
     Attributes:
@@ -218,8 +219,8 @@ class Change:
     """
 
     what: str
-    plan: Plan
-    candidate: Candidate
+    plan: AnyPlan
+    candidate: Candidate[AnyPlan]
     step: float | None = None
     shift: float | None = None
     replicas: int | None = None
@@ -234,7 +235,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
+class Recommendation(Generic[AnyPlan]):
     """The answer: the cheapest accepted plan, or why there is none, with everything considered.
 
     Attributes:
@@ -255,12 +256,12 @@ class Recommendation:
 
     verdict: Verdict
     objective: Objective
-    plan: Plan | None = None
+    plan: AnyPlan | None = None
     performance: Performance | None = None
     headroom: Headroom | None = None
     random_routing: RandomRouting | None = None
     hourly_usd: float | None = None
-    considered: tuple[Candidate[Any], ...] = ()
+    considered: tuple[Candidate[AnyPlan], ...] = ()
     caveats: tuple[Caveat, ...] = ()
     survived: tuple[Survived, ...] = ()
     without_survival: Self | None = None
@@ -269,7 +270,7 @@ class Recommendation:
     certificate: Certificate | None = None
     like_it: LikeIt | None = None
     saturation: Saturation | None = None
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Change[AnyPlan], ...] = ()
 
     @property
     def arrival_rate_max_rps(self) -> float | None:

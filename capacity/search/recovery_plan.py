@@ -78,17 +78,17 @@ def recovered_runs(stress: Stress, setting: str | None, within_s: float, judge: 
 
 
 def plan_to_recover(
-    planned: Recommendation,
+    planned: Recommendation[Any],
     stress_of: Callable[[Any], Stress],
     within_s: float,
     judge: StressJudge,
-    replan: Callable[[Any], Recommendation],
+    replan: Callable[[Any], Recommendation[Any]],
     report: Report,
     *,
     replicas_max: int,
     replicas_min: int = 1,
     flags: tuple[str, ...] = (),
-) -> tuple[Recommendation, RecoveryPlan]:
+) -> tuple[Recommendation[Any], RecoveryPlan]:
     """The plan that recovers in time: as it is, else with one more setting, else with more replicas.
 
     Args:
@@ -134,8 +134,8 @@ def plan_to_recover(
 
 
 def _with_a_setting(
-    planned: Recommendation, enough: list[Remedy], replan: Callable[[Any], Recommendation]
-) -> tuple[Recommendation, str | None, Runs | None]:
+    planned: Recommendation[Any], enough: list[Remedy], replan: Callable[[Any], Recommendation[Any]]
+) -> tuple[Recommendation[Any], str | None, Runs | None]:
     """The best setting with which the plan still meets the objective; None if there is none."""
     for remedy in _best_first(enough):
         stress = remedy.found.stress
@@ -147,12 +147,12 @@ def _with_a_setting(
 
 
 def _with_more_replicas(
-    planned: Recommendation,
+    planned: Recommendation[Any],
     as_is: Runs,
-    replan: Callable[[Any], Recommendation],
+    replan: Callable[[Any], Recommendation[Any]],
     in_trouble: Callable[[Any], Runs],
     within_s: float,
-) -> tuple[Recommendation, Runs | None]:
+) -> tuple[Recommendation[Any], Runs | None]:
     """The smallest fleet that recovers, or what it grows to when it is confirmed; None if none can be."""
     again = replan(as_is.stress.plan)
     if again.plan is None:

@@ -9,7 +9,7 @@ from functools import cache, partial, singledispatch
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
 from capacity.recovery.protection import Abandoned, Shedding
@@ -17,6 +17,7 @@ from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.search.batch_caveats import plausibility_caveats, spread_caveats
 from capacity.search.engines import cache_caveats, length_caveats, llm_profile_caveats
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
@@ -100,8 +101,7 @@ def _server_caveats(server: Server, stress: Stress) -> Iterator[Caveat]:
 
 
 @_server_caveats.register
-def _(server: BatchServer, stress: Stress) -> Iterator[Caveat]:
-    assert isinstance(stress.plan, Plan)  # noqa: S101  (of its own kind)
+def _(server: BatchServer, stress: Stress[BatchPlan]) -> Iterator[Caveat]:
     largest = stress.plan.batch_size_max
     used = [timing for timing in server.profile.timings if timing.batch_size < 2 * largest]
     yield from plausibility_caveats(server.profile, 0.99)
@@ -109,8 +109,7 @@ def _(server: BatchServer, stress: Stress) -> Iterator[Caveat]:
 
 
 @_server_caveats.register
-def _(server: TokenEngine, stress: Stress) -> Iterator[Caveat]:
-    assert isinstance(stress.plan, TokenPlan)  # noqa: S101  (of its own kind)
+def _(server: TokenEngine, stress: Stress[TokenPlan]) -> Iterator[Caveat]:
     scenario = server.scenario(stress.workload, stress.plan)
     yield from length_caveats(scenario)
     yield from llm_profile_caveats(server.profile)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
 from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -15,7 +15,6 @@ from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, survival_candidate
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import Change
-from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
@@ -128,7 +127,7 @@ class Asker:
         self.confidence = confidence
         self.requests = self.careful_requests = 0
 
-    def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate:
+    def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate[Any]:
         """What theory refuses, what a law knows, what a trial finds; a longer trial if that is in doubt."""
         theory = theory_of(scenario.profile)
         refused = theory.refuse_setting(scenario, self.confidence) or theory.refuse_load(scenario)
@@ -155,7 +154,7 @@ class Asker:
         self.careful_requests += longer.requests
         return longer
 
-    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
+    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate[Any]:
         """The verdict on a plan, and on what each event leaves of it, for a question.
 
         Args:
@@ -203,11 +202,11 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
 
 
 def other_settings(
-    question: Question, plan: Plan | TokenPlan, judge: Judge, progress: Progress
-) -> tuple[Change, ...]:
+    question: Question, plan: Plan, judge: Judge, progress: Progress
+) -> tuple[Change[Any], ...]:
     """What becomes of a fleet with its settings one step up and down, by short trials."""
     asker = Asker(judge, progress)
-    return tuple(neighbours(asker, question, cast("Plan", plan), careful=False))
+    return tuple(neighbours(asker, question, plan, careful=False))
 
 
 def neighbours(
@@ -217,7 +216,7 @@ def neighbours(
     base: Candidate | None = None,
     *,
     careful: bool = True,
-) -> Iterator[Change]:
+) -> Iterator[Change[Any]]:
     """The same fleet with its settings one step up and down; a setting that some request does not fit is left out.
 
     Args:

@@ -10,8 +10,8 @@ from capacity.errors import InconclusiveError, InputError
 from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Simulate
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import TraceArrivals, Workload, is_trace
 from capacity.units import format_quantile
 from capacity.verification.run import LoadRun
@@ -35,7 +35,7 @@ class Predictor:
     """A plan, and what predicts its performance; quantiles of the response rise."""
 
     profile: ServiceProfile
-    plan: Plan
+    plan: BatchPlan
     quantiles: tuple[float, ...]
     simulator: Simulator
 

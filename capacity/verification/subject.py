@@ -12,7 +12,7 @@ from capacity.files import parse_object, printable, read_text
 from capacity.measurement.http import Address, parse_address
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Workload
 from capacity.units import format_quantile
 from capacity.verification.quantities import QUANTILES
@@ -26,7 +26,7 @@ class Subject:
 
     profile: ServiceProfile
     workload: Workload
-    plan: Plan
+    plan: BatchPlan
     objective: Objective | None = None  # None where nothing was limited
     # mean and quantiles that the plan itself was made with, by title; none where they are not known, or of
     # other arrivals
@@ -72,7 +72,7 @@ def _planned_s(answer: Mapping[str, Any], objective: Objective) -> dict[str, flo
     return {title: value for title, value in found.items() if isinstance(value, float)}
 
 
-def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:
+def check_urls(urls: Sequence[str], plan: BatchPlan) -> tuple[str, ...]:
     """The urls of the replicas, or that of the balancer in front of them; notes for the reader.
 
     Raises InputError: another number of urls than replicas.
@@ -92,7 +92,7 @@ def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:
 
 
 def metrics_addresses(
-    given: Sequence[str], urls: Sequence[str], plan: Plan
+    given: Sequence[str], urls: Sequence[str], plan: BatchPlan
 ) -> tuple[tuple[Address, ...], str | None]:
     """Addresses of each replica's metrics, and a note if there are none.
 

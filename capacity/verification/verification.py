@@ -12,7 +12,7 @@ from capacity.performance import Interval, Performance
 from capacity.question.budget import Effort, Work, Workbench
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Measure
-from capacity.question.stability import require_answerable
+from capacity.server.batch.stability import require_answerable
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, is_trace
 from capacity.units import format_duration
 from capacity.verification.calibrate import LoneRequests

@@ -13,7 +13,7 @@ from capacity.errors import DependencyError
 from capacity.measurement.http import LOOK_AT_SERVER, Address, Exchange, fetch, session
 from capacity.measurement.metrics import Histogram, Histograms, Scrape, gains, read_page, scrape
 from capacity.measurement.sections import SECTIONS_MAX, Floats
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration
 from capacity.verification.clock import WallClock
 
@@ -128,7 +128,7 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
     return pages
 
 
-def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan) -> tuple[str, ...]:
+def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: BatchPlan) -> tuple[str, ...]:
     """A note if a server reports other batches or waits than the plan's.
 
     A prediction is then for another server. Servers that report nothing are assumed to be as planned.

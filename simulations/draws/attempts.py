@@ -11,9 +11,11 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.faults import ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
@@ -121,7 +123,7 @@ class BatchFleet:
         cold: batches of a replica that has come back; None: like any other.
     """
 
-    plan: Plan
+    plan: BatchPlan
     service_times: ServiceTimes
     cold: ColdCache | None = None
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from capacity.question.plan import Batching, Plan
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from simulations.compiled import inlined
 from simulations.draws.records import Integers
 from simulations.kernel.state import NO_REQUEST, Struct, Structs
@@ -28,7 +29,7 @@ RULES = np.dtype(
 )
 
 
-def rules_of(plan: Plan) -> Structs:
+def rules_of(plan: BatchPlan) -> Structs:
     """A plan as the kernel reads it, shape `(1,)`."""
     limit = NO_REQUEST if plan.queue_limit is None else min(plan.queue_limit, _LIMIT_MAX)
     routing = ROUTINGS.index(plan.routing)
@@ -39,7 +40,7 @@ def rules_of(plan: Plan) -> Structs:
     return np.array([numbers], dtype=RULES)
 
 
-def sizes_of(plan: Plan) -> Integers:
+def sizes_of(plan: BatchPlan) -> Integers:
     """How many requests start while 0, 1, ..., B wait and no wait is over: the largest preferred size, or all."""
     waiting = range(plan.batch_size_max + 1)
     fitting = (max((one for one in plan.preferred_sizes if one <= n), default=n) for n in waiting)

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
@@ -53,7 +55,7 @@ class Served(NamedTuple):
 
 
 def run(
-    plan: Plan,
+    plan: BatchPlan,
     service_times: ServiceTimes,
     draws: Draws | ClosedDraws,
     block: int = BLOCK,
@@ -84,7 +86,7 @@ def run(
 
 
 def serve(
-    plan: Plan,
+    plan: BatchPlan,
     service_times: ServiceTimes,
     stream: Stream | Replay,
     *,
@@ -110,11 +112,11 @@ def serve(
         yield Served(part["arrived_s"], part["started_s"], part["finished_s"], part["size"])
 
 
-Recursion = Callable[[Plan, ServiceTable, Stream | Replay, int], Iterator[Served]]
+Recursion = Callable[[BatchPlan, ServiceTable, Stream | Replay, int], Iterator[Served]]
 
 
 def recursion_for(
-    plan: Plan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
+    plan: BatchPlan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
 ) -> Recursion | None:
     """The recursion that serves a plan; None where only events can."""
     has_one_queue = plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE
@@ -127,7 +129,7 @@ def recursion_for(
     return _singly if plan.batch_size_max == 1 else _in_batches
 
 
-def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+def _singly(plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
     free_s = _all_free(plan)
     sizes = np.ones(block, dtype=np.int64)
     started_s, finished_s = np.empty(block), np.empty(block)
@@ -137,7 +139,9 @@ def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
         yield Served(arrived_s, started_s[:count], finished_s[:count], sizes[:count])
 
 
-def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+def _in_batches(
+    plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int
+) -> Iterator[Served]:
     block = max(block, 4 * plan.batch_size_max)  # so that most of a block can be decided
     room = block + plan.batch_size_max
     free_s = _all_free(plan)
@@ -160,13 +164,13 @@ def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block:
             column[:here] = column[done : done + here]
 
 
-def _are_slowed(plan: Plan, slowdowns: Sequence[float]) -> bool:
+def _are_slowed(plan: BatchPlan, slowdowns: Sequence[float]) -> bool:
     """Whether replicas ever slow each other down."""
     return max(slowdowns[: plan.replicas]) > 1.0
 
 
 def _events(
-    plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int, slowdowns: Sequence[float]
+    plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int, slowdowns: Sequence[float]
 ) -> Iterator[Structs]:
     """Requests as records in the order of arrival, by the event loop that fits the plan."""
     if stream.users is not None and plan.queue_limit is not None:
@@ -191,7 +195,7 @@ def _events(
 
 
 def _loop(
-    plan: Plan,
+    plan: BatchPlan,
     table: ServiceTable,
     queues: Structs,
     stream: Stream | Replay,
@@ -214,13 +218,13 @@ def _loop(
     return partial(serve_own, *state, *line)
 
 
-def _table(plan: Plan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:
+def _table(plan: BatchPlan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:
     table = service_times.table(plan.batch_size_max)
     return table.require(plan.batch_size_max, is_closed=stream.users is not None)
 
 
 def _arrivals(
-    plan: Plan, table: ServiceTable, stream: Stream | Replay, count: int
+    plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, count: int
 ) -> tuple[Floats, Floats, Floats]:
     """Draws of the next requests: instants or think times, service, and routing where it is random."""
     instants_s = stream.arrived_s(count) if stream.users is None else stream.think_s(count)
@@ -248,7 +252,7 @@ def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float
     return int(open_ones[0]) if len(open_ones) else len(size)
 
 
-def _all_free(plan: Plan) -> Floats:
+def _all_free(plan: BatchPlan) -> Floats:
     """Instants at which replicas become free, as a recursion keeps them: at first all are. [s]"""
     return np.append(np.full(plan.replicas, -np.inf), np.inf)
 

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import DomainError
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.faults import Action, Fault
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
@@ -61,7 +63,7 @@ class OpenStream(Protocol):
 
 
 def serve_watched(
-    plan: Plan,
+    plan: BatchPlan,
     service_times: ServiceTimes,
     stream: OpenStream,
     watcher: Watcher,
@@ -100,7 +102,7 @@ def _part(arrivals: Arrivals, here: int, to: int) -> Arrivals:
 class _Fleet:
     """The state of a run: who waits where, what is served, and which replicas are there."""
 
-    def __init__(self, plan: Plan, service_times: ServiceTimes, first: int, block: int) -> None:
+    def __init__(self, plan: BatchPlan, service_times: ServiceTimes, first: int, block: int) -> None:
         if plan.batching is not Batching.TRITON or plan.preferred_sizes:
             raise DomainError(
                 f"replicas that come and go are simulated with {Batching.TRITON} batching without preferred sizes, not "

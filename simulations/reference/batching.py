@@ -3,7 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 
-from capacity.question.plan import Batching, Plan
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 
 
 class BatchRule:
@@ -12,7 +13,7 @@ class BatchRule:
     It takes all that wait, up to `batch_size_max`. The wait is counted from the arrival.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
 
     def joins(self, now_s: float) -> None:
@@ -96,7 +97,7 @@ class CollectedRule(BatchRule):
     The last batch is open until it is full or its wait is over; a request that comes then opens another.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BatchPlan) -> None:
         super().__init__(plan)
         self._batches: deque[Collected] = deque()
 
@@ -119,7 +120,7 @@ class CollectedRule(BatchRule):
         return self._batches[0].closes_s
 
 
-def rule_for(plan: Plan) -> BatchRule:
+def rule_for(plan: BatchPlan) -> BatchRule:
     """The rule that a plan asks for, with a state of its own for each queue."""
     kinds: dict[Batching, type[BatchRule]] = {
         Batching.TRITON: PreferredRule if plan.preferred_sizes else BatchRule,

@@ -5,7 +5,8 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Batch, Records
 from simulations.draws.service import ALONE, ServiceTimes
@@ -22,7 +23,7 @@ from simulations.routing.policies import router
 
 
 def run(
-    plan: Plan,
+    plan: BatchPlan,
     service_times: ServiceTimes,
     draws: Draws | ClosedDraws,
     slowdowns: Sequence[float] = ALONE,
@@ -60,7 +61,9 @@ def run(
     return Records.of(np.asarray(arrived_s), batches)
 
 
-def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence[float]) -> list[Replica]:
+def _fleet(
+    plan: BatchPlan, clock: Clock, arrived_s: list[float], slowdowns: Sequence[float]
+) -> list[Replica]:
     """Replicas with a queue each, or all at one; devices take them in order of their index."""
     shared = plan.routing is Routing.SHARED_QUEUE
     count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)

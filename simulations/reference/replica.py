@@ -11,7 +11,7 @@ from typing import Self
 from simpy import Environment, Event
 from simpy.events import EventPriority
 
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.records import Batch
 from simulations.draws.service import ServiceTimes
 from simulations.reference.batching import rule_for
@@ -133,7 +133,7 @@ class RequestQueue:
     room there and the limit reached is rejected.
     """
 
-    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
+    def __init__(self, clock: Clock, plan: BatchPlan, arrived_s: Sequence[float], replicas: int) -> None:
         self._clock = clock
         self._plan = plan
         self._rule = rule_for(plan)

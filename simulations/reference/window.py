@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from capacity.performance import ServedBatch, Window
-from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchScenario
 from capacity.traffic.workload import Demand, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.draws.records import Records
@@ -22,7 +22,7 @@ _STEPS = (1.0, 0.5, 0.2)
 
 
 def watch(
-    scenario: Scenario, throughput_rps: float | None, batch_size_mean: float, seed: int
+    scenario: BatchScenario, throughput_rps: float | None, batch_size_mean: float, seed: int
 ) -> Window | None:
     """The first replicas of a fleet for ten seconds, or as long as some 160 batches take.
 
@@ -59,7 +59,7 @@ def readable_length_s(most_s: float) -> float:
     return next((step * power for step in _STEPS if step * power <= most_s), 0.1 * power)
 
 
-def _run(scenario: Scenario, requests: int, seed: int) -> Records:
+def _run(scenario: BatchScenario, requests: int, seed: int) -> Records:
     profile, plan = scenario.profile, scenario.plan
     slowdowns = profile.slowdowns(plan.replicas)
     draws = draw(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from capacity.profile.distribution import ServiceLaw
-from capacity.question.plan import Plan, Routing
-from capacity.question.stability import relaxation_requests
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals
 
 # Relaxation times after which the start, an empty fleet or another phase, is forgotten: exp(-10) of it is left.
@@ -47,7 +47,7 @@ def limited_relaxation_requests(
     return max(queues / (walls + drift), requests_in_service, 1.0)
 
 
-def is_pooled(plan: Plan) -> bool:
+def is_pooled(plan: BatchPlan) -> bool:
     """Whether replicas fill and empty as one, since work goes to a free replica.
 
     With batches the least outstanding replica need not be the one that is free first: replicas that started together
@@ -59,7 +59,7 @@ def is_pooled(plan: Plan) -> bool:
 
 
 def closed_relaxation_requests(
-    population: ClosedPopulation, plan: Plan, sustainable_rps: float | None = None
+    population: ClosedPopulation, plan: BatchPlan, sustainable_rps: float | None = None
 ) -> float:
     """Requests of one relaxation time of a closed population: about one from each user.
 
@@ -78,7 +78,7 @@ def closed_relaxation_requests(
     return max(users, _WALK * walking * (1.0 + walking / plan.replicas))
 
 
-def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -> float:
+def _walking(population: ClosedPopulation, plan: BatchPlan, sustainable_rps: float) -> float:
     """Users at the queues at busy times: those who exceed what the replicas serve within a think time.
 
     If these are few or none, as many as wait at that load, or as chance brings at load 1.
@@ -183,3 +183,25 @@ def _least(function: Callable[[float], float], low: float, high: float) -> float
             right = low + _GOLDEN * (high - low)
             at_right = function(right)
     return left
+
+
+def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:
+    """Requests that arrive within one relaxation time of the queues.
+
+    A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²). Here (ca² + B·cs²)/2
+    replaces the first factor: longer by 1.4, and per request, since one draw of a batch's service
+    time moves B requests at once. During τ each queue receives ρ/(1-√ρ)² requests times that factor; none
+    forgets sooner than a batch in service ends, nor is the factor taken below that of M/M/1.
+
+    Args:
+        load: ρ, below 1.
+        queues: number of queues that share the arrivals.
+        requests_in_service: arrivals during one service of a full batch.
+        variability: ca² + B·cs², of the gaps and of the service of a full batch.
+
+    Source:
+        Odoni & Roth (1983), Operations Research 31(3), 432-455, the time constant of a single queue; its
+        extension to batches by the variance of the net input, as in a diffusion approximation.
+    """
+    factor = max(1.0, variability / 2.0)
+    return max(queues * factor * load / (1.0 - math.sqrt(load)) ** 2, requests_in_service, 1.0)

@@ -7,8 +7,7 @@ import numpy as np
 
 from capacity.performance import Kind, Performance
 from capacity.profile.load import load_profile
-from capacity.question.plan import BatchTimer, Plan, Routing
-from capacity.question.stability import relaxation_requests
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.by_size import BulkCTMC
 from capacity.queues.batch.closed import BulkClosed
@@ -16,8 +15,11 @@ from capacity.queues.batch.exponential import BulkMarkov
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.queues.routing import RandomSplit, RoundRobin
 from capacity.queues.shortest_queue import ShortestQueue
+from capacity.server.batch.batching import BatchTimer
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.draws.service import ExponentialTimes
+from simulations.statistics.relaxation import relaxation_requests
 from simulations.validation.systems import (
     BATCHED,
     EXPONENTIAL,
@@ -120,7 +122,7 @@ def shared_device(slowdowns: Sequence[float], load: float) -> System:
     return System(
         name=f"M/M/{instances} on one device, slowdown {slowdowns[-1]:g}, load {load:g}",
         theory=_birth_death(rate, rates_rps, load),
-        plan=Plan(profile="law", replicas=instances, batch_size_max=1, routing=Routing.SHARED_QUEUE),
+        plan=BatchPlan(profile="law", replicas=instances, batch_size_max=1, routing=Routing.SHARED_QUEUE),
         workload=Workload(arrival_rate_rps=rate),
         service_times=DurationTimes(EXPONENTIAL),
         slowdowns=tuple(slowdowns),

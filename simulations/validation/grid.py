@@ -10,8 +10,9 @@ import simulations.validation.fleets as fleets
 import simulations.validation.laws as laws
 import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
+from capacity.server.batch.batching import BatchTimer
 from simulations.validation.agreement import AnySystem
 from simulations.validation.systems import P50, P99
 

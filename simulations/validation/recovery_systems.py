@@ -9,8 +9,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan, Routing
-from capacity.question.stability import relaxation_requests
+from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
 from capacity.queues.recovery.breakdowns import BreakdownMMc
 from capacity.queues.recovery.copies import Hedged, Redundancy
@@ -20,6 +19,7 @@ from capacity.queues.recovery.pauses import PausedMG1
 from capacity.queues.recovery.retrial import LongBackoff, Retrial
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import ATTEMPTS_MAX, Backoff, Clients, Failure
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Purpose, Seed, Stream
@@ -31,6 +31,7 @@ from simulations.reference.recovery.fleet import run as run_reference
 from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
+from simulations.statistics.relaxation import relaxation_requests
 from simulations.statistics.sample import Length, Sample, Tally
 from simulations.validation.systems import EXPONENTIAL, DurationTimes, Quantiles, Quantity, one_queue
 from simulations.workers import leave_if_abandoned
@@ -90,7 +91,7 @@ class RecoverySystem:
     """
 
     name: str
-    plan: Plan
+    plan: BatchPlan
     rate_rps: float
     clients: Clients
     relaxation_requests: float
@@ -385,7 +386,7 @@ def redundancy(replicas: int, copies: int, load: float) -> RecoverySystem:
     law = Redundancy(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas, copies=copies)
     return RecoverySystem(
         name=f"{copies} copies to {replicas} replicas, load {load:g}",
-        plan=Plan(profile="law", replicas=replicas, batch_size_max=1, routing=Routing.RANDOM),
+        plan=BatchPlan(profile="law", replicas=replicas, batch_size_max=1, routing=Routing.RANDOM),
         rate_rps=law.arrival_rate_rps,
         clients=Clients(attempts=copies, hedge_s=0.0),
         protection=Protection(abandoned=Abandoned.STOPPED),

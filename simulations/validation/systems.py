@@ -11,8 +11,7 @@ from scipy.special import gammaincinv, ndtri
 
 from capacity.errors import DomainError
 from capacity.performance import Kind, Performance
-from capacity.question.plan import Plan, Routing, batching_of
-from capacity.question.stability import relaxation_requests
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.batch.exponential import BulkMarkov
@@ -29,6 +28,8 @@ from capacity.queues.markov.mmck import MMcK
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.queues.routing import RandomSplit, RoundRobin
 from capacity.queues.shortest_queue import ShortestQueue
+from capacity.server.batch.batching import batching_of
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -49,6 +50,7 @@ from simulations.statistics.relaxation import (
     closed_relaxation_requests,
     limited_relaxation_requests,
     modulated_relaxation_requests,
+    relaxation_requests,
 )
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
@@ -147,7 +149,7 @@ class System:
 
     name: str
     theory: Performance
-    plan: Plan
+    plan: BatchPlan
     workload: Demand
     service_times: ServiceTimes
     relaxation_requests: float
@@ -224,9 +226,9 @@ _UNKNOWN = Performance(kind=Kind.EXACT)  # until it is known which quantiles are
 _SHARE_TELLING_MAX = 0.99
 
 
-def one_queue(servers: int, batch_size_max: int = 1, queue_limit: int | None = None) -> Plan:
+def one_queue(servers: int, batch_size_max: int = 1, queue_limit: int | None = None) -> BatchPlan:
     """Servers at one queue."""
-    return Plan(
+    return BatchPlan(
         profile="law",
         replicas=servers,
         batch_size_max=batch_size_max,
@@ -273,14 +275,14 @@ def _servers(law: Any, service: Duration, servers: int = 1, **others: Any) -> Sy
 
 def _replicas(law: Any, routing: Routing) -> System:
     """The system of single requests at exponential replicas with a queue each."""
-    plan = Plan(profile="law", replicas=law.replicas, batch_size_max=1, routing=routing)
+    plan = BatchPlan(profile="law", replicas=law.replicas, batch_size_max=1, routing=routing)
     return _single(law, _exponential(law.service_rate_rps), plan)
 
 
 def _single(
     law: Any,
     service: Duration,
-    plan: Plan,
+    plan: BatchPlan,
     *,
     rate_rps: float | None = None,
     arrivals: ArrivalProcess | None = None,
@@ -393,7 +395,7 @@ def _bulk(law: Bulk) -> System:
     if law.batch_size_min > 1:
         raise DomainError(f"batches start at one request in a simulation, not at {law.batch_size_min}")
     times_s = law.batch_times_s
-    plan = Plan(
+    plan = BatchPlan(
         profile="law",
         replicas=law.replicas,
         batch_size_max=len(times_s),
@@ -433,7 +435,7 @@ def _bulk_markov(law: BulkMarkov) -> System:
 
 def _bulk_closed(law: BulkClosed) -> System:
     population = ClosedPopulation(users=law.users, think_time_s=law.think_time_s)
-    plan = Plan(profile="law", replicas=1, batch_size_max=len(law.batch_times_s))
+    plan = BatchPlan(profile="law", replicas=1, batch_size_max=len(law.batch_times_s))
     return System(
         name="",
         theory=_UNKNOWN,

@@ -10,7 +10,6 @@ from capacity.profile.distribution import from_samples
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile
 from capacity.question.objective import Measure
 from capacity.question.scenario import Scenario
-from capacity.question.stability import relaxation_requests
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
@@ -22,6 +21,7 @@ from simulations.engine_case import TokenTask, replicate_tokens
 from simulations.replication import Engine as Player
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool
+from simulations.statistics.relaxation import relaxation_requests
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.statistics.tokens import TokenSample

@@ -19,8 +19,10 @@ from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Answer, Grid, Outcome
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.settings import BatchSettings
 from capacity.traffic.workload import GammaArrivals, Workload
 
@@ -28,13 +30,13 @@ FILES = Path(__file__).parents[1] / "kept" / "files"
 PROFILE = ServiceProfile(
     name="p", timings=(BatchTiming(batch_size=1, mean_s=0.005), BatchTiming(batch_size=4, mean_s=0.01))
 )
-PLAN = Plan(profile="p", replicas=3, batch_size_max=4)
-LARGER = Plan(profile="p", replicas=5, batch_size_max=4, queue_limit=8)
+PLAN = BatchPlan(profile="p", replicas=3, batch_size_max=4)
+LARGER = BatchPlan(profile="p", replicas=5, batch_size_max=4, queue_limit=8)
 CLIENTS = {"recover_within": "60s", "trigger": "lose:1,60s", "timeout": "500ms", "attempts": 3}
 PAUSE = {"pause": "200ms,6/min"}
 
 
-def found_of(plan: Plan | None) -> SimpleNamespace:
+def found_of(plan: BatchPlan | None) -> SimpleNamespace:
     return SimpleNamespace(like_it=None, plan=plan, performance=None)
 
 
@@ -43,7 +45,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A `cap.plan` with a made-up search result; returns its answer, and each stage called with its question."""
     called: list[tuple[str, Any]] = []
 
-    def planned(plan: Plan | None, **keywords: Any) -> tuple[Any, list[tuple[str, Any]]]:
+    def planned(plan: BatchPlan | None, **keywords: Any) -> tuple[Any, list[tuple[str, Any]]]:
         def stage(name: str, result: Any) -> Any:
             def run(question: Any, *_: Any, **__: Any) -> Any:
                 called.append((name, question))
@@ -169,7 +171,7 @@ def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.M
         9,
         "torchserve",
     ]
-    assert curve.plan == Plan(
+    assert curve.plan == BatchPlan(
         profile="p", replicas=2, batch_size_max=4, batch_wait_max_s=0.001, routing=Routing.RANDOM,
         batching=Batching.TORCHSERVE, queue_limit=9,
     )  # fmt: skip
@@ -201,7 +203,7 @@ def scenario_of(limits: dict[float, float]) -> Scenario:
     return Scenario(
         profile=load_profile("resnet50-t4-fp16"),
         workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)),
-        plan=Plan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
+        plan=BatchPlan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
         objective=Objective.of(response=limits),
     )
 

@@ -10,7 +10,9 @@ from capacity.answer.plan_like import batch_plan
 from capacity.answer.saved_plan import read_plans
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.typed import count_of, fields_of
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
@@ -27,11 +29,11 @@ def test_a_fleet_has_defaults_for_what_is_not_typed() -> None:
     """The defaults are the first profile, its largest batch and no wait."""
     found = parse_fleet("replicas=4", [SLOW, FAST])
     assert found.profile is SLOW
-    assert found.plan == Plan(profile="slow", replicas=4, batch_size_max=16)
+    assert found.plan == BatchPlan(profile="slow", replicas=4, batch_size_max=16)
     typed = "replicas = 2,batch=8, wait=2ms,routing=random,batching=torchserve,queue-limit=50,profile=fast"
     found = parse_fleet(typed, [SLOW, FAST])
     assert (found.profile, found.name) == (FAST, typed[:80])
-    assert found.plan == Plan(
+    assert found.plan == BatchPlan(
         profile="fast",
         replicas=2,
         batch_size_max=8,

@@ -29,12 +29,13 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.render.check import gate_document, github_lines, junit, markdown
 from capacity.search.planner import recommend, silent
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 from simulations.judge import SimulationJudge
 
@@ -255,7 +256,7 @@ def without_answer(*profiles: ServiceProfile) -> SavedPlan:
     answer = Recommendation(
         verdict=Verdict.MET,
         objective=asked.objective,
-        plan=Plan(profile=profiles[-1].name, replicas=3, batch_size_max=4),
+        plan=BatchPlan(profile=profiles[-1].name, replicas=3, batch_size_max=4),
     )
     return read_plan_file_document(json.loads(dumps(plan_file_document(answer, asked, EFFORT))), "plan.json")
 
@@ -328,7 +329,7 @@ ANY_TEXT = st.text(max_size=30)
 def answer_of(*findings: Finding, notes: tuple[str, ...] = ()) -> GateAnswer:
     inputs = GateInputs(
         question=question(),
-        plan=Plan(profile="t4", replicas=2, batch_size_max=4),
+        plan=BatchPlan(profile="t4", replicas=2, batch_size_max=4),
         effort=EFFORT,
         replaced={},
         notes=(),

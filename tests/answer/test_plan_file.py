@@ -42,10 +42,12 @@ from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Spike, Survival
 from capacity.search.recommendation import Certificate, Recommendation
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.space import BatchSpace
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -91,7 +93,7 @@ QUESTION = batch_question(
     workload=Workload(arrival_rate_rps=1.0),
     objective=Objective.of(response={0.99: 2.0}),
 )
-PLAN = Plan(profile="t4", replicas=2, batch_size_max=4)
+PLAN = BatchPlan(profile="t4", replicas=2, batch_size_max=4)
 ANSWER = Recommendation(
     verdict=Verdict.MET,
     objective=QUESTION.objective,
@@ -259,7 +261,7 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
     assert set(document["effort"]) == names(Effort) - {"workers", "cluster"}
     assert set(document["certificate"]) == names(Certificate)
     assert names(QuestionDocument) == asked
-    assert names(PlanDocument) == names(Plan) | {"timer"}
+    assert names(PlanDocument) == names(BatchPlan) | {"timer"}
     seen_by_a_replica = {SurgingArrivals, ModulatedArrivals}  # never asked for
     known = {*saved_workload._PROCESSES.values(), TraceArrivals, *seen_by_a_replica}
     assert set(get_args(ArrivalProcess)) == known
@@ -287,7 +289,7 @@ def test_fields_missing_from_a_saved_plan_have_defaults() -> None:
     asked = read_as(QuestionDocument, document["question"], "question").question(None)
     assert (asked.replicas_min, asked.space.batch_size_min) == (1, 1)
     least = PlanDocument(profile="t4", replicas=2, batch_size_max=8).plan()
-    assert least == Plan(profile="t4", replicas=2, batch_size_max=8)
+    assert least == BatchPlan(profile="t4", replicas=2, batch_size_max=8)
 
 
 def test_other_versions_are_told() -> None:

@@ -9,10 +9,10 @@ from capacity.answer.sentences import demand, fleet, format_loss, format_refusal
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 
-PLAN = Plan(profile="flat", replicas=2, batch_size_max=4)
+PLAN = BatchPlan(profile="flat", replicas=2, batch_size_max=4)
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
 MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.1)
 WAIT = Limit(measure=Measure.WAIT, quantile=0.9, allowed=0.1)
@@ -147,7 +147,7 @@ def test_traffic_in_words() -> None:
 
 
 def test_fleets_in_words() -> None:
-    waiting = Plan(profile="flat", replicas=1, batch_size_max=2, batch_wait_max_s=0.002)
+    waiting = BatchPlan(profile="flat", replicas=1, batch_size_max=2, batch_wait_max_s=0.002)
     assert fleet(PLAN) == "2 replicas of flat with batches up to 4"
     assert fleet(waiting) == "1 replica of flat with batches up to 2 that wait up to 2 ms"
 

@@ -22,9 +22,10 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.search.recommendation import Headroom, Recommendation, Survived, Tally
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -44,7 +45,9 @@ PERFORMANCE = Performance(
     utilization=0.75,
     response_quantiles_s={0.99: Interval(value=0.02, low=0.01, high=0.03)},
 )
-PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, routing=Routing.SHARED_QUEUE)
+PLAN = BatchPlan(
+    profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, routing=Routing.SHARED_QUEUE
+)
 PLAN_DOCUMENT = {
     "profile": "p",
     "replicas": 2,

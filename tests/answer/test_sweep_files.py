@@ -29,10 +29,11 @@ from capacity.errors import DependencyError, InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.contention import measured
 from capacity.question.grid import Answer, Outcome
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load_of
 from capacity.render.tables import sweep_table
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
 
@@ -43,7 +44,7 @@ SETTINGS = {"seed": 3, "profiles": {"made-up": "abc"}}
 CELL = Scenario(
     profile=profile_of(),
     workload=Workload(arrival_rate_rps=50.0),
-    plan=Plan(profile="made-up", replicas=2, batch_size_max=4),
+    plan=BatchPlan(profile="made-up", replicas=2, batch_size_max=4),
 )
 PERFORMANCE = Performance(
     kind=Kind.SIMULATION,

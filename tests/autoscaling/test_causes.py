@@ -13,8 +13,8 @@ from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan
 from capacity.render.autoscaling.screen import autoscale_tables
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
 
 TIMINGS = (BatchTiming(batch_size=1, mean_s=0.1), BatchTiming(batch_size=2, mean_s=0.12))
@@ -35,7 +35,7 @@ RISING = replace(WORST, peak_rps=12.0)
 def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0, **changed: Any) -> Days:
     """Up to 4 replicas at 10 rps that miss their limit."""
     scaler = Autoscaler(target=Target(metric=Metric.UTILIZATION, level=0.6), replicas_max=4)
-    plan = Plan(profile="flat", replicas=4, batch_size_max=1)
+    plan = BatchPlan(profile="flat", replicas=4, batch_size_max=1)
     fleet = ScaledFleet(
         profile=PROFILE,
         plan=replace(plan, **changed),

@@ -15,7 +15,7 @@ from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Verdict
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
 
 LIMIT_S = 0.5
@@ -28,7 +28,7 @@ def fleet(replicas_max: int = 30) -> ScaledFleet:
     """A night of 5 rps and a day of 40 rps, at 10 rps a replica."""
     return ScaledFleet(
         profile=PROFILE,
-        plan=Plan(profile="flat", replicas=replicas_max, batch_size_max=1),
+        plan=BatchPlan(profile="flat", replicas=replicas_max, batch_size_max=1),
         autoscaler=Autoscaler(target=CHOICES[0][0], replicas_max=replicas_max),
         curve=DailyCurve(times_s=(0.0, 43_200.0), rates_rps=(QUIET_RPS, BUSY_RPS)),
         response_p99_s=LIMIT_S,

@@ -11,7 +11,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
 
 PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=0.1),))
@@ -23,7 +23,7 @@ def fleet(target: Target, replicas_min: int = 1) -> ScaledFleet:
     scaler = Autoscaler(target=target, replicas_min=replicas_min, replicas_max=16)
     return ScaledFleet(
         profile=PROFILE,
-        plan=Plan(profile="flat", replicas=16, batch_size_max=1),
+        plan=BatchPlan(profile="flat", replicas=16, batch_size_max=1),
         autoscaler=scaler,
         curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
         response_p99_s=LIMIT_S,

@@ -10,7 +10,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve
 from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, MmppArrivals
 
@@ -27,7 +27,7 @@ def scaler(**changed: Any) -> Autoscaler:
 def fleet(**changed: Any) -> ScaledFleet:
     fields = {
         "profile": PROFILE,
-        "plan": Plan(profile="flat", replicas=9, batch_size_max=1),
+        "plan": BatchPlan(profile="flat", replicas=9, batch_size_max=1),
         "autoscaler": scaler(),
         "curve": CURVE,
         "response_p99_s": 0.5,

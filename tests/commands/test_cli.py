@@ -335,8 +335,8 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
     from capacity.performance import Interval, Kind, Performance
     from capacity.question.candidate import Candidate, Rejection, Verdict
     from capacity.question.objective import Limit, Measure
-    from capacity.question.plan import Plan
     from capacity.render.plan import considered_tables
+    from capacity.server.batch.plan import BatchPlan
 
     performance = Performance(
         kind=Kind.SIMULATION,
@@ -345,7 +345,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
     )
     promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
     candidate = Candidate(
-        plan=Plan(profile="x", replicas=1023, batch_size_max=131072),
+        plan=BatchPlan(profile="x", replicas=1023, batch_size_max=131072),
         verdict=Verdict.MISSED,
         rejection=Rejection.of(promise, 0.0483),
         performance=performance,

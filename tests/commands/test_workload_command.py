@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mmpp import MMPPMc
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, Workload
 from capacity.units import format_duration
 from simulations.draws.arrivals import Seed, draw
@@ -161,7 +161,7 @@ def test_bursts_have_the_p99_of_theory_by_the_road_of_the_product():
     )
     arrivals = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=40.0)
     simulate = Simulation(quantiles=(0.9,), precision=0.03)
-    plan = Plan(profile="exponential", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="exponential", replicas=1, batch_size_max=1)
     workload = Workload(arrival_rate_rps=0.6, arrivals=arrivals)
     seen = simulate(Scenario(profile=profile, workload=workload, plan=plan))
     law = MMPPMc(

@@ -32,7 +32,8 @@ from capacity.formats.running_plan import RunningPlan
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.load import load_any
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import TraceArrivals
 
@@ -41,7 +42,7 @@ PROFILE = ServiceProfile(
     timings=(BatchTiming(batch_size=1, mean_s=0.005), BatchTiming(batch_size=8, mean_s=0.01)),
     request_overhead_s=0.001,
 )
-PLAN = Plan(profile="five", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, queue_limit=16)
+PLAN = BatchPlan(profile="five", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, queue_limit=16)
 LLAMA = load_any("llama-3.1-8b-rtx-pro-6000-bf16")
 P99 = {0.99: Interval.exact(0.02)}
 

@@ -14,9 +14,10 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, LikeIt, Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -28,7 +29,7 @@ from capacity.traffic.workload import (
 
 # Ten milliseconds for any batch up to 4: three replicas serve 1200 rps.
 FLAT = ServiceProfile(name="flat", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 2, 4)))
-PLAN = Plan(profile="flat", replicas=3, batch_size_max=4)
+PLAN = BatchPlan(profile="flat", replicas=3, batch_size_max=4)
 
 
 def question(rate_rps: float = 100.0, allowed_s: float = 0.1, **others: Any) -> Question:
@@ -54,13 +55,13 @@ def base(p99_s: float, batch_mean: float | None = 2.0, **others: Any) -> Candida
 def accepts_from(least: int = 3) -> Any:
     """An asker that accepts plans of this many replicas or more."""
 
-    def rule(question: Question, plan: Plan) -> Candidate:
+    def rule(question: Question, plan: BatchPlan) -> Candidate:
         return Candidate(plan=plan, verdict=Verdict.MET if plan.replicas >= least else Verdict.MISSED)
 
     return asker(rule)
 
 
-def cause(found: Candidate, asked: Question | None = None, plan: Plan = PLAN, least: int = 3) -> Cause:
+def cause(found: Candidate, asked: Question | None = None, plan: BatchPlan = PLAN, least: int = 3) -> Cause:
     return find_binding(accepts_from(least), asked or question(), plan, found).cause
 
 
@@ -160,7 +161,7 @@ def test_dispersion_is_taken_over_windows_as_long_as_a_burst() -> None:
 def assumed(
     found: Candidate,
     asked: Question | None = None,
-    plan: Plan = PLAN,
+    plan: BatchPlan = PLAN,
     *,
     certified: bool = True,
     law: Performance | None = None,

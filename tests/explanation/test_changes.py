@@ -15,10 +15,11 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.search.recommendation import Change
 from capacity.search.what_if import neighbours
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 PROFILE = ServiceProfile(
@@ -26,7 +27,7 @@ PROFILE = ServiceProfile(
     timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 2, 4, 8)),
     hourly_usd=0.5,
 )
-PLAN = Plan(profile="p", replicas=3, batch_size_max=4)
+PLAN = BatchPlan(profile="p", replicas=3, batch_size_max=4)
 QUESTION = batch_question(
     profiles=(PROFILE,),
     workload=Workload(arrival_rate_rps=100.0),
@@ -34,7 +35,7 @@ QUESTION = batch_question(
 )
 
 
-def judged(plan: Plan, p99_s: float | None, *, accepted: bool = True) -> Candidate:
+def judged(plan: BatchPlan, p99_s: float | None, *, accepted: bool = True) -> Candidate:
     performance = None
     if p99_s is not None:
         performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(p99_s)})
@@ -47,7 +48,9 @@ def rate_of(question: Question) -> float:
     return question.workload.arrival_rate_rps
 
 
-def changes(rule: Callable[[Question, Plan], Candidate], base: Candidate, asked: Question = QUESTION) -> Any:
+def changes(
+    rule: Callable[[Question, BatchPlan], Candidate], base: Candidate, asked: Question = QUESTION
+) -> Any:
     judge = asker(rule)
     return list(sensitivities(judge, asked, PLAN, base)), judge.seen
 
@@ -112,7 +115,7 @@ def test_shifts_are_compared_per_step_of_ten_percent() -> None:
     assert most_sensitive((change(None, 0.1), change(0.0, 0.1))) is None
 
 
-def choices(plan: Plan) -> list[tuple[str, int, float]]:
+def choices(plan: BatchPlan) -> list[tuple[str, int, float]]:
     judge = asker(lambda asked, plan: judged(plan, 0.05))
     found = neighbours(judge, QUESTION, plan, judged(plan, 0.05))
     return [(one.what, one.plan.batch_size_max, one.plan.batch_wait_max_s) for one in found]
@@ -137,7 +140,7 @@ def test_neighbouring_batch_sizes_and_waits() -> None:
 LESS = judged(replace(PLAN, replicas=2), 0.2, accepted=False)
 
 
-def savings(rule: Callable[[Question, Plan], bool], asked: Question = QUESTION) -> dict[Lever, Saving]:
+def savings(rule: Callable[[Question, BatchPlan], bool], asked: Question = QUESTION) -> dict[Lever, Saving]:
     judge = asker(lambda given, plan: judged(plan, 0.05, accepted=rule(given, plan)))
     return {one.lever: one for one in find_savings(judge, asked, PLAN, LESS)}
 
@@ -176,7 +179,7 @@ def test_larger_changes_are_not_searched() -> None:
 def test_another_batch_size_is_chosen_where_it_needs_less() -> None:
     """The plan's own batch needs 8 %, the largest one 4 %."""
 
-    def does(asked: Question, plan: Plan) -> bool:
+    def does(asked: Question, plan: BatchPlan) -> bool:
         return rate_of(asked) <= (96.0 if plan.batch_size_max == 8 else 92.0) + 1e-9
 
     one = savings(does)[Lever.DEMAND]
@@ -208,7 +211,9 @@ def test_no_saving_without_a_smaller_fleet_and_no_amount_without_a_price() -> No
     assert found[Lever.DEMAND].hourly_usd is None
 
 
-def fewer(plan: Plan, accepts_from: int, profile: ServiceProfile = PROFILE) -> list[tuple[int, int, float]]:
+def fewer(
+    plan: BatchPlan, accepts_from: int, profile: ServiceProfile = PROFILE
+) -> list[tuple[int, int, float]]:
     judge = asker(lambda asked, plan: judged(plan, 0.05, accepted=plan.batch_size_max >= accepts_from))
     found = one_fewer(judge, replace(QUESTION, profiles=(profile,)), plan)
     return [(one.plan.replicas, one.plan.batch_size_max, one.plan.batch_wait_max_s) for one in found]

@@ -10,9 +10,10 @@ from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Spike, Survival
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
 OBJECTIVE = Objective.of(response={0.99: 0.04})
@@ -40,7 +41,7 @@ def candidate(reason: Reason | None, allowed=0.04, needed=0.05, replicas=1, **fi
         else Rejection(reason=reason, allowed=allowed, needed=needed, limit=given, event=event)
     )
     verdict = fields.pop("verdict", Verdict.MET if reason is None else Verdict.MISSED)
-    plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
+    plan = BatchPlan(profile="p", replicas=replicas, batch_size_max=1)
     return Candidate(plan=plan, verdict=verdict, rejection=rejection, **fields)
 
 
@@ -74,7 +75,7 @@ def test_a_plan_with_its_neighbour():
     answer = Recommendation(
         verdict=Verdict.MET,
         objective=OBJECTIVE,
-        plan=Plan(profile="p", replicas=2, batch_size_max=1),
+        plan=BatchPlan(profile="p", replicas=2, batch_size_max=1),
         performance=performance(0.03),
         headroom=Headroom(today_rps=50.0, accepted_rps=60.0, refused_rps=61.0),
         considered=(neighbour, candidate(None, performance=performance(0.03), replicas=2)),
@@ -93,8 +94,8 @@ def test_a_plan_with_its_neighbour():
 
 
 def test_what_is_outlived_and_what_that_costs():
-    plan = Plan(profile="p", replicas=3, batch_size_max=1)
-    left = Plan(profile="p", replicas=2, batch_size_max=1)
+    plan = BatchPlan(profile="p", replicas=3, batch_size_max=1)
+    left = BatchPlan(profile="p", replicas=2, batch_size_max=1)
     answer = Recommendation(
         verdict=Verdict.MET,
         objective=OBJECTIVE,
@@ -125,7 +126,7 @@ def test_what_is_outlived_and_what_that_costs():
 
 
 def outlived(replicas: int, without: Recommendation | None, survival: Survival) -> list[str]:
-    plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
+    plan = BatchPlan(profile="p", replicas=replicas, batch_size_max=1)
     left = replace(plan, replicas=replicas - 1)
     answer = Recommendation(
         verdict=Verdict.MET,
@@ -146,7 +147,7 @@ def test_of_a_fleet_that_leaves_nothing_no_more_is_said():
 
 
 def test_what_would_do_without_survival_is_not_told_where_it_is_the_same_plan():
-    plan = Plan(profile="p", replicas=3, batch_size_max=1)
+    plan = BatchPlan(profile="p", replicas=3, batch_size_max=1)
     same = Recommendation(verdict=Verdict.MET, objective=OBJECTIVE, plan=plan, hourly_usd=1.5)
     assert len(outlived(3, same, Survival(spare=1))) == 3
     other = replace(same, plan=replace(plan, batch_size_max=2))
@@ -166,7 +167,7 @@ def test_what_an_event_refused_is_closer_than_what_theory_refused():
 
 def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_smaller():
     """Not one replica, where two share a device, nor one that waits longer."""
-    plan = Plan(profile="p", replicas=4, batch_size_max=1)
+    plan = BatchPlan(profile="p", replicas=4, batch_size_max=1)
     shared = replace(QUESTION, profiles=(replace(PROFILE, instances_per_device=2),))
     others = [
         replace(plan, replicas=3),
@@ -189,7 +190,7 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
     assert list(explain(alone, shared))[1] == "One device is the minimum."
 
 
-PLAN = Plan(profile="p", replicas=3, batch_size_max=1)
+PLAN = BatchPlan(profile="p", replicas=3, batch_size_max=1)
 
 
 def recommended(**others) -> Recommendation:

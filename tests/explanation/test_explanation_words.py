@@ -13,15 +13,16 @@ from capacity.explanation.sensitivity import Change
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.render.explanation import sections
+from capacity.server.batch.plan import BatchPlan
 
-PLAN = Plan(profile="flat", replicas=3, batch_size_max=4)
+PLAN = BatchPlan(profile="flat", replicas=3, batch_size_max=4)
 FEWER = replace(PLAN, replicas=2)
 PROMISE = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
 
 
-def of(plan: Plan, p99_s: float, load: float | None = None, **changed: Any) -> Candidate:
+def of(plan: BatchPlan, p99_s: float, load: float | None = None, **changed: Any) -> Candidate:
     """A candidate whose P99 meets the promise or not."""
     is_met = p99_s <= PROMISE.allowed
     performance = Performance(
@@ -36,7 +37,7 @@ def of(plan: Plan, p99_s: float, load: float | None = None, **changed: Any) -> C
     return replace(found, **changed)
 
 
-def refused(plan: Plan, reason: Reason, needed: float) -> Candidate:
+def refused(plan: BatchPlan, reason: Reason, needed: float) -> Candidate:
     """By theory, without a performance."""
     rejection = Rejection(reason=reason, allowed=1.0, needed=needed)
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)

@@ -17,13 +17,14 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load
 from capacity.render.explanation import sections
 from capacity.search.what_if import burstier, with_demand, with_limits, with_service
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import load
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 
@@ -67,7 +68,7 @@ NONE_BETTER = Routed()
 
 
 @cache
-def explained(question: Question, plan: Plan, judge: NoJudge = NONE_BETTER) -> Explanation:
+def explained(question: Question, plan: BatchPlan, judge: NoJudge = NONE_BETTER) -> Explanation:
     return explain_plan(question, plan, judge, silent)
 
 

@@ -18,17 +18,18 @@ from capacity.profile.formats import parse_json
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.scalability import UniversalScalability
 from capacity.question.caveat import CaveatCode
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import (
+from capacity.search.batch_caveats import device_caveats, profile_caveats
+from capacity.search.exact import predict
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import (
     load,
     load_of,
     replicas_stable_min,
     require_answerable,
     sustainable_rate_rps,
 )
-from capacity.search.batch_caveats import device_caveats, profile_caveats
-from capacity.search.exact import predict
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.batch_case import BatchCase
 from simulations.case import one_for_all
@@ -42,8 +43,8 @@ from simulations.statistics.sample import Length
 PAIRS = ServiceProfile(name="pairs", timings=(BatchTiming(batch_size=1, mean_s=1.0),), instances_per_device=2)
 
 
-def plan_of(replicas: int, routing: Routing = Routing.SHARED_QUEUE) -> Plan:
-    return Plan(profile="pairs", replicas=replicas, batch_size_max=1, routing=routing)
+def plan_of(replicas: int, routing: Routing = Routing.SHARED_QUEUE) -> BatchPlan:
+    return BatchPlan(profile="pairs", replicas=replicas, batch_size_max=1, routing=routing)
 
 
 def test_processor_sharing_is_m_for_m_and_assumed() -> None:
@@ -205,7 +206,7 @@ def test_measured_slowdowns_lie_between() -> None:
 
 
 def backlog(
-    rate_rps: float, plan: Plan, slowdowns: tuple[float, ...], burst: int, span_s: float
+    rate_rps: float, plan: BatchPlan, slowdowns: tuple[float, ...], burst: int, span_s: float
 ) -> list[int]:
     """Requests under way after a quarter of the time and at its end, of a fleet that starts with a burst."""
     generator = np.random.default_rng(3)
@@ -296,7 +297,7 @@ def test_what_has_no_such_device_stays_whole(workload: Workload, replicas: int, 
     assert one_for_all(workload, plan, 2) == (workload, plan)
 
 
-def case_of(profile: ServiceProfile, rate_rps: float, plan: Plan) -> BatchCase:
+def case_of(profile: ServiceProfile, rate_rps: float, plan: BatchPlan) -> BatchCase:
     return BatchCase(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, quantiles=(0.5,)

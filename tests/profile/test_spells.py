@@ -12,9 +12,10 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.formats import read_document
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.profile.sampling import resampled
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.search.exact import predict
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stream, draw
 from simulations.draws.service import ProfileTimes
@@ -92,7 +93,7 @@ def test_users_have_no_spells():
 
 @pytest.mark.parametrize("routing", [Routing.ROUND_ROBIN, Routing.LEAST_OUTSTANDING, Routing.SHARED_QUEUE])
 def test_both_engines_give_the_same_bytes(routing):
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=4, batch_wait_max_s=0.005, routing=routing)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=4, batch_wait_max_s=0.005, routing=routing)
     times = ProfileTimes(profile(SPELLS))
     draws = draw(Workload(arrival_rate_rps=200.0), 3000, Seed(value=5), SPELLS)
     slow, quick = cluster.run(plan, times, draws), kernel.run(plan, times, draws, block=700)
@@ -113,7 +114,7 @@ def test_both_engines_give_the_same_bytes(routing):
 @pytest.mark.long
 def test_queues_are_longer_and_as_long_as_lindley_says():
     """One replica of batches of one, at load 0.77: against Lindley's recursion on scores drawn here."""
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
     workload = Workload(arrival_rate_rps=70.0)
     bare, in_spells = (
         Simulation(quantiles=(0.5, 0.95))(Scenario(profile=profile(spells), workload=workload, plan=plan))
@@ -151,7 +152,7 @@ def test_a_trace_has_spells_too():
 
 
 def test_exact_laws_refuse_them():
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
     with pytest.raises(DomainError, match="come in spells"):
         predict(profile(SPELLS), Workload(arrival_rate_rps=10.0, arrivals=PoissonArrivals()), plan)
 

@@ -5,7 +5,7 @@ import math
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Verdict, closest
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 
 
 def losing(batch_size_max: int, lost: float, p99_s: float = math.inf) -> Candidate:
@@ -15,7 +15,7 @@ def losing(batch_size_max: int, lost: float, p99_s: float = math.inf) -> Candida
         response_quantiles_with_losses_s={0.99: Interval.exact(p99_s)},
         loss_probability=lost,
     )
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=batch_size_max)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=batch_size_max)
     return Candidate(plan=plan, verdict=Verdict.MISSED, performance=performance)
 
 

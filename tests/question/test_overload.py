@@ -9,9 +9,9 @@ from capacity.profile.load import load_profile
 from capacity.question.candidate import Reason
 from capacity.question.objective import Objective
 from capacity.question.overload import Overload
-from capacity.question.plan import Plan
-from capacity.question.refusal import refuse_load
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import refuse_load
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, Workload
 from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed
@@ -55,7 +55,7 @@ def scenario_of(replicas: int, limit_s: float = 0.04, **changes: object) -> Scen
     given = {
         "profile": PROFILE,
         "workload": Workload(arrival_rate_rps=3200.0, arrivals=BURSTS),
-        "plan": Plan(profile=PROFILE.name, replicas=replicas, batch_size_max=16),
+        "plan": BatchPlan(profile=PROFILE.name, replicas=replicas, batch_size_max=16),
         "objective": Objective.of(response={0.99: limit_s}),
     }
     return Scenario(**(given | changes))  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_a_fleet_that_bursts_overload_for_too_long_is_refused_at_once() -> None:
     assert refused.needed > 10 * refused.allowed == 10 * 0.04
     assert refuse_load(scenario_of(10)) is None  # load 0.96 in a burst
     assert refuse_load(scenario_of(8, limit_s=60.0)) is None
-    limited = Plan(profile=PROFILE.name, replicas=8, batch_size_max=16, queue_limit=64)
+    limited = BatchPlan(profile=PROFILE.name, replicas=8, batch_size_max=16, queue_limit=64)
     assert refuse_load(scenario_of(8, plan=limited)) is None
     poisson = Workload(arrival_rate_rps=3200.0, arrivals=PoissonArrivals())
     assert refuse_load(scenario_of(8, workload=poisson)) is None
@@ -79,7 +79,7 @@ def test_a_fleet_that_bursts_overload_for_too_long_is_refused_at_once() -> None:
 )
 def test_it_is_a_lower_bound(ratio: float, burst_s: float, calm_s: float, rate_rps: float) -> None:
     bursts = MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s)
-    plan = Plan(profile=PROFILE.name, replicas=1, batch_size_max=16)
+    plan = BatchPlan(profile=PROFILE.name, replicas=1, batch_size_max=16)
     scenario = scenario_of(1, workload=Workload(arrival_rate_rps=rate_rps, arrivals=bursts), plan=plan)
     found = refuse_load(scenario)
     assert found is not None

@@ -8,13 +8,14 @@ import pytest
 
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import REPLICAS_LIMIT, Batching, BatchTimer, Plan, Routing, batching_of
-from capacity.question.stability import (
+from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.server.batch.batching import Batching, BatchTimer, batching_of
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import (
     devices_serving_min,
     load,
     load_under,
     loss_min,
-    relaxation_requests,
     replicas_stable_min,
     require_answerable,
     sustainable_rate_rps,
@@ -26,6 +27,7 @@ from capacity.traffic.workload import (
     PoissonArrivals,
     Workload,
 )
+from simulations.statistics.relaxation import relaxation_requests
 
 # 100, 160 and 200 requests a second by batches of 1, 2 and 4.
 PROFILE = ServiceProfile(
@@ -36,8 +38,8 @@ PROFILE = ServiceProfile(
 )
 
 
-def plan_of(**fields: Any) -> Plan:
-    return Plan(**({"profile": "p", "replicas": 2, "batch_size_max": 4} | fields))
+def plan_of(**fields: Any) -> BatchPlan:
+    return BatchPlan(**({"profile": "p", "replicas": 2, "batch_size_max": 4} | fields))
 
 
 @pytest.mark.parametrize(

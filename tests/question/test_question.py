@@ -12,9 +12,11 @@ from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Spike, Survival
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
@@ -78,7 +80,7 @@ def test_given_waits_are_taken_as_given_but_batches_of_one_take_one_of_them() ->
 def test_a_plan_carries_what_the_question_fixed() -> None:
     question = question_of(batching=Batching.TORCHSERVE, queue_limit=3)
     family = Family(profile=replace(PROFILE, instances_per_device=2), routing=Routing.POWER_OF_TWO)
-    assert question.space.plan(family, 3, 8, 0.002) == Plan(
+    assert question.space.plan(family, 3, 8, 0.002) == BatchPlan(
         profile="p",
         replicas=6,
         batch_size_max=8,
@@ -244,7 +246,7 @@ def test_a_question_about_one_plan_keeps_the_other_fields() -> None:
     question = question_of(
         profiles=(PROFILE, other), routings=(Routing.RANDOM, Routing.ROUND_ROBIN), batch_waits_s=None
     )
-    plan = Plan(
+    plan = BatchPlan(
         profile="q",
         replicas=5,
         batch_size_max=2,

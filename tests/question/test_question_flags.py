@@ -10,8 +10,10 @@ import pytest
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question import parse
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns, Spike, Survival
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.typed import read_batching
 from capacity.traffic.workload import (
     ClosedPopulation,
     GammaArrivals,
@@ -73,20 +75,20 @@ def test_names_are_those_of_a_list() -> None:
 
 
 def test_batching_has_a_rule_and_sizes_that_rise() -> None:
-    assert parse.read_batching("triton", None) == (Batching.TRITON, ())
-    assert parse.read_batching("triton", " 8 +4,8").preferred_sizes == (4, 8)
-    assert parse.read_batching("triton", [8, 4, 4]).preferred_sizes == (4, 8)
-    timed = parse.read_batching("triton", None, "open")
+    assert read_batching("triton", None) == (Batching.TRITON, ())
+    assert read_batching("triton", " 8 +4,8").preferred_sizes == (4, 8)
+    assert read_batching("triton", [8, 4, 4]).preferred_sizes == (4, 8)
+    timed = read_batching("triton", None, "open")
     assert timed.batching is not Batching.TRITON
-    assert parse.read_batching(timed.batching.value, None, "open") == timed
+    assert read_batching(timed.batching.value, None, "open") == timed
     others = [one for one in Batching if one not in (Batching.TRITON, timed.batching)]
     refused(
         f"--timer open is --batching {timed.batching}, and --batching {others[0]} is given; keep one",
-        parse.read_batching, others[0].value, None, "open",
+        read_batching, others[0].value, None, "open",
     )  # fmt: skip
     for sizes in ("4,", "4;8", "-4", "1" * 10):
-        refused(f"--preferred-sizes {sizes!r} is not a list", parse.read_batching, "triton", sizes)
-    assert parse.read_batching("triton", "1" * 9).preferred_sizes == (111_111_111,)
+        refused(f"--preferred-sizes {sizes!r} is not a list", read_batching, "triton", sizes)
+    assert read_batching("triton", "1" * 9).preferred_sizes == (111_111_111,)
 
 
 def test_a_service_rate_is_a_rate_or_a_time() -> None:

@@ -10,10 +10,11 @@ import capacity as cap
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Plan
-from capacity.question.refusal import refuse_load, users_devices_min
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.closed import BulkClosed
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import refuse_load, users_devices_min
 from capacity.traffic.workload import ClosedPopulation
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=60)
@@ -30,7 +31,7 @@ def scenario_of(users: int, think_time_s: float, batch: int, replicas: int = 1, 
     return Scenario(
         profile=PROFILE,
         workload=ClosedPopulation(users=users, think_time_s=think_time_s),
-        plan=Plan(profile="users", replicas=replicas, batch_size_max=batch),
+        plan=BatchPlan(profile="users", replicas=replicas, batch_size_max=batch),
         objective=Objective.of(**limits),
     )
 

@@ -14,9 +14,10 @@ from capacity.question.grid import (
     parse_rates_rps,
     workloads,
 )
-from capacity.question.plan import Batching, Routing
-from capacity.question.stability import load_of
+from capacity.question.plan import Routing
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.settings import BatchSettings
+from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 
 

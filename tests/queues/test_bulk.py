@@ -13,8 +13,9 @@ from numpy.polynomial.legendre import leggauss
 from scipy.stats import poisson
 
 from capacity.errors import DomainError, UnstableError
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
+from capacity.server.batch.batching import BatchTimer
 
 V100_S = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9))  # Inoue (2021), linear fit
 SHORT_S = V100_S[:4]

@@ -13,13 +13,14 @@ import pytest
 from scipy.special import gammainc
 
 from capacity.errors import CapacityError, DomainError, UnstableError
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.by_size import BulkCTMC
 from capacity.queues.batch.exponential import BulkMarkov
 from capacity.queues.batch.gamma import BulkJitter
 from capacity.queues.batch.which_law import BatchService, BulkQuestion
 from capacity.queues.numerics.chains import at_least_between
+from capacity.server.batch.batching import BatchTimer
 
 TIMES_S = (1.0, 0.6, 1.5)  # a batch of 2 is faster than one request
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import amplification, fluid, is_described, patience_s, spike_survived_s
 from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.traffic.clients import BudgetKind, Clients, Failure, RetryBudget
 from capacity.traffic.workload import PoissonArrivals, Workload
@@ -47,7 +48,7 @@ def stress(
     return Stress(
         server=BatchServer(profile=profile),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals()),
-        plan=Plan(
+        plan=BatchPlan(
             profile=profile.name,
             replicas=replicas,
             batch_size_max=batch,

@@ -12,12 +12,12 @@ from capacity import api_recovery
 from capacity.errors import InputError
 from capacity.question.budget import Effort
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.recovery.disturbance import Disturbances, Pauses
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload
 
-PLAN = Plan(profile=PROFILE.name, replicas=3, batch_size_max=1)
+PLAN = BatchPlan(profile=PROFILE.name, replicas=3, batch_size_max=1)
 PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
 
 

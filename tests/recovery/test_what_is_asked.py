@@ -15,12 +15,13 @@ from capacity.doors import in_keywords
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns, Survival
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, Workload
@@ -60,7 +61,7 @@ def test_by_default_a_fleet_is_asked_with_clients_that_wait(screened: Seen) -> N
     assert asked == Stress(
         server=BatchServer(profile=PROFILE),
         workload=Workload(arrival_rate_rps=50.0, arrivals=PoissonArrivals()),
-        plan=Plan(profile="p", replicas=2, batch_size_max=4, routing=Routing.ROUND_ROBIN),
+        plan=BatchPlan(profile="p", replicas=2, batch_size_max=4, routing=Routing.ROUND_ROBIN),
         clients=Clients(),
         trigger=Trigger(kind=TriggerKind.SPIKE, lasting_s=30.0, factor=2.0),
         protection=Protection(late_margin_s=0.02),
@@ -113,7 +114,7 @@ def test_each_keyword_goes_to_its_field(screened: Seen) -> None:
         Workload(arrival_rate_rps=60.0, arrivals=GammaArrivals(cv=2.0)),
         replace(PROFILE, request_overhead_s=0.003),
     )
-    assert asked.plan == Plan(
+    assert asked.plan == BatchPlan(
         profile="p",
         replicas=3,
         batch_size_max=2,
@@ -214,7 +215,7 @@ def test_what_cannot_be_asked_is_refused(changes, said, monkeypatch) -> None:
 
 
 def test_a_saved_plan_goes_with_what_is_given_beside_it() -> None:
-    saved = Plan(
+    saved = BatchPlan(
         profile="p",
         replicas=3,
         batch_size_max=2,
@@ -224,7 +225,7 @@ def test_a_saved_plan_goes_with_what_is_given_beside_it() -> None:
     )
     bursty = Workload(arrival_rate_rps=40.0, arrivals=GammaArrivals(cv=2.0))
 
-    def fleet(workload: Any, *given: Any, **changes: Any) -> tuple[ServiceProfile, Workload, Plan]:
+    def fleet(workload: Any, *given: Any, **changes: Any) -> tuple[ServiceProfile, Workload, BatchPlan]:
         question = SimpleNamespace(workload=workload, profile={"p": PROFILE}.__getitem__)
         plans = [SimpleNamespace(question=question, plan=saved, name="plan.json")]
         fields = {
@@ -352,7 +353,7 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
         workload=Workload(arrival_rate_rps=5.0),
         objective=Objective.of(response={0.9: 1.0}),
     )
-    plan = Plan(profile="p", replicas=2, batch_size_max=4)
+    plan = BatchPlan(profile="p", replicas=2, batch_size_max=4)
     found = trouble.stress(question, plan)
     assert found == Stress(
         server=BatchServer(profile=PROFILE),

@@ -15,10 +15,10 @@ from capacity.profile.load import bundled_names, load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.question.plan import Plan
 from capacity.queues.curves import Axis, Curve, Quantity, curves
 from capacity.render.charts import line_chart, load_chart, objective_chart, profile_chart
 from capacity.render.figures import ObjectiveCurve, Point, replicas_curve
+from capacity.server.batch.plan import BatchPlan
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
 CHARTS: dict[str, Callable[[], tuple[Curve, ...]]] = {
@@ -188,8 +188,8 @@ def test_one_chart_has_one_pair_of_axes() -> None:
 PROMISE = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
 
-def fleet(replicas: int, size: int = 8) -> Plan:
-    return Plan(profile="p", replicas=replicas, batch_size_max=size)
+def fleet(replicas: int, size: int = 8) -> BatchPlan:
+    return BatchPlan(profile="p", replicas=replicas, batch_size_max=size)
 
 
 def seen(p99_s: float, kind: Kind = Kind.SIMULATION) -> Performance:
@@ -218,7 +218,7 @@ def fleets() -> ObjectiveCurve:
         judged(4, 0.048, Verdict.INCONCLUSIVE),
         judged(5, 0.039, Verdict.MET),
         judged(6, 0.030, Verdict.MET),
-        Candidate(plan=Plan(profile="q", replicas=1, batch_size_max=1), verdict=Verdict.MISSED),
+        Candidate(plan=BatchPlan(profile="q", replicas=1, batch_size_max=1), verdict=Verdict.MISSED),
     ]
     return replicas_curve(kept(5, 0.040), PROMISE, candidates)
 

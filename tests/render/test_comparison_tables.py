@@ -10,11 +10,11 @@ from shown import around, cells
 from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender, Difference
-from capacity.question.plan import Plan
 from capacity.render.compare import comparison_document, comparison_tables, format_difference
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 
-PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
 PROFILE = ServiceProfile(
     name="p", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 8)), hourly_usd=0.5
 )

@@ -12,11 +12,12 @@ from test_deploy_engines import LINE, recovers, saved
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Spike, Survival
 from capacity.render.deploy.features import Feature, features_of
 from capacity.render.deploy.fleet import read_fleet
 from capacity.render.deploy.registry import TARGETS, render
+from capacity.server.batch.batching import Batching
 
 COLUMNS = [
     "triton", "ray-serve", "bentoml", "serve-api", "kubernetes", "keda", "kserve", "compose", "k6",

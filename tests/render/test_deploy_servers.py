@@ -15,8 +15,9 @@ from shown import unwrapped
 from capacity.formats.document import Document
 from capacity.formats.triton_config import read_plan
 from capacity.question.objective import Objective
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.render.deploy import bentoml, compose, ray_serve, serve_api, triton
+from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation
 from serve_api.commands import _parameters
 from serve_api.server.settings import Settings, read_settings

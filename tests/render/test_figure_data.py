@@ -15,7 +15,6 @@ from capacity.answer.sweep import SweepTable
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.question.plan import Plan
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
 from capacity.render.figures import (
@@ -29,17 +28,18 @@ from capacity.render.figures import (
 )
 from capacity.render.plot import PALETTE, Plot
 from capacity.render.recovery.figure import stress_figure
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.scale import RATES
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Limit(measure=Measure.LOSS, quantile=None, allowed=0.02)
-PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=8)
 
 
 around = partial(shown.around, share=0.25)
 
 
-def judged(p99_s: float, verdict: Verdict = Verdict.MISSED, plan: Plan = PLAN) -> Candidate:
+def judged(p99_s: float, verdict: Verdict = Verdict.MISSED, plan: BatchPlan = PLAN) -> Candidate:
     performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: around(p99_s)})
     return Candidate(plan=plan, verdict=verdict, performance=performance)
 

@@ -7,15 +7,16 @@ from rich.console import Console, RenderableType
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.render.plan import considered_tables, plan_table, shown_limit, tally_line
 from capacity.search.recommendation import Recommendation, Tally
+from capacity.server.batch.plan import BatchPlan
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
-PLAN = Plan(profile="p", replicas=2, batch_size_max=1)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=1)
 
 
-def candidate(plan: Plan, p99_s: float | None = None, rejection: Rejection | None = None) -> Candidate:
+def candidate(plan: BatchPlan, p99_s: float | None = None, rejection: Rejection | None = None) -> Candidate:
     seen = None
     if p99_s is not None:
         quantiles = {0.99: Interval(value=p99_s, low=0.9 * p99_s, high=1.1 * p99_s)}

@@ -14,17 +14,17 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.comparison import PoissonError
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.render.rates import _points_table, sentences
 from capacity.render.trace import _chance, _error_tables, _test_row, lengths_table
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.description import PoissonTest
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.scale import RATES
 from capacity.traffic.workload import Workload
 
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
-PLAN = Plan(profile="p", replicas=2, batch_size_max=1)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=1)
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
 
@@ -44,7 +44,7 @@ def rates(*, replicas: int = 2, **others: Any) -> Any:
     scenario = Scenario(
         profile=PROFILE,
         workload=Workload(arrival_rate_rps=50.0),
-        plan=Plan(profile="p", replicas=replicas, batch_size_max=1),
+        plan=BatchPlan(profile="p", replicas=replicas, batch_size_max=1),
         objective=Objective.of(response={0.99: 0.05}),
     )
     usual: dict[str, Any] = {

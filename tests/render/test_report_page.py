@@ -14,10 +14,10 @@ import capacity as cap
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
 from capacity.performance import Kind, Performance, format_interval
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.plan import Plan
 from capacity.render.report import Findings, map_section
 from capacity.render.report_figures import frontier
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration
 
 KILOBYTES_MAX = 300
@@ -168,7 +168,7 @@ def test_the_map_shows_a_fleet_that_will_do_before_a_quicker_one_in_doubt(saved:
     old = read_plan_file(saved)
     other = replace(old.plan, replicas=old.plan.replicas + 1)
 
-    def fleet(plan: Plan, p99_s: float, verdict: Verdict) -> Candidate:
+    def fleet(plan: BatchPlan, p99_s: float, verdict: Verdict) -> Candidate:
         seen = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: cap.Interval.exact(p99_s)})
         return Candidate(plan=plan, verdict=verdict, performance=seen)
 

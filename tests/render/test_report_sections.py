@@ -15,10 +15,11 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.render import report
 from capacity.render.report import Findings, Section
 from capacity.search.recommendation import Headroom, Recommendation, Survived
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
@@ -47,7 +48,7 @@ def performance(p99_s: float, **others: Any) -> Performance:
     return Performance(**usual | others)
 
 
-def judged(plan: Plan, p99_s: float, verdict: Verdict | None = None, **others: Any) -> Candidate:
+def judged(plan: BatchPlan, p99_s: float, verdict: Verdict | None = None, **others: Any) -> Candidate:
     usual = Verdict.MET if p99_s <= 0.05 else Verdict.MISSED
     found = Candidate(plan=plan, verdict=verdict or usual, performance=performance(p99_s))
     if found.verdict is not Verdict.MET:
@@ -55,12 +56,12 @@ def judged(plan: Plan, p99_s: float, verdict: Verdict | None = None, **others: A
     return replace(found, **others)
 
 
-def unstable(plan: Plan, reason: Reason = Reason.STABILITY) -> Candidate:
+def unstable(plan: BatchPlan, reason: Reason = Reason.STABILITY) -> Candidate:
     rejection = Rejection(reason=reason, allowed=1.0, needed=1.25)
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
 
-def of(replicas: int, size: int = 16, **others: Any) -> Plan:
+def of(replicas: int, size: int = 16, **others: Any) -> BatchPlan:
     return replace(PLAN, replicas=replicas, batch_size_max=size, **others)
 
 

@@ -10,7 +10,7 @@ from shown import cells
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.render.tables import (
     caveat_lines,
     document_table,
@@ -26,8 +26,10 @@ from capacity.render.tables import (
     sparkline,
     table,
 )
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 
-PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
 
 
 def shown(name: str, value: Any) -> str:
@@ -67,7 +69,7 @@ def test_the_end_of_a_name_sets_the_unit_of_its_value(name: str, value: Any, tex
 )
 def test_the_batch_wait_in_words(plan: dict[str, Any], text: str) -> None:
     usual: dict[str, Any] = {"profile": "p", "replicas": 2, "batch_size_max": 8, "batch_wait_max_s": 0.002}
-    assert Plan(**usual | plan).words["batch wait"] == text
+    assert BatchPlan(**usual | plan).words["batch wait"] == text
 
 
 def test_a_queue_limit_is_shown_where_there_is_one() -> None:
@@ -78,9 +80,11 @@ def test_a_queue_limit_is_shown_where_there_is_one() -> None:
         ("batch wait", "2 ms"),
         ("routing", "random"),
     ]
-    random = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, routing=Routing.RANDOM)
+    random = BatchPlan(
+        profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, routing=Routing.RANDOM
+    )
     assert plan_rows(random) == usual
-    limited = Plan(
+    limited = BatchPlan(
         profile="p",
         replicas=2,
         batch_size_max=8,

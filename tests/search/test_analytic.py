@@ -7,12 +7,14 @@ import pytest
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import BatchTimer, Plan, Routing, batching_of
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
 from capacity.search.exact import predict
+from capacity.server.batch.batching import BatchTimer, batching_of
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import DeterministicArrivals, Workload
 
 TIMES_S = (0.010, 0.012, 0.014, 0.018)
@@ -23,8 +25,8 @@ def profile(**changes) -> ServiceProfile:
     return ServiceProfile(**{"name": "steady", "timings": timings, **changes})
 
 
-def plan(**changes) -> Plan:
-    return Plan(**{"profile": "steady", "replicas": 2, "batch_size_max": 4, **changes})
+def plan(**changes) -> BatchPlan:
+    return BatchPlan(**{"profile": "steady", "replicas": 2, "batch_size_max": 4, **changes})
 
 
 WORKLOAD = Workload(arrival_rate_rps=200.0)

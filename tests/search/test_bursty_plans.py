@@ -15,7 +15,6 @@ from capacity.profile.load import load_profile
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.search import certificate
 from capacity.search.candidates import Search
@@ -24,6 +23,7 @@ from capacity.search.cheapest import Level
 from capacity.search.exact import BatchTheory
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.burstiness import Irregularity, irregularity
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -197,7 +197,7 @@ def test_what_accompanies_a_plan_under_bursts_is_not_confirmed(monkeypatch: pyte
         objective=Objective.of(response={0.99: 0.04}),
     )
     level = Level(cost=12.0, candidates=(), starts={})
-    plan = Plan(profile=PROFILE.name, replicas=12, batch_size_max=16)
+    plan = BatchPlan(profile=PROFILE.name, replicas=12, batch_size_max=16)
     for asked, is_confirmed in ((calm.with_arrivals(bursts), False), (calm, True)):
         calls.clear()
         search = Search(asked, SimulationJudge(), lambda _: None).separate(calm)
@@ -230,7 +230,7 @@ def test_a_fleet_of_hundreds_next_to_one_in_doubt_is_not_confirmed(monkeypatch: 
         objective=Objective.of(response={0.99: 0.04}),
     )
     search = Search(question, SimulationJudge(), lambda _: None)
-    plans = [Plan(profile=PROFILE.name, replicas=count, batch_size_max=16) for count in (889, 891, 907)]
+    plans = [BatchPlan(profile=PROFILE.name, replicas=count, batch_size_max=16) for count in (889, 891, 907)]
     found = [search.candidate(plan) for plan in plans]
     search.update(replace(found[1], verdict=Verdict.INCONCLUSIVE))
     certified = Certifier(search).first(Level(cost=907.0, candidates=(found[2],), starts={}))

@@ -16,7 +16,7 @@ from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Family
 from capacity.search.batch_caveats import (
     autoscale_caveats,
@@ -37,6 +37,8 @@ from capacity.search.caveats import (
 )
 from capacity.search.exact import BatchTheory
 from capacity.search.recommendation import Floors, Headroom
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
@@ -131,7 +133,7 @@ def test_a_caveat_is_about_sizes_below_twice_the_largest_batch(size, is_told):
     profile = ServiceProfile(name="p", timings=(FULL, BatchTiming(batch_size=size, mean_s=0.05)))
     fleet = ScaledFleet(
         profile=profile,
-        plan=Plan(profile="p", replicas=2, batch_size_max=3),
+        plan=BatchPlan(profile="p", replicas=2, batch_size_max=3),
         autoscaler=None,
         curve=DailyCurve(times_s=(0.0,), rates_rps=(1.0,)),
         response_p99_s=0.5,
@@ -160,7 +162,7 @@ def test_a_fleet_that_follows_its_load_is_told_what_its_profile_leaves_open_of_p
     )
     fleet = ScaledFleet(
         profile=ServiceProfile(name="p", timings=timings),
-        plan=Plan(profile="p", replicas=2, batch_size_max=2),
+        plan=BatchPlan(profile="p", replicas=2, batch_size_max=2),
         autoscaler=None,
         curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
         response_p99_s=0.5,
@@ -184,7 +186,7 @@ def test_batches_make_utilization_say_more_than_the_load(size_max, metric, is_to
     scaler = metric and Autoscaler(target=Target(metric=metric, level=level), replicas_max=3)
     fleet = ScaledFleet(
         profile=ServiceProfile(name="p", timings=(FULL, replace(FULL, batch_size=2))),
-        plan=Plan(profile="p", replicas=2, batch_size_max=size_max),
+        plan=BatchPlan(profile="p", replicas=2, batch_size_max=size_max),
         autoscaler=scaler,
         curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
         response_p99_s=0.5,
@@ -207,7 +209,7 @@ def test_what_servers_do_without_a_wait_is_told():
     def told(**changes) -> list[str]:
         return [
             one.message
-            for one in batching_caveats(Plan(profile="p", replicas=1, batch_size_max=8, **changes))
+            for one in batching_caveats(BatchPlan(profile="p", replicas=1, batch_size_max=8, **changes))
         ]
 
     (torchserve,) = told(batching=Batching.TORCHSERVE)
@@ -272,7 +274,7 @@ def in_doubt(found: Interval | None, allowed: float = 0.1, **fields) -> Candidat
     promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
     quantiles = {} if found is None else {0.99: found}
     given = {
-        "plan": Plan(profile="p", replicas=1, batch_size_max=1),
+        "plan": BatchPlan(profile="p", replicas=1, batch_size_max=1),
         "verdict": Verdict.INCONCLUSIVE,
         "rejection": Rejection.of(promise, 0.2),
         "performance": Performance(kind=Kind.SIMULATION, response_quantiles_s=quantiles),
@@ -300,7 +302,7 @@ def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (),
 
 
 def cheaper(replicas: int, doubt: Doubt | None = None, profile: str = "p", size: int = 1) -> Candidate:
-    plan = Plan(profile=profile, replicas=replicas, batch_size_max=size)
+    plan = BatchPlan(profile=profile, replicas=replicas, batch_size_max=size)
     return in_doubt(None, plan=plan, doubt=doubt)
 
 
@@ -417,7 +419,7 @@ def test_hardly_any_headroom_is_told_in_per_cent():
 
 def test_one_balancer_is_doubted_from_100_replicas_on_unless_it_sees_nothing():
     def told(**fields) -> list[str]:
-        return [one.message for one in routing_caveats(Plan(profile="p", batch_size_max=1, **fields))]
+        return [one.message for one in routing_caveats(BatchPlan(profile="p", batch_size_max=1, **fields))]
 
     (message,) = told(replicas=100, routing=Routing.LEAST_OUTSTANDING)
     assert " over 100 replicas needs one balancer that sees every request;" in message

@@ -18,13 +18,14 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.search.exact import predict
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import GammaArrivals, Workload
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
@@ -43,19 +44,19 @@ def profile_of(name: str, means_s: dict[int, float], **fields: object) -> Servic
 class Oracle(Protocol):
     """Share of what is allowed that a plan takes up, of whatever binds."""
 
-    def __call__(self, question: Question, plan: Plan) -> float: ...
+    def __call__(self, question: Question, plan: BatchPlan) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """A fleet that keeps what was promised, and outlives what it must."""
 
-    plan: Plan
+    plan: BatchPlan
     price: float
     pressure: float
 
 
-def every_plan(question: Question) -> Iterator[Plan]:
+def every_plan(question: Question) -> Iterator[BatchPlan]:
     """All combinations within the limits; counts are whole devices."""
     for profile, routing in product(question.profiles, question.routings):
         each = profile.instances_per_device
@@ -120,14 +121,14 @@ class Fates:
     def __init__(self, seed: int, spread: float) -> None:
         self.seed, self.spread = seed, spread
 
-    def __call__(self, question: Question, plan: Plan) -> float:
+    def __call__(self, question: Question, plan: BatchPlan) -> float:
         profile = question.profile(plan.profile)
         if plan.batch_wait_max_s == 0.0 and profile.is_monotone:
             steps = [self._draw(replace(plan, replicas=count)) for count in range(1, plan.replicas + 1)]
             return 3.0 - sum(steps) * self.spread
         return (2.0 if profile.is_monotone else 6.0) * self._draw(plan)  # few of the crooked ones do
 
-    def _draw(self, plan: Plan) -> float:
+    def _draw(self, plan: BatchPlan) -> float:
         key = [
             self.seed,
             plan.replicas,
@@ -248,7 +249,7 @@ def test_a_stricter_certificate_still_gets_the_lowest_price(
     question = varied(question, batch_waits_s=(0.0,))
     oracle = Fates(seed, spread)
 
-    def strict(question: Question, plan: Plan) -> float:
+    def strict(question: Question, plan: BatchPlan) -> float:
         return oracle(question, plan) + stricter
 
     answer = recommend(question, StricterJudge(question, oracle, stricter=stricter))
@@ -271,7 +272,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 @cache
-def lawful(profile: ServiceProfile, rate_rps: float, plan: Plan) -> Performance:
+def lawful(profile: ServiceProfile, rate_rps: float, plan: BatchPlan) -> Performance:
     """The exact law, each asked once."""
     return predict(profile, Workload(arrival_rate_rps=rate_rps), plan, QUANTILES)
 
@@ -281,7 +282,7 @@ def anonymous(profile: ServiceProfile) -> ServiceProfile:
     return replace(profile, hourly_usd=None)
 
 
-def by_law(question: Question, plan: Plan) -> float:
+def by_law(question: Question, plan: BatchPlan) -> float:
     """The largest share of what is allowed, of all that is promised."""
     profile = anonymous(question.profile(plan.profile))
     performance = lawful(profile, question.workload.arrival_rate_rps, plan)
@@ -316,7 +317,7 @@ class LawJudge:
 @pytest.fixture(scope="module", autouse=True)
 def laws_are_asked_once() -> Iterator[None]:
     def ask(
-        profile: ServiceProfile, workload: Workload, plan: Plan, quantiles: tuple[float, ...]
+        profile: ServiceProfile, workload: Workload, plan: BatchPlan, quantiles: tuple[float, ...]
     ) -> Performance:
         assert set(quantiles) <= set(QUANTILES)
         return lawful(anonymous(profile), workload.arrival_rate_rps, plan)
@@ -411,7 +412,7 @@ def test_the_cheapest_accepted_plan_wins_wherever_the_budget_ends(
         return
     prices = {profile.name: profile.hourly_usd for profile in question.profiles}
 
-    def price(plan: Plan) -> float:
+    def price(plan: BatchPlan) -> float:
         return plan.replicas * prices[plan.profile]
 
     assert price(answer.plan) == min(price(one.plan) for one in accepted)
@@ -423,7 +424,7 @@ def test_a_fleet_accepted_on_the_way_and_passed_over_is_certified_after_all() ->
     question = replace(TWO_PRICES, profiles=TWO_PRICES.profiles[:1])
     asked: list[int] = []
 
-    def fickle(question: Question, plan: Plan) -> float:
+    def fickle(question: Question, plan: BatchPlan) -> float:
         asked.append(plan.replicas)
         odd = plan.replicas in (2, 4, 5, 6, 7) or plan.replicas > 7
         return 0.5 if odd else 2.0

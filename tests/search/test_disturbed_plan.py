@@ -13,9 +13,9 @@ from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.search.disturbed_plan import _Disturbed, plan_disturbed
+from capacity.server.batch.plan import BatchPlan
 
 pytestmark = pytest.mark.usefixtures("no_headroom")
 
@@ -143,12 +143,12 @@ def test_each_fleet_is_simulated_once_and_its_progress_told() -> None:
     told: list[str] = []
     simulated: list[int] = []
 
-    def simulate(plan: Plan) -> Seen:
+    def simulate(plan: BatchPlan) -> Seen:
         simulated.append(plan.replicas)
         return Seen({0.5: Interval.exact(0.05), 0.99: Interval(value=0.09, low=0.08, high=0.1)})
 
     disturbed = _Disturbed({0.5: 0.05, 0.99: 0.1}, simulate, told.append)
-    plan = Plan(profile="p", replicas=3, batch_size_max=2)
+    plan = BatchPlan(profile="p", replicas=3, batch_size_max=2)
     assert disturbed.is_enough(plan)  # at both limits
     assert disturbed.responses(plan) is disturbed.responses(plan)
     assert (simulated, told) == ([3], ["3 replicas with disturbances"])

@@ -10,13 +10,15 @@ from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
 from capacity.search.exact import judge_exactly, predict
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
 
 
@@ -26,7 +28,7 @@ def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
 
 
 PROFILE = profile_of({1: 0.010, 2: 0.012, 4: 0.016})
-PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=4)
 POISSON = Workload(arrival_rate_rps=150.0)
 P99 = Objective.of(response={0.99: 0.05})
 ASKED = Scenario(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
@@ -203,7 +205,7 @@ def test_a_case_without_an_exact_law_is_refused_with_a_way_out(profile, plan, sa
 
 
 def test_each_replica_of_a_random_split_is_m_g_1() -> None:
-    plan = Plan(profile="p", replicas=3, batch_size_max=1, routing=Routing.RANDOM)
+    plan = BatchPlan(profile="p", replicas=3, batch_size_max=1, routing=Routing.RANDOM)
     found = predict(VARYING, POISSON, plan)
     one = MG1(arrival_rate_rps=50.0, service=Empirical(law=VARYING.law(1)))
     assert found.response_mean_s == pytest.approx(one.response_mean_s)

@@ -7,13 +7,14 @@ from capacity.performance import Kind
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
 from capacity.search.exact import predict
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 
 SINGLE = {1: 0.010}
@@ -40,13 +41,13 @@ def profile_of(means_s: dict[int, float]) -> ServiceProfile:
     return ServiceProfile(name="means", timings=timings)
 
 
-def p99_s(profile: ServiceProfile, rate_rps: float, plan: Plan) -> float:
+def p99_s(profile: ServiceProfile, rate_rps: float, plan: BatchPlan) -> float:
     performance = predict(profile, Workload(arrival_rate_rps=rate_rps), plan, (0.99,))
     return performance.response_quantiles_s[0.99].value
 
 
-def plan_of(replicas: int, batch_size_max: int, routing: Routing) -> Plan:
-    return Plan(profile="means", replicas=replicas, batch_size_max=batch_size_max, routing=routing)
+def plan_of(replicas: int, batch_size_max: int, routing: Routing) -> BatchPlan:
+    return BatchPlan(profile="means", replicas=replicas, batch_size_max=batch_size_max, routing=routing)
 
 
 def planned(

@@ -10,9 +10,10 @@ from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.search.planner import recommend
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
@@ -62,7 +63,7 @@ def planned(name: str, replicas: float, limit: float) -> tuple[Interval, float]:
     return certified.performance.response_quantiles_s[0.99], exact_s
 
 
-def exact_p99_s(profile: ServiceProfile, plan: Plan, rate_rps: float) -> float:
+def exact_p99_s(profile: ServiceProfile, plan: BatchPlan, rate_rps: float) -> float:
     law = Bulk(
         arrival_rate_rps=rate_rps,
         batch_times_s=tuple(profile.service_mean_s(size) for size in range(1, plan.batch_size_max + 1)),

@@ -18,10 +18,10 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
-from capacity.question.plan import Plan
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.search.planner import recommend, silent
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import GammaArrivals, Workload
@@ -171,7 +171,7 @@ def fewest_batches(asked: Asked) -> int | None:
     for replicas in range(1, REPLICAS_MAX + 1):
         left = asked.survival.left(replicas, 1)
         for size in PROFILE.batch_sizes:
-            plan = Plan(profile=PROFILE.name, replicas=max(1, left), batch_size_max=size)
+            plan = BatchPlan(profile=PROFILE.name, replicas=max(1, left), batch_size_max=size)
             scenario = Scenario(
                 profile=PROFILE, workload=Workload(arrival_rate_rps=asked.rate_rps), plan=plan
             )

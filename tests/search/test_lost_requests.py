@@ -15,13 +15,13 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Plan
-from capacity.question.refusal import refuse_load
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.question.stability import device_throughput_max_rps, devices_serving_min, loss_min
 from capacity.queues.markov.mmck import MMcK
 from capacity.search.candidates import refuse_loads
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import refuse_load
+from capacity.server.batch.stability import device_throughput_max_rps, devices_serving_min, loss_min
 from capacity.traffic.workload import Workload
 from cli import app
 from simulations.draws.arrivals import Seed, Stage
@@ -147,7 +147,7 @@ def test_the_simulator_finds_the_lost_or_late_of_m_m_1_k(rate_rps: float) -> Non
     law = MMcK(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=1, capacity=9)
     limit_s = 0.05
     late = law.loss_probability + (1.0 - law.loss_probability) * law.response_tail(limit_s)
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=1, queue_limit=8)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1, queue_limit=8)
     length = Length(warm_up=1000, measured=50_000, cool_down=0)
     tasks = [
         Task(
@@ -170,7 +170,7 @@ def test_the_simulator_finds_the_lost_or_late_of_m_m_1_k(rate_rps: float) -> Non
 
 
 def proposal_of(rate_rps: float, replicas: int, objective: Objective) -> Scenario:
-    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=4, queue_limit=8)
+    plan = BatchPlan(profile="made-up", replicas=replicas, batch_size_max=4, queue_limit=8)
     return Scenario(
         profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, objective=objective
     )
@@ -178,7 +178,7 @@ def proposal_of(rate_rps: float, replicas: int, objective: Objective) -> Scenari
 
 def test_a_fleet_loses_what_it_cannot_serve() -> None:
     """Batches of 4 in 20 ms are 200 rps: of 250 rps one replica loses a fifth at least."""
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=8)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=8)
     assert device_throughput_max_rps(PROFILE, 4) == pytest.approx(200.0)
     assert loss_min(PROFILE, 250.0, plan) == pytest.approx(0.2)
     assert loss_min(PROFILE, 150.0, plan) == 0.0

@@ -18,9 +18,8 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import sustainable_rate_rps
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.closed import BulkClosed
 from capacity.render.charts import objective_chart
@@ -44,6 +43,9 @@ from capacity.search.max_rate import (
     stretches_of,
 )
 from capacity.search.what_if import Asker
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.scale import RATES
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -75,7 +77,7 @@ def proposal_of(
     return Scenario(
         profile=profile or profile_of(),
         workload=Workload(arrival_rate_rps=1.0, arrivals=arrivals or PoissonArrivals()),
-        plan=Plan(profile="made-up", **plan),
+        plan=BatchPlan(profile="made-up", **plan),
         objective=objective or Objective.of(response={0.99: limit_s}),
     )
 
@@ -86,7 +88,7 @@ def p99_s(scenario: Scenario, rate_rps: float) -> float:
 
 
 @cache
-def p99_of(profile: ServiceProfile, plan: Plan, rate_rps: float) -> float:
+def p99_of(profile: ServiceProfile, plan: BatchPlan, rate_rps: float) -> float:
     queue = Bulk(
         arrival_rate_rps=rate_rps,
         batch_times_s=tuple(profile.service_mean_s(size) for size in range(1, plan.batch_size_max + 1)),
@@ -537,7 +539,7 @@ def test_an_end_is_told_with_its_bracket() -> None:
 
 
 MET, MISSED, OPEN = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
-ANY = Plan(profile="made-up", replicas=1, batch_size_max=8)
+ANY = BatchPlan(profile="made-up", replicas=1, batch_size_max=8)
 
 
 def points_of(*found: tuple[float, Verdict]) -> list[Point]:

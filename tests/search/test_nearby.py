@@ -10,19 +10,20 @@ from capacity.explanation.nearby import one_lost, performance_at_rates
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.question.stability import sustainable_rate_rps
 from capacity.search.certificate import Trial, certify
 from capacity.search.recommendation import Certificate, Survived
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, Workload
 
 PROFILE = ServiceProfile(
     name="p",
     timings=tuple(BatchTiming(batch_size=n, mean_s=t) for n, t in ((1, 0.005), (2, 0.007), (4, 0.01))),
 )
-PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=4)
 
 
 def question(rate_rps: float = 500.0, limit_s: float = 0.03) -> Question:
@@ -32,7 +33,7 @@ def question(rate_rps: float = 500.0, limit_s: float = 0.03) -> Question:
     )
 
 
-def certified(asked: Question, plan: Plan = PLAN) -> Trial:
+def certified(asked: Question, plan: BatchPlan = PLAN) -> Trial:
     """By its exact law, so that no judge is asked."""
     judge: Any = None
     return certify(asked, judge, plan, Certificate(), lambda _: None)

@@ -14,7 +14,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.question.scenario import Scenario
@@ -24,6 +24,8 @@ from capacity.search.exact import BatchTheory
 from capacity.search.headroom import _RESOLUTION
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Headroom, Recommendation, Tally
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
@@ -56,7 +58,7 @@ def question_of(
     )
 
 
-ANY_PLAN = Plan(profile="any", replicas=1, batch_size_max=1)
+ANY_PLAN = BatchPlan(profile="any", replicas=1, batch_size_max=1)
 
 
 def promise(limit_s: float) -> Limit:
@@ -85,7 +87,7 @@ def in_doubt() -> Candidate:
 
 
 MET, MISSED = candidate(0.5), candidate(2.0)
-Script = Callable[[Plan], Candidate]
+Script = Callable[[BatchPlan], Candidate]
 
 
 @dataclass
@@ -94,8 +96,8 @@ class ScriptedJudge:
 
     when_searched: Script
     when_certified: Script | None = None
-    certified: list[tuple[Plan, int, int]] = field(default_factory=list)
-    searched: list[tuple[Plan, int]] = field(default_factory=list)
+    certified: list[tuple[BatchPlan, int, int]] = field(default_factory=list)
+    searched: list[tuple[BatchPlan, int]] = field(default_factory=list)
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
         self.searched.append((scenario.plan, attempt))
@@ -179,7 +181,7 @@ def vague(value_s: float, load: float = 0.5) -> Candidate:
     return Candidate(plan=ANY_PLAN, verdict=Verdict.MET, rejection=None, performance=performance)
 
 
-def preferred(fields: dict[str, object], script: Callable[[Plan], Candidate]) -> Plan | None:
+def preferred(fields: dict[str, object], script: Callable[[BatchPlan], Candidate]) -> BatchPlan | None:
     return recommend(question_of(BATCHING, **fields), ScriptedJudge(script)).plan
 
 
@@ -217,7 +219,7 @@ def test_the_plan_carries_what_the_question_fixed() -> None:
     )
     judge = ScriptedJudge(lambda plan: MET if plan.batch_size_max == 4 else MISSED)
     answer = recommend(question, judge)
-    assert answer.plan == Plan(
+    assert answer.plan == BatchPlan(
         profile="made-up",
         replicas=1,
         batch_size_max=4,
@@ -344,7 +346,7 @@ def test_too_few_replicas_to_outlive_a_loss_names_the_loss() -> None:
 def test_where_only_fleets_that_wait_will_do_none_dearer_than_the_first_is_tried() -> None:
     waited: list[int] = []
 
-    def script(plan: Plan) -> Candidate:
+    def script(plan: BatchPlan) -> Candidate:
         if plan.batch_wait_max_s == 0.0:
             return MISSED
         waited.append(plan.replicas)
@@ -357,9 +359,9 @@ def test_where_only_fleets_that_wait_will_do_none_dearer_than_the_first_is_tried
 
 @pytest.mark.parametrize(("requests", "tried"), [(200_000_000, [4]), (199_999_999, [4, 3])])
 def test_fleets_that_wait_are_tried_until_200_million_requests_are_spent(requests, tried) -> None:
-    waited: list[Plan] = []
+    waited: list[BatchPlan] = []
 
-    def script(plan: Plan) -> Candidate:
+    def script(plan: BatchPlan) -> Candidate:
         if plan.batch_wait_max_s == 0.0:
             return MET if plan.replicas >= 5 else MISSED
         waited.append(plan)
@@ -398,10 +400,10 @@ def test_fleets_that_wait_are_certified_one_by_one_within_the_budget(requests, c
     Past the budget of the search, 6 comes next; the cheaper fleets that were passed over follow.
     """
 
-    def script(plan: Plan) -> Candidate:
+    def script(plan: BatchPlan) -> Candidate:
         return MET if plan.replicas >= (3 if plan.batch_wait_max_s > 0.0 else 6) else MISSED
 
-    def strict(plan: Plan) -> Candidate:
+    def strict(plan: BatchPlan) -> Candidate:
         return MET if plan.batch_wait_max_s == 0.0 else replace(candidate(2.0), requests=requests)
 
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
@@ -441,9 +443,9 @@ def test_the_number_of_a_certificate_is_from_1_to_a_million() -> None:
 
 def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> None:
     """Each takes as much as all of them may; those of the answer's price are not tried either."""
-    waited: list[Plan] = []
+    waited: list[BatchPlan] = []
 
-    def script(plan: Plan) -> Candidate:
+    def script(plan: BatchPlan) -> Candidate:
         if plan.batch_wait_max_s == 0.0:
             return MET if plan.replicas >= 5 else MISSED
         waited.append(plan)

@@ -7,9 +7,9 @@ from cases import fixed
 
 from capacity.performance import Interval
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan
 from capacity.queues.general.mdc import MDc
 from capacity.queues.markov.mmck import MMcK
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed
 from simulations.draws.service import ExponentialTimes, ServiceTimes
@@ -28,7 +28,7 @@ INTERVALS: Intervals = {
 }
 
 
-def held(plan: Plan, rate_rps: float, times: ServiceTimes, exact: dict[str, float]) -> dict[str, int]:
+def held(plan: BatchPlan, rate_rps: float, times: ServiceTimes, exact: dict[str, float]) -> dict[str, int]:
     """How many of the intervals hold the exact value, by name."""
     count = dict.fromkeys(exact, 0)
     for value in range(EXPERIMENTS):
@@ -55,7 +55,7 @@ def held(plan: Plan, rate_rps: float, times: ServiceTimes, exact: dict[str, floa
 @pytest.mark.parametrize(("rate_rps", "waiting_places"), [(0.5, 2), (0.9, 4), (2.0, 0)])
 def test_of_a_queue_that_turns_requests_away(rate_rps: float, waiting_places: int) -> None:
     """M/M/1/K has K - 1 waiting places."""
-    plan = Plan(profile="p", replicas=1, batch_size_max=1, queue_limit=waiting_places)
+    plan = BatchPlan(profile="p", replicas=1, batch_size_max=1, queue_limit=waiting_places)
     queue = MMcK(arrival_rate_rps=rate_rps, service_rate_rps=1.0, servers=1, capacity=waiting_places + 1)
     exact = {
         "loss": queue.loss_probability,
@@ -70,6 +70,6 @@ def test_of_a_queue_that_turns_requests_away(rate_rps: float, waiting_places: in
 def test_of_a_queue_without_end(rate_rps: float) -> None:
     queue = MDc(arrival_rate_rps=rate_rps, service_time_s=1.0, servers=1)
     exact = {"response": queue.response_mean_s, "utilization": rate_rps}
-    plan = Plan(profile="p", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="p", replicas=1, batch_size_max=1)
     count = held(plan, rate_rps, fixed(lambda size: 1.0), exact)
     assert min(count.values()) >= HELD_MIN, count

@@ -12,20 +12,20 @@ from capacity.errors import InconclusiveError
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import STEADY_S, Stress
 from capacity.render.recovery.plan import recovery_plan_lines
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery_plan import RecoveryPlan, is_in_time, plan_to_recover
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import BudgetKind
 
 Rule = Callable[[Stress, int], Run]
 PLANNED = fleet_in_trouble().plan
 
 
-def recommended(plan: Plan | None) -> Recommendation:
+def recommended(plan: BatchPlan | None) -> Recommendation:
     """A plan as a search would give it."""
     return Recommendation(
         plan=plan,
@@ -40,16 +40,16 @@ class Replanner:
 
     def __init__(self, *, confirms: bool = True) -> None:
         self.confirms = confirms
-        self.asked: list[Plan] = []
+        self.asked: list[BatchPlan] = []
 
-    def __call__(self, plan: Plan) -> Recommendation:
+    def __call__(self, plan: BatchPlan) -> Recommendation:
         self.asked.append(plan)
         return recommended(plan if self.confirms else None)
 
 
 def planned(
     rule: Rule,
-    replan: Callable[[Plan], Recommendation] | None = None,
+    replan: Callable[[BatchPlan], Recommendation] | None = None,
     within_s: float = 60.0,
     replicas_max: int = 64,
 ) -> tuple[Recommendation, RecoveryPlan, MadeUpJudge]:
@@ -174,7 +174,7 @@ def test_a_queue_limit_that_misses_the_objective_leaves_the_next_setting() -> No
 def test_a_plan_that_grows_at_its_confirmation_is_put_in_trouble_again() -> None:
     """Seven recover, and eight are what can be confirmed: these are what is shown."""
 
-    def larger(plan: Plan) -> Recommendation:
+    def larger(plan: BatchPlan) -> Recommendation:
         return recommended(replace(plan, replicas=plan.replicas + 1))
 
     found, recovery, judge = planned(after(5.0, replicas=7), larger)

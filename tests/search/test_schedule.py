@@ -15,13 +15,14 @@ from capacity.answer.documents import schedule_document
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.render.plan import schedule_tables
 from capacity.search.by_hour import Schedule, schedule
 from capacity.search.exact import judge_exactly
 from capacity.search.planner import silent
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.judge import SimulationJudge
 
@@ -61,12 +62,12 @@ def question(rate_rps: float) -> Question:
 
 
 @cache
-def fewest(rate_rps: float, plan: Plan) -> int:
+def fewest(rate_rps: float, plan: BatchPlan) -> int:
     """By trying every count."""
     asked = question(rate_rps)
     stable = math.floor(rate_rps / PROFILE.throughput_rps(plan.batch_size_max)) + 1
     for replicas in range(stable, 100):
-        one = Plan(
+        one = BatchPlan(
             profile=plan.profile,
             replicas=replicas,
             batch_size_max=plan.batch_size_max,
@@ -81,12 +82,12 @@ def fewest(rate_rps: float, plan: Plan) -> int:
 
 
 @cache
-def day_of(rates_rps: Sequence[float], wait_s: float = 0.0) -> tuple[Schedule, Plan]:
+def day_of(rates_rps: Sequence[float], wait_s: float = 0.0) -> tuple[Schedule, BatchPlan]:
     peak = max(rates_rps)
-    shape = Plan(
+    shape = BatchPlan(
         profile="made-up", replicas=1, batch_size_max=8, batch_wait_max_s=wait_s, routing=Routing.RANDOM
     )
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up",
         replicas=fewest(peak, shape),
         batch_size_max=8,
@@ -128,7 +129,7 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
         objective=Objective.of(response={0.99: 0.022}),
         batch_waits_s=(0.02,),
     )
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=4, batch_wait_max_s=0.02)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=4, batch_wait_max_s=0.02)
     day = schedule(asked, plan, (100.0,) * 12 + (500.0,) * 12, SimulationJudge(), silent)
     assert (day.unkept_rps, day.replicas) == ((100.0,), (1,) * 24)
     assert schedule_document(day)["unkept_rates_rps"] == [100.0]
@@ -157,7 +158,7 @@ def test_the_fleet_of_an_hour_is_found_by_bisection_or_one_by_one(wait_s, enough
             is_enough = scenario.plan.replicas >= enough
             return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.MISSED)
 
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up",
         replicas=11,
         batch_size_max=8,

@@ -18,28 +18,29 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
-from capacity.question.refusal import refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
-from capacity.question.stability import (
-    load,
-    relaxation_requests,
-    replicas_stable_min,
-    require_batch_of_one,
-    sustainable_rate_rps,
-)
 from capacity.queues.markov.mmc import MMc
 from capacity.search.candidates import Search, describe, survival_candidate
 from capacity.search.cheapest import devices_within, fewest, find_cheapest
 from capacity.search.exact import BatchTheory, judge_exactly
 from capacity.search.headroom import _RESOLUTION, find_headroom
 from capacity.search.planner import silent
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import refuse_batch_size, refuse_load
+from capacity.server.batch.stability import (
+    load,
+    replicas_stable_min,
+    require_batch_of_one,
+    sustainable_rate_rps,
+)
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, Workload
 from simulations.draws.arrivals import Seed, draw
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
+from simulations.statistics.relaxation import relaxation_requests
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=60)
 MEAN_S = 0.01
@@ -79,7 +80,7 @@ class ExactJudge:
     """Knows the truth: M/M/c, one queue, no batches."""
 
     def __init__(self) -> None:
-        self.judged: list[Plan] = []
+        self.judged: list[BatchPlan] = []
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
         self.judged.append(scenario.plan)
@@ -104,9 +105,9 @@ class ExactJudge:
 class ScriptedJudge:
     """Says what a function of the plan says."""
 
-    def __init__(self, script: Callable[[Plan], Candidate]) -> None:
+    def __init__(self, script: Callable[[BatchPlan], Candidate]) -> None:
         self.script = script
-        self.judged: list[Plan] = []
+        self.judged: list[BatchPlan] = []
         self.attempts: list[int] = []
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
@@ -228,7 +229,7 @@ def test_a_search_has_a_budget_of_400_million_requests_and_twice_that_while_noth
     assert search.out_of_budget
 
 
-ANY_PLAN = Plan(profile="any", replicas=1, batch_size_max=1)
+ANY_PLAN = BatchPlan(profile="any", replicas=1, batch_size_max=1)
 
 
 def met(largest: int | None = None) -> Candidate:
@@ -283,7 +284,9 @@ def test_a_limit_that_was_reached_or_may_have_been_does_not_end_the_list() -> No
 def test_a_limit_that_is_never_reached_makes_no_difference(engine, routing, wait_s) -> None:
     """Why skipping is right: the same requests meet the same fate, to the last bit."""
     draws = draw(Workload(arrival_rate_rps=1.2), 2000, Seed(value=2))
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=40, batch_wait_max_s=wait_s, routing=routing)
+    plan = BatchPlan(
+        profile="made-up", replicas=2, batch_size_max=40, batch_wait_max_s=wait_s, routing=routing
+    )
     small = engine(plan, ExponentialTimes(1.0), draws)
     largest = int(small.batch_size.max())
     assert 2 < largest < 40
@@ -324,7 +327,7 @@ def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> Non
         question_of(1.0, 1.0, **fields)
 
 
-def proposal_of(profile: ServiceProfile, rate_rps: float, plan: Plan, limit_s: float = 1.0) -> Scenario:
+def proposal_of(profile: ServiceProfile, rate_rps: float, plan: BatchPlan, limit_s: float = 1.0) -> Scenario:
     workload = Workload(arrival_rate_rps=rate_rps, arrivals=GammaArrivals(cv=1.0))  # no law is asked
     return Scenario(profile=profile, workload=workload, plan=plan, objective=p99(limit_s))
 
@@ -374,7 +377,7 @@ def test_batches_beyond_the_profile_are_refused() -> None:
 def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
     """Batches of 2 give 40 rps where single requests give 100; a long queue fills the batch."""
     profile = profile_of({1: 0.01, 2: 0.05})
-    plan = Plan(profile="made-up", replicas=3, batch_size_max=2)
+    plan = BatchPlan(profile="made-up", replicas=3, batch_size_max=2)
     assert sustainable_rate_rps(profile, plan) == pytest.approx(120.0)
     assert load(profile, 60.0, plan) == pytest.approx(0.5)
     assert refuse_load(proposal_of(profile, 119.0, plan)) is None
@@ -383,7 +386,7 @@ def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
 
 
 def test_a_load_of_1_is_refused() -> None:
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=1)
     rejection = refuse_load(proposal_of(SINGLE, 200.0, plan))
     assert rejection.needed == 1.0
 
@@ -394,7 +397,7 @@ def test_fewest_stable_replicas(rate_rps: float, mean_s: float, batch_size: int)
     assume(rate_rps * mean_s < 1e6)
     profile = profile_of({1: mean_s, 8: 3.0 * mean_s})
     replicas = replicas_stable_min(profile, rate_rps, batch_size)
-    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=batch_size)
+    plan = BatchPlan(profile="made-up", replicas=replicas, batch_size_max=batch_size)
     assert load(profile, rate_rps, plan) < 1.0
     if replicas > 1:
         assert load(profile, rate_rps, replace(plan, replicas=replicas - 1)) >= 1.0 - 1e-12
@@ -427,7 +430,7 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
     """From today's rate, a share of the largest one; found to the stated resolution and never beyond."""
     stable_rps = replicas / MEAN_S
     exact_rps = brentq(lambda rate: exact_p99_s(rate, replicas) - limit_s, 1e-6, stable_rps * (1 - 1e-9))
-    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="made-up", replicas=replicas, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     scenario = proposal_of(SINGLE, share * exact_rps, plan, limit_s)
     found_rps = find_headroom(scenario, ExactJudge(), silent).accepted_rps
     assert found_rps <= exact_rps * (1.0 + 1e-9)
@@ -435,7 +438,7 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
 
 
 def test_headroom_ends_where_the_queues_would_grow() -> None:
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = lambda *_: met()
     found_rps = find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps
@@ -453,7 +456,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = accepts
-    plan = Plan(profile="made-up", replicas=4, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=4, batch_size_max=1)
     found_rps = find_headroom(proposal_of(SINGLE, 100.0, plan), judge, silent).accepted_rps
     assert 105.0 / (1.0 + _RESOLUTION) <= found_rps <= 105.0
     assert min(tried) > 100.0
@@ -462,13 +465,13 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = lambda *_: missed()
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=1)
     assert find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps == 50.0
 
 
 def test_headroom_asks_the_law_where_there_is_one() -> None:
     """Deterministic batches behind random routing: the end is the law's, and nothing is simulated."""
-    plan = Plan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.RANDOM)
+    plan = BatchPlan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.RANDOM)
     scenario = Scenario(
         profile=BATCHING, workload=Workload(arrival_rate_rps=200.0), plan=plan, objective=p99(0.05)
     )
@@ -508,7 +511,7 @@ def scenario_at(rate_rps: float, **fields: Any) -> Scenario:
         workload=Workload(
             arrival_rate_rps=rate_rps, arrivals=MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)
         ),
-        plan=Plan(profile="p", replicas=1, batch_size_max=1, **fields),
+        plan=BatchPlan(profile="p", replicas=1, batch_size_max=1, **fields),
         objective=Objective.of(response={0.9: 1.0}),
     )
 
@@ -543,14 +546,16 @@ def test_a_limited_queue_may_lose_what_the_objective_allows() -> None:
 
 
 def test_a_plan_in_a_few_words() -> None:
-    plan = Plan(profile="p", replicas=1, batch_size_max=8)
+    plan = BatchPlan(profile="p", replicas=1, batch_size_max=8)
     assert describe(plan) == "1 replica of p, batch 8, round-robin"
-    waiting = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.0025, routing=Routing.RANDOM)
+    waiting = BatchPlan(
+        profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.0025, routing=Routing.RANDOM
+    )
     assert describe(waiting) == "2 replicas of p, batch 8, wait 2.5 ms, random"
 
 
 def test_what_is_left_in_an_event_is_refused_as_survival_unless_the_budget_ended() -> None:
-    plan = Plan(profile="p", replicas=2, batch_size_max=8)
+    plan = BatchPlan(profile="p", replicas=2, batch_size_max=8)
     for limit, told in ((Reason.LATENCY, Reason.SURVIVAL), (Reason.BUDGET, Reason.BUDGET)):
         left = Candidate(
             plan=ANY_PLAN, verdict=Verdict.MISSED, rejection=Rejection(reason=limit, allowed=1.0, needed=2.0)

@@ -17,9 +17,9 @@ from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Question
-from capacity.question.stability import load
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
+from capacity.server.batch.stability import load
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers

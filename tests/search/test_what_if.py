@@ -13,7 +13,7 @@ from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
@@ -29,6 +29,8 @@ from capacity.search.what_if import (
     with_limits,
     with_service,
 )
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
 
 MIXED = ServiceProfile(
@@ -52,11 +54,11 @@ def question_of(rate_rps: float = 1200.0, limit_s: float = 0.03, **fields: objec
     )
 
 
-def plan_of(replicas: int = 3, batch_size_max: int = 8, **fields: object) -> Plan:
-    return Plan(profile="made-up", replicas=replicas, batch_size_max=batch_size_max, **fields)
+def plan_of(replicas: int = 3, batch_size_max: int = 8, **fields: object) -> BatchPlan:
+    return BatchPlan(profile="made-up", replicas=replicas, batch_size_max=batch_size_max, **fields)
 
 
-def law_s(question: Question, plan: Plan) -> float:
+def law_s(question: Question, plan: BatchPlan) -> float:
     assert isinstance(question.workload, Workload)
     rate_rps = question.workload.arrival_rate_rps
     profile = question.profile(plan.profile)

@@ -33,7 +33,7 @@ from http_stub import stub
 from serving import MadeUp, a_store, onnx_model, publish, service_of
 from typer.testing import CliRunner
 
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import parse_duration_s
 from serve_api.commands import app
 from serve_api.models.store import ArtifactStore
@@ -288,7 +288,7 @@ def test_the_how_to_names_files_and_keys_that_there_are():
     assert (
         {"replicas", "batch_size_max", "batch_wait_max_s", "queue_limit"}
         <= keys
-        <= set(Plan.__dataclass_fields__)
+        <= set(BatchPlan.__dataclass_fields__)
     )
 
 

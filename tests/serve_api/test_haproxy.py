@@ -9,8 +9,8 @@ import recovery_beside_measured as bench
 from serving import metric
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan
 from capacity.recovery.protection import Protection
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.service import ProfileTimes
@@ -22,7 +22,7 @@ pytestmark = [
         bench.HAPROXY is None, reason="HAProxy is not installed; `apt-get install haproxy` does it on Debian"
     ),
 ]
-PLAN = Plan(profile="slow", replicas=2, batch_size_max=2, batch_wait_max_s=0.0, queue_limit=30)
+PLAN = BatchPlan(profile="slow", replicas=2, batch_size_max=2, batch_wait_max_s=0.0, queue_limit=30)
 SLEEPS_MS = {1: 40, 2: 60}
 # A server adds about this to a batch.
 PROFILE = ServiceProfile(

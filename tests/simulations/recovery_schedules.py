@@ -6,9 +6,10 @@ import numpy as np
 from cases import WAKES, GridTimes
 from hypothesis import strategies as st
 
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 
@@ -53,8 +54,8 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def plans_on(draw: st.DrawFn, step_s: float, replicas: int) -> Plan:
-    return Plan(
+def plans_on(draw: st.DrawFn, step_s: float, replicas: int) -> BatchPlan:
+    return BatchPlan(
         profile="made-up",
         replicas=replicas,
         batch_size_max=draw(st.sampled_from([1, 1, 2, 3, 4])),

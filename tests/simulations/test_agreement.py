@@ -12,9 +12,10 @@ import simulations.validation.fleets as bulk
 import simulations.validation.fleets as fleets
 import simulations.validation.laws as laws
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
 from capacity.queues.markov.mm1 import MM1
+from capacity.server.batch.batching import BatchTimer
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
 from simulations.replication import Engine

@@ -16,10 +16,11 @@ from capacity.autoscaling.scaled_fleet import REQUESTS_MAX, ScaledFleet
 from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError, InconclusiveError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.markov.mmc import MMc
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ArrivalProcess, DeterministicArrivals, MmppArrivals, PoissonArrivals
@@ -65,7 +66,7 @@ def fleet(
     scaler = Autoscaler(target=target or utilization(0.6), **settings)  # type: ignore[arg-type]
     return ScaledFleet(
         profile=PROFILE,
-        plan=Plan(
+        plan=BatchPlan(
             profile="flat",
             replicas=scaler.replicas_max,
             batch_size_max=1,
@@ -407,7 +408,7 @@ def assert_watched_as_the_reference(
     block: int,
 ) -> None:
     """About 500 requests at five replicas, some of which are missing half of the time."""
-    plan = Plan(
+    plan = BatchPlan(
         profile="flat",
         replicas=5,
         batch_size_max=size_max,

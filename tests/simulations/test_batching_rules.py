@@ -17,10 +17,12 @@ from test_cluster import by_all
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Batching, BatchTimer, Plan, Routing
-from capacity.question.stability import load_under, require_answerable
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
+from capacity.server.batch.batching import Batching, BatchTimer
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import load_under, require_answerable
 from capacity.traffic.workload import (
     ArrivalProcess,
     DeterministicArrivals,
@@ -36,7 +38,7 @@ from simulations.replication import Task, replicate
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 
-ALONE = Plan(profile="made-up", replicas=1, batch_size_max=4, batch_wait_max_s=1.0)
+ALONE = BatchPlan(profile="made-up", replicas=1, batch_size_max=4, batch_wait_max_s=1.0)
 RULES = {
     "triton": {},
     "torchserve": {"batching": Batching.TORCHSERVE},
@@ -147,7 +149,7 @@ PROFILE = ServiceProfile(
 TIMES_S = tuple(PROFILE.service_mean_s(n) for n in range(1, 9))
 
 
-def pool_of(plan: Plan, rate_rps: float, arrivals: ArrivalProcess | None = None, runs: int = 20) -> Pool:
+def pool_of(plan: BatchPlan, rate_rps: float, arrivals: ArrivalProcess | None = None, runs: int = 20) -> Pool:
     """What is seen of a plan in some runs, long enough to forget their start at these loads."""
     task = Task(
         plan=plan,

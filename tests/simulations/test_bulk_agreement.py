@@ -9,14 +9,14 @@ import math
 import pytest
 from scipy.optimize import brentq
 
-from capacity.question.plan import Plan, Routing
-from capacity.question.stability import relaxation_requests
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
 from simulations.replication import Task, replicate
 from simulations.statistics.pool import Pool
-from simulations.statistics.relaxation import RELAXATIONS
+from simulations.statistics.relaxation import RELAXATIONS, relaxation_requests
 from simulations.statistics.sample import Length
 
 
@@ -49,7 +49,7 @@ def test_simulated_batches_follow_the_closed_form(batch, servers, load):
     law = BulkLaw(rate, batch, servers)
     relaxation = relaxation_requests(load, 1, rate, variability=1.0 + batch)
     warm_up = math.ceil(RELAXATIONS * relaxation)
-    plan = Plan(profile="x", replicas=servers, batch_size_max=batch, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="x", replicas=servers, batch_size_max=batch, routing=Routing.SHARED_QUEUE)
     samples = [
         replicate(
             Task(

@@ -11,9 +11,10 @@ from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mmpp import MMPPMc
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     GammaArrivals,
     MmppArrivals,
@@ -54,7 +55,7 @@ def single(arrivals: MmppArrivals, load: float, **changes: object) -> Exponentia
     scenario = Scenario(
         profile=VARIABLE,
         workload=Workload(arrival_rate_rps=load, arrivals=arrivals),
-        plan=Plan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
+        plan=BatchPlan(profile=VARIABLE.name, replicas=1, batch_size_max=1),
         quantiles=(0.99,),
     )
     return ExponentialCase(scenario=replace(scenario, **changes))  # type: ignore[arg-type]
@@ -63,7 +64,7 @@ def single(arrivals: MmppArrivals, load: float, **changes: object) -> Exponentia
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.9])
 def test_fleets_that_are_compared_see_the_same_bursts(load: float) -> None:
     """Before, each had its spells cut where its own queues had settled, and so other bursts than the others."""
-    plans = [Plan(profile=VARIABLE.name, replicas=count, batch_size_max=1) for count in (1, 2, 4)]
+    plans = [BatchPlan(profile=VARIABLE.name, replicas=count, batch_size_max=1) for count in (1, 2, 4)]
     cases = [replace(single(SLOW, load, plan=plan), is_whole=True) for plan in plans]
     apart = {case.bursts.settled_s for case in cases if case.bursts is not None}
     assert len(apart) == 3
@@ -233,7 +234,7 @@ def test_either_engine_gives_the_same_strata() -> None:
         workload=Workload(
             arrival_rate_rps=900.0, arrivals=MmppArrivals(ratio=3.0, burst_mean_s=0.3, calm_mean_s=0.5)
         ),
-        plan=Plan(profile=profile.name, replicas=2, batch_size_max=8),
+        plan=BatchPlan(profile=profile.name, replicas=2, batch_size_max=8),
         quantiles=(0.9,),
     )
     case = BatchCase(scenario=scenario)
@@ -252,7 +253,7 @@ def test_dealt_in_turn_each_replica_sees_gamma_gaps_by_the_clock_of_the_bursts()
     """The variance over the mean of counts, of every third request and of what stands for it."""
     bursts = MmppArrivals(ratio=4.0, burst_mean_s=5.0, calm_mean_s=8.0)
     workload = Workload(arrival_rate_rps=30.0, arrivals=bursts)
-    plan = Plan(profile="x", replicas=3, batch_size_max=1)
+    plan = BatchPlan(profile="x", replicas=3, batch_size_max=1)
     alone, one = one_for_all(workload, plan)
     assert one.replicas == 1
     assert alone == Workload(
@@ -277,7 +278,7 @@ def test_bursts_lie_between_poisson_arrivals_at_their_mean_and_at_their_highest_
     base = Scenario(
         profile=profile,
         workload=Workload(arrival_rate_rps=600.0, arrivals=bursts),
-        plan=Plan(profile=profile.name, replicas=2, batch_size_max=16),
+        plan=BatchPlan(profile=profile.name, replicas=2, batch_size_max=16),
         quantiles=(0.99,),
     )
     at_most = bursts.rates_rps(600.0)[0]
@@ -307,7 +308,7 @@ def test_five_runs_that_each_see_many_bursts_refuse_what_is_clear() -> None:
         workload=Workload(
             arrival_rate_rps=3200.0, arrivals=MmppArrivals(ratio=5.0, burst_mean_s=10.0, calm_mean_s=60.0)
         ),
-        plan=Plan(profile=profile.name, replicas=9, batch_size_max=64),
+        plan=BatchPlan(profile=profile.name, replicas=9, batch_size_max=64),
         objective=Objective.of(response={0.99: 0.04}),
     )
     refused = SimulationJudge().search(scenario, 30)

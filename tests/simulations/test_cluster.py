@@ -8,7 +8,9 @@ from hypothesis import given, settings
 
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Records
 from simulations.draws.service import ServiceTimes
@@ -30,23 +32,25 @@ def assert_same(records: Records, expected: oracle.Outcome) -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(coinciding())
-def test_agrees_with_the_oracle_where_instants_coincide(case: tuple[Plan, ServiceTimes, Draws]) -> None:
+def test_agrees_with_the_oracle_where_instants_coincide(case: tuple[BatchPlan, ServiceTimes, Draws]) -> None:
     assert_same(run(*case), oracle.simulate(*case))
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(continuous())
-def test_agrees_with_the_oracle_on_continuous_time(case: tuple[Plan, ServiceTimes, Draws]) -> None:
+def test_agrees_with_the_oracle_on_continuous_time(case: tuple[BatchPlan, ServiceTimes, Draws]) -> None:
     assert_same(run(*case), oracle.simulate(*case))
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(closed())
-def test_agrees_with_the_oracle_on_a_closed_population(case: tuple[Plan, ServiceTimes, ClosedDraws]) -> None:
+def test_agrees_with_the_oracle_on_a_closed_population(
+    case: tuple[BatchPlan, ServiceTimes, ClosedDraws],
+) -> None:
     assert_same(run(*case), oracle.simulate(*case))
 
 
-def by_all(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> Records:
+def by_all(plan: BatchPlan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> Records:
     """A run by SimPy, which the oracle and the kernel must agree with."""
     records = run(plan, service_times, draws)
     assert_same(records, oracle.simulate(plan, service_times, draws))
@@ -69,7 +73,7 @@ def serve(
 ) -> Records:
     """A run of a few requests, the same by the oracle and by the kernel."""
     count = len(arrived_s)
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up",
         replicas=replicas,
         batch_size_max=batch,
@@ -416,7 +420,7 @@ def converse(
     limit: int | None = None,
 ) -> Records:
     """A run of a closed population, the same by the oracle and by the kernel."""
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up",
         replicas=replicas,
         batch_size_max=batch,

@@ -15,9 +15,10 @@ from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.search.exact import predict
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import ClosedPopulation, Demand, TraceArrivals, Workload
 from simulations.compare import PairedSimulation, correlation, longest, scatter, together
@@ -35,7 +36,7 @@ def profile(name: str, *means_s: tuple[int, float]) -> ServiceProfile:
 
 
 def contender(profile: ServiceProfile, replicas: int = 1, batch: int = 1, **more: Any) -> Contender:
-    plan = Plan(profile=profile.name, replicas=replicas, batch_size_max=batch, **more)
+    plan = BatchPlan(profile=profile.name, replicas=replicas, batch_size_max=batch, **more)
     return Contender(name="x", profile=profile, plan=plan)
 
 

@@ -27,7 +27,7 @@ from simulations.kernel import serve as kernel
 from simulations.draws.arrivals import Draws, Replay
 from simulations.draws.service import ExponentialTimes
 
-plan = Plan(profile="made-up", replicas=1, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1, routing=Routing.SHARED_QUEUE)
 draws = Draws(arrived_s=np.array([1.0]), service=np.array([0.5]), routing=np.zeros(2))
 for part in kernel.serve(plan, ExponentialTimes(1.0), Replay(draws)):
     print(part.finished_s.tolist())

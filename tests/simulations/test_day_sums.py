@@ -14,9 +14,9 @@ from capacity.errors import DomainError, InconclusiveError, InputError, Unstable
 from capacity.performance import Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Outcome
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.recovery.protection import Protection, Shedding
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import Workload
@@ -35,7 +35,7 @@ PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.0
 def fleet_of(rate_rps: float = 25.0, ends_s: float = 3600.0) -> ScaledFleet:
     return ScaledFleet(
         profile=PROFILE,
-        plan=Plan(profile="p", replicas=2, batch_size_max=1),
+        plan=BatchPlan(profile="p", replicas=2, batch_size_max=1),
         autoscaler=None,
         curve=DailyCurve(times_s=(0.0,), rates_rps=(rate_rps,)),
         ends_s=ends_s,
@@ -192,7 +192,7 @@ def test_cells_count_down_at_their_own_pace() -> None:
 
 
 def cell_of(rate_rps: float, batch_size_max: int = 1) -> Scenario:
-    plan = Plan(profile="p", replicas=1, batch_size_max=batch_size_max)
+    plan = BatchPlan(profile="p", replicas=1, batch_size_max=batch_size_max)
     return Scenario(profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan)
 
 

@@ -34,8 +34,9 @@ from invariants import (
 from capacity.profile.contention import from_sweep, measured, processor_sharing
 from capacity.profile.distribution import constant
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 from simulations.draws.arrivals import ClosedDraws, Draws, Seed, Stage, Stream
 from simulations.draws.records import Records
@@ -47,7 +48,7 @@ from simulations.simulate import Simulation
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 
-Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
+Case = tuple[BatchPlan, ServiceTimes, Draws | ClosedDraws]
 BLOCKS = st.sampled_from([1, 2, 7, 64])
 SLOWDOWNS = st.sampled_from(
     [(1.0, 2.0), (1.0, 1.5), (1.0, 1.0, 2.0), (1.0, 1.3, 1.3), (1.0, 2.0, 3.0, 4.0), (1.0, 3.0)]
@@ -100,7 +101,7 @@ def test_engines_agree_on_a_large_fleet(routing: Routing) -> None:
         service=generator.random(600),
         routing=generator.random(1200),
     )
-    plan = Plan(profile="made-up", replicas=65, batch_size_max=2, routing=routing)
+    plan = BatchPlan(profile="made-up", replicas=65, batch_size_max=2, routing=routing)
     assert_all_agree((plan, ExponentialTimes(1.0), draws), tuple(1.0 + 0.3 * m for m in range(7)), 100)
 
 
@@ -121,7 +122,7 @@ def test_instances_that_are_never_busy_together_are_not_slowed(routing: Routing)
         service=np.random.default_rng(1).random(50),
         routing=np.random.default_rng(2).random(100),
     )
-    plan = Plan(profile="made-up", replicas=4, batch_size_max=3, batch_wait_max_s=0.25, routing=routing)
+    plan = BatchPlan(profile="made-up", replicas=4, batch_size_max=3, batch_wait_max_s=0.25, routing=routing)
     times = LawTimes(lambda size: constant(1.1))
     check_same_bytes(kernel.run(plan, times, draws, 7, (1.0, 9.0)), kernel.run(plan, times, draws, 7))
 
@@ -129,7 +130,7 @@ def test_instances_that_are_never_busy_together_are_not_slowed(routing: Routing)
 def serve(arrived_s: list[float], slowdowns: tuple[float, ...], **options: object) -> Records:
     """Batches of one second of work, by all three."""
     count = len(arrived_s)
-    plan = Plan(
+    plan = BatchPlan(
         **{
             "profile": "made-up",
             "replicas": len(slowdowns),
@@ -178,13 +179,13 @@ def test_the_router_sees_the_slow_device() -> None:
 
 def test_users_wait_for_the_slower_answer() -> None:
     draws = ClosedDraws(users=2, think_s=np.zeros(4), service=np.zeros(4), routing=np.zeros(8))
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     records = assert_all_agree((plan, fixed(lambda size: 1.0), draws), (1.0, 2.0), 2)
     assert records.arrived_s.tolist() == [0.0, 0.5, 1.5, 2.5]  # always two of them, half a second apart
 
 
 def check_work_is_done(
-    records: Records, plan: Plan, work_s: list[float], slowdowns: tuple[float, ...]
+    records: Records, plan: BatchPlan, work_s: list[float], slowdowns: tuple[float, ...]
 ) -> None:
     """The time that a batch is served, each piece over the slowdown of those busy then, is its work."""
     instances = len(slowdowns)
@@ -207,7 +208,7 @@ def check_work_is_done(
         assert done_s == pytest.approx(needed_s, rel=1e-9, abs=1e-9)
 
 
-def is_woken(batch: Served, batches: list[Served], plan: Plan) -> bool:
+def is_woken(batch: Served, batches: list[Served], plan: BatchPlan) -> bool:
     """Whether no batch of the same queue ends where it starts."""
     is_shared = plan.routing is Routing.SHARED_QUEUE
     return all(
@@ -248,7 +249,7 @@ def test_a_device_by_processor_sharing_does_its_work_at_one_rate(seed: int, gap:
     generator = np.random.default_rng(seed)
     arrived_s = np.cumsum(generator.standard_exponential(60)) * gap
     draws = Draws(arrived_s=arrived_s, service=generator.random(60), routing=generator.random(120))
-    plan = Plan(profile="made-up", replicas=3, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="made-up", replicas=3, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     times = ExponentialTimes(1.0)
     records = kernel.run(plan, times, draws, 7, (1.0, 2.0, 3.0))
     free_s = 0.0
@@ -258,7 +259,7 @@ def test_a_device_by_processor_sharing_does_its_work_at_one_rate(seed: int, gap:
 
 
 def pool_of(
-    plan: Plan, rate_rps: float, slowdowns: tuple[float, ...], engine: Engine = Engine.KERNEL
+    plan: BatchPlan, rate_rps: float, slowdowns: tuple[float, ...], engine: Engine = Engine.KERNEL
 ) -> Pool:
     task = Task(
         plan=plan,
@@ -290,7 +291,7 @@ def response_mean_s(rate_rps: float, rates_rps: list[float], places: int = 2_000
 )
 def test_a_shared_queue_before_one_device_is_a_birth_death_chain(rate_rps, slowdowns) -> None:
     """Exponential service: n busy end at the rate of n/slowdown(n), by Kleinrock (1975), sec. 3.1."""
-    plan = Plan(profile="x", replicas=len(slowdowns), batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="x", replicas=len(slowdowns), batch_size_max=1, routing=Routing.SHARED_QUEUE)
     pool = pool_of(plan, rate_rps, slowdowns)
     found = pool.ratio(lambda s: s.responses.total_s, lambda s: float(s.counted))
     exact_s = response_mean_s(rate_rps, [m / slow for m, slow in enumerate(slowdowns, start=1)])
@@ -300,7 +301,7 @@ def test_a_shared_queue_before_one_device_is_a_birth_death_chain(rate_rps, slowd
 
 def test_by_processor_sharing_the_number_in_system_is_that_of_one_server() -> None:
     """M/M/1 at load 0.7, 1/(1 - 0.7) s on average, however many instances; Kleinrock (1967)."""
-    plan = Plan(profile="x", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="x", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     found = pool_of(plan, 0.7, (1.0, 2.0, 3.0, 4.0)).ratio(
         lambda s: s.responses.total_s, lambda s: float(s.counted)
     )
@@ -328,7 +329,7 @@ def two_queues_response_mean_s(rate_rps: float, slowdown: float, places: int = 4
 
 @pytest.mark.parametrize(("rate_rps", "slowdown"), [(0.7, 2.0), (1.0, 1.4)])
 def test_own_queues_on_one_device_are_a_chain_of_two_numbers(rate_rps: float, slowdown: float) -> None:
-    plan = Plan(profile="x", replicas=2, batch_size_max=1, routing=Routing.RANDOM)
+    plan = BatchPlan(profile="x", replicas=2, batch_size_max=1, routing=Routing.RANDOM)
     found = pool_of(plan, rate_rps, (1.0, slowdown)).ratio(
         lambda s: s.responses.total_s, lambda s: float(s.counted)
     )
@@ -352,7 +353,7 @@ MEASURED_RPS = {1: 152.4, 2: 209.1, 4: 268.8, 6: 381.2, 8: 480.5, 12: 642.4, 16:
 
 def errors(profile: ServiceProfile) -> list[float]:
     """Throughput as predicted over that measured, less 1, beyond the two points that the slowdown comes from."""
-    plan = Plan(profile=profile.name, replicas=2, batch_size_max=8, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile=profile.name, replicas=2, batch_size_max=8, routing=Routing.SHARED_QUEUE)
     ask = Simulation(precision=0.05, requests_max=1_000_000, quantiles=(0.5,))
     one_user = ClosedPopulation(users=1, think_time_s=0.0)
     scenario = Scenario(profile=profile, workload=one_user, plan=plan)
@@ -386,7 +387,7 @@ def test_a_profile_says_how_its_replicas_are_simulated() -> None:
         instances_per_device=2,
         contention=measured([1.0, 1.6]),
     )
-    plan = Plan(profile="made-up", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="made-up", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     workload = Workload(arrival_rate_rps=150.0)
     ask = Simulation(precision=0.1, requests_max=3_000_000, quantiles=(0.5,))
     scenario = Scenario(profile=profile, workload=workload, plan=plan)

@@ -12,11 +12,11 @@ from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan
 from capacity.queues import PausedMG1
 from capacity.queues.durations import Duration, Family
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import Action
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.disturbed import (
     Disturbed,
@@ -36,7 +36,7 @@ LONG = RequestClass(name="long", share=0.02, scale=8.0)
 
 def found(disturbances: Disturbances, *, exponential: bool = True, rate_rps: float = 0.6) -> Disturbed:
     simulate = DisturbedSimulation(service_times=ExponentialTimes(1.0) if exponential else None)
-    plan = Plan(profile="one", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="one", replicas=1, batch_size_max=1)
     return simulate(ONE, Workload(arrival_rate_rps=rate_rps), plan, disturbances, (0.5, 0.99))
 
 
@@ -104,7 +104,7 @@ def test_a_quantile_has_a_hundred_requests_beyond_it() -> None:
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_figures_for_any_fleet_of_workers() -> None:
     resnet = load_profile("resnet50-t4-fp16")
-    plan = Plan(profile=resnet.name, replicas=2, batch_size_max=4)
+    plan = BatchPlan(profile=resnet.name, replicas=2, batch_size_max=4)
     both = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0), classes=(LONG,))
     one, other = (
         DisturbedSimulation(mapper=mapper)(resnet, Workload(arrival_rate_rps=200.0), plan, both, (0.99,))
@@ -175,7 +175,7 @@ def test_a_fleet_that_is_just_full_is_unstable(length: float) -> None:
 
 
 def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
-    simulate, plan = DisturbedSimulation(), Plan(profile="one", replicas=2, batch_size_max=1)
+    simulate, plan = DisturbedSimulation(), BatchPlan(profile="one", replicas=2, batch_size_max=1)
     shared = replace(ONE, instances_per_device=2)
     rate = Workload(arrival_rate_rps=0.1)
     with pytest.raises(
@@ -202,7 +202,7 @@ def test_a_run_counts_all_but_its_first_tenth_and_who_is_lost_is_infinitely_late
     monkeypatch.setattr("simulations.disturbed.run_kernel", run)
     monkeypatch.setattr("simulations.disturbed._requests", lambda *_: 1001)
     both = Disturbances(pauses=Pauses(length_s=1.0, per_s=1.0), classes=(LONG,))
-    plan = Plan(profile="one", replicas=2, batch_size_max=1)
+    plan = BatchPlan(profile="one", replicas=2, batch_size_max=1)
     responses_s, kinds = _run(3, ONE, None, SLOW, plan, both, 0.99, 4)
     ((draws, faults),) = seen
     assert draws.arrived_s.shape == (1001,)

@@ -11,9 +11,10 @@ from cases import sample_of, values_of
 
 from capacity.errors import DomainError, InconclusiveError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load_of
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -62,7 +63,7 @@ def case_of(
         scenario=Scenario(
             profile=PROFILE,
             workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
-            plan=Plan(profile="made-up", replicas=replicas, batch_size_max=batch, routing=routing),
+            plan=BatchPlan(profile="made-up", replicas=replicas, batch_size_max=batch, routing=routing),
             quantiles=(quantile_max,),
         )
     )
@@ -136,7 +137,7 @@ def test_batches_whose_time_varies_warm_up_longer_by_their_size() -> None:
     """(ca² + B·cs²)/2 at B = 16, half of the batches 1 ms and half 3 ms long (cs² = 1/4): (1 + 4)/2."""
     timings = tuple(BatchTiming(batch_size=size, samples_s=(0.001, 0.003)) for size in (1, 16))
     profile = ServiceProfile(name="two-speeds", timings=timings)
-    plan = Plan(profile="two-speeds", replicas=1, batch_size_max=16)
+    plan = BatchPlan(profile="two-speeds", replicas=1, batch_size_max=16)
     case = BatchCase(
         scenario=Scenario(
             profile=profile,

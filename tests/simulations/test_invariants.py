@@ -10,7 +10,9 @@ import pytest
 from cases import LawTimes
 
 from capacity.profile.distribution import ServiceLaw, from_samples
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -68,7 +70,7 @@ def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
     replicas, batch_size_max, wait_s, batching, limit = SHAPES[shape]
     sustainable_rps = replicas * batch_size_max / (1.2 * (0.5 + 0.25 * batch_size_max))
     return Task(
-        plan=Plan(
+        plan=BatchPlan(
             profile="made-up",
             replicas=replicas,
             batch_size_max=batch_size_max,

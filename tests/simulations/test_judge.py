@@ -18,10 +18,10 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, reach, resampled
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Reason, Verdict, worst_of
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Plan
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mdc import MDc
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage
@@ -43,7 +43,7 @@ PROFILE = ServiceProfile(
     name="made-up",
     timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02)),
 )
-PLAN = Plan(profile="made-up", replicas=1, batch_size_max=1)
+PLAN = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
 WORKLOAD = Workload(arrival_rate_rps=60.0)
 P99_S = math.log(100.0)  # of exponential responses of mean 1 s
 
@@ -56,7 +56,7 @@ def asked(
     objective: Objective,
     workload: Workload = WORKLOAD,
     profile: ServiceProfile = PROFILE,
-    plan: Plan = PLAN,
+    plan: BatchPlan = PLAN,
 ) -> Scenario:
     return Scenario(profile=profile, workload=workload, plan=plan, objective=objective)
 

@@ -28,8 +28,10 @@ from capacity.errors import DomainError
 from capacity.profile.distribution import constant, from_samples
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Demand, GammaArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Seed
 from simulations.draws.service import (
@@ -49,7 +51,7 @@ from simulations.statistics import sample
 from simulations.statistics.sample import Length, Sample, Tally
 from simulations.validation.systems import DurationTimes
 
-Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
+Case = tuple[BatchPlan, ServiceTimes, Draws | ClosedDraws]
 BLOCKS = st.sampled_from([1, 2, 7, 64])  # so that most requests are carried over, and none
 
 
@@ -84,7 +86,7 @@ def test_agrees_with_simpy_whatever_the_service_times(case: Case, times: Service
 @st.composite
 def waiting_in_one_queue(draw: st.DrawFn) -> Case:
     """Timers, ends of batches and arrivals that often fall on one instant, while a replica is free or not."""
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up",
         replicas=draw(st.integers(2, 4)),
         batch_size_max=draw(st.integers(2, 4)),
@@ -121,7 +123,7 @@ def test_agrees_with_simpy_on_a_large_fleet(replicas, routing, batch, wake_s) ->
         service=generator.random(count),
         routing=generator.random(2 * count),
     )
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up", replicas=replicas, batch_size_max=batch, batch_wait_max_s=0.125, routing=routing
     )
     times = LawTimes(lambda size: from_samples([0.25 * size, 0.5, 1.5]), wake_s)
@@ -139,13 +141,15 @@ def test_a_crowd_of_users_is_served_as_by_simpy(block: int) -> None:
         service=generator.random(count),
         routing=generator.random(2 * count),
     )
-    plan = Plan(profile="made-up", replicas=12, batch_size_max=4, routing=Routing.POWER_OF_TWO)
+    plan = BatchPlan(profile="made-up", replicas=12, batch_size_max=4, routing=Routing.POWER_OF_TWO)
     assert_as_simpy((plan, fixed(lambda size: 0.25 * size, 0.125), draws), block)
 
 
 def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
     draws = ClosedDraws(users=2, think_s=np.zeros(4), service=np.zeros(4), routing=np.zeros(8))
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=1, queue_limit=0, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(
+        profile="made-up", replicas=1, batch_size_max=1, queue_limit=0, routing=Routing.SHARED_QUEUE
+    )
     with pytest.raises(DomainError, match="leave out the queue limit"):
         kernel.run(plan, ExponentialTimes(1.0), draws)
     with pytest.raises(DomainError, match="leave out the queue limit"):
@@ -162,7 +166,7 @@ def test_a_queue_limit_beyond_whole_numbers_is_none(limit: int, routing: Routing
         service=generator.random(60),
         routing=generator.random(120),
     )
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=2, queue_limit=limit, routing=routing)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=2, queue_limit=limit, routing=routing)
     times = fixed(lambda size: 0.25)
     assert_as_simpy((plan, times, draws), 7)
     free = kernel.run(replace(plan, queue_limit=None), times, draws)
@@ -174,7 +178,7 @@ def test_a_queue_limit_beyond_whole_numbers_is_none(limit: int, routing: Routing
 def test_users_need_service_that_takes_time(routing: Routing) -> None:
     """Whoever thinks and is served in no time asks again at one instant for ever."""
     draws = ClosedDraws(users=2, think_s=np.zeros(4), service=np.zeros(4), routing=np.zeros(8))
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=2, routing=routing)
+    plan = BatchPlan(profile="made-up", replicas=2, batch_size_max=2, routing=routing)
     for times in (fixed(lambda size: 0.0), LawTimes(lambda size: from_samples([0.0, 1.0]))):
         with pytest.raises(DomainError, match="need service that takes time"):
             kernel.run(plan, times, draws)
@@ -194,7 +198,7 @@ def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, batching:
             service=generator.random(60),
             routing=generator.random(120),
         )
-        plan = Plan(
+        plan = BatchPlan(
             profile="made-up",
             replicas=1 + number % 3,
             batch_size_max=1 + number % 4,
@@ -222,7 +226,7 @@ def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, batching:
     ],
 )
 def test_one_queue_without_a_limit_needs_no_events(changes: dict[str, object], is_recursion: bool) -> None:
-    plan = Plan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.SHARED_QUEUE)
     stream = Replay(Draws(arrived_s=np.ones(1), service=np.zeros(1), routing=np.zeros(2)))
     assert (kernel.recursion_for(replace(plan, **changes), stream) is not None) is is_recursion
     users = Replay(ClosedDraws(users=1, think_s=np.ones(1), service=np.zeros(1), routing=np.zeros(2)))
@@ -263,7 +267,7 @@ def test_a_table_is_made_once_for_all_replications(monkeypatch: pytest.MonkeyPat
 
     profile = load_profile("resnet50-t4-fp16")
     task = Task(
-        plan=Plan(profile=profile.name, replicas=1, batch_size_max=128),
+        plan=BatchPlan(profile=profile.name, replicas=1, batch_size_max=128),
         workload=Workload(arrival_rate_rps=300.0),
         service_times=ProfileTimes(profile),
         request_overhead_s=0.0,
@@ -333,11 +337,11 @@ DEMANDS: dict[str, Demand] = {
     "closed": ClosedPopulation(users=12, think_time_s=0.02),
 }
 PLANS = {
-    "one by one": Plan(profile="made-up", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE),
-    "batches": Plan(
+    "one by one": BatchPlan(profile="made-up", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE),
+    "batches": BatchPlan(
         profile="made-up", replicas=2, batch_size_max=4, batch_wait_max_s=0.01, routing=Routing.SHARED_QUEUE
     ),
-    "open": Plan(
+    "open": BatchPlan(
         profile="made-up",
         replicas=2,
         batch_size_max=3,
@@ -345,7 +349,7 @@ PLANS = {
         batching=Batching.TORCHSERVE,
         routing=Routing.POWER_OF_TWO,
     ),
-    "preferred": Plan(
+    "preferred": BatchPlan(
         profile="made-up",
         replicas=2,
         batch_size_max=4,
@@ -353,7 +357,7 @@ PLANS = {
         batch_wait_max_s=0.01,
         routing=Routing.SHARED_QUEUE,
     ),
-    "collected": Plan(
+    "collected": BatchPlan(
         profile="made-up",
         replicas=3,
         batch_size_max=4,
@@ -361,8 +365,8 @@ PLANS = {
         batching=Batching.RAY_SERVE,
         routing=Routing.POWER_OF_TWO,
     ),
-    "own": Plan(profile="made-up", replicas=3, batch_size_max=3, routing=Routing.LEAST_OUTSTANDING),
-    "limited": Plan(profile="made-up", replicas=2, batch_size_max=2, queue_limit=3, routing=Routing.ROUND_ROBIN),
+    "own": BatchPlan(profile="made-up", replicas=3, batch_size_max=3, routing=Routing.LEAST_OUTSTANDING),
+    "limited": BatchPlan(profile="made-up", replicas=2, batch_size_max=2, queue_limit=3, routing=Routing.ROUND_ROBIN),
 }  # fmt: skip
 TASKS = {
     f"{plan}-{demand}": Task(

@@ -12,8 +12,8 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import known_samples, reach
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage
@@ -52,7 +52,7 @@ def test_the_error_of_a_busy_replica_is_that_of_a_bootstrap() -> None:
         scenario=Scenario(
             profile=profile,
             workload=Workload(arrival_rate_rps=RATE_RPS),
-            plan=Plan(profile="p", replicas=1, batch_size_max=1),
+            plan=BatchPlan(profile="p", replicas=1, batch_size_max=1),
             objective=Objective.of(response={0.99: 1.0}),
         )
     )
@@ -78,7 +78,7 @@ def judged(profile: ServiceProfile, rate_rps: float, replicas: int = 1, limit_s:
     scenario = Scenario(
         profile=profile,
         workload=Workload(arrival_rate_rps=rate_rps),
-        plan=Plan(profile="p", replicas=replicas, batch_size_max=1),
+        plan=BatchPlan(profile="p", replicas=replicas, batch_size_max=1),
         objective=Objective.of(response={0.99: limit_s}),
     )
     return SimulationJudge(precision=0.05).certify(scenario, 1, 0)

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recovery_schedules import Case, cases
 
-from capacity.question.plan import Plan
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
 from simulations.draws.service import ExponentialTimes, ServiceTimes
@@ -33,7 +33,7 @@ def assert_same(case: Case) -> None:
 
 def one_by_one(times: ServiceTimes, replicas: int = 1, cold: ColdCache | None = None) -> BatchFleet:
     """Replicas that serve one request at a time."""
-    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=replicas, batch_size_max=1)
     return BatchFleet(plan=plan, service_times=times, cold=cold)
 
 

@@ -13,9 +13,11 @@ from recovery_schedules import Case, cases
 
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from simulations.draws.arrivals import Draws
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
@@ -51,7 +53,7 @@ def follow(
 ) -> Outcomes:
     """A run of a few requests; their uniforms are the same for all attempts."""
     count, attempts = len(arrived_s), clients.attempts
-    plan = Plan(
+    plan = BatchPlan(
         profile="made-up",
         replicas=replicas,
         batch_size_max=batch,
@@ -714,7 +716,9 @@ def test_the_same_input_gives_the_same_outcomes(case: Case) -> None:
         assert np.asarray(getattr(first, name)).tobytes() == np.asarray(getattr(second, name)).tobytes()
 
 
-def assert_as_the_cluster(plan: Plan, service_times: ServiceTimes, draws: Draws, clients: Clients) -> None:
+def assert_as_the_cluster(
+    plan: BatchPlan, service_times: ServiceTimes, draws: Draws, clients: Clients
+) -> None:
     plan = replace(plan, batching=Batching.TRITON, preferred_sizes=())
     records = cluster.run(plan, service_times, draws)
     count = len(draws.arrived_s)
@@ -733,13 +737,13 @@ def assert_as_the_cluster(plan: Plan, service_times: ServiceTimes, draws: Draws,
 
 @settings(derandomize=True, deadline=None, max_examples=120)
 @given(coinciding())
-def test_agrees_with_the_cluster_where_instants_coincide(case: tuple[Plan, ServiceTimes, Draws]) -> None:
+def test_agrees_with_the_cluster_where_instants_coincide(case: tuple[BatchPlan, ServiceTimes, Draws]) -> None:
     assert_as_the_cluster(*case, Clients())
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
 @given(continuous())
-def test_agrees_with_the_cluster_on_continuous_time(case: tuple[Plan, ServiceTimes, Draws]) -> None:
+def test_agrees_with_the_cluster_on_continuous_time(case: tuple[BatchPlan, ServiceTimes, Draws]) -> None:
     plan, service_times, draws = case
     assert_as_the_cluster(replace(plan, queue_limit=None), service_times, draws, Clients(attempts=3))
 
@@ -753,7 +757,7 @@ def test_agrees_with_the_cluster_under_every_routing(routing: Routing) -> None:
         routing=generator.random(600),
     )
     for wait_s, limit in ((0.0, None), (0.5, None), (0.5, 2)):
-        plan = Plan(
+        plan = BatchPlan(
             profile="made-up",
             replicas=3,
             batch_size_max=3,
@@ -768,7 +772,7 @@ def test_what_the_model_does_not_know_is_refused() -> None:
     draws = AttemptDraws(
         arrived_s=np.zeros(1), service=np.zeros((1, 1)), routing=np.zeros((1, 1, 2)), backoff=np.zeros((1, 1))
     )
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
     known = BatchFleet(plan=plan, service_times=ONE_SECOND)
     opened = replace(known, plan=replace(plan, batching=Batching.TORCHSERVE))
     with pytest.raises(DomainError, match="triton batching without preferred sizes"):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from capacity.profile.load import load_profile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
@@ -28,7 +29,7 @@ BURSTY = MmppArrivals(ratio=1.5, burst_mean_s=0.03, calm_mean_s=0.05)
 LENGTH = Length(warm_up=3_000, measured=30_000, cool_down=200)
 
 
-def pool(workload: Workload, plan: Plan, first_seed: int) -> Pool:
+def pool(workload: Workload, plan: BatchPlan, first_seed: int) -> Pool:
     seeds = [Seed(value=7, stage=Stage.AGREEMENT, replication=first_seed + i) for i in range(20)]
     task = Task(
         plan=plan,
@@ -53,7 +54,7 @@ def pool(workload: Workload, plan: Plan, first_seed: int) -> Pool:
 )
 def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
     """Within 4 standard errors of the difference, which is at most 1.5 % of the value (so: with power)."""
-    plan = Plan(profile=PROFILE.name, replicas=3, batch_size_max=16, routing=routing)
+    plan = BatchPlan(profile=PROFILE.name, replicas=3, batch_size_max=16, routing=routing)
     workload = Workload(arrival_rate_rps=2_600.0, arrivals=arrivals)
     whole = pool(workload, plan, first_seed=0)
     alone_workload, alone_plan = one_for_all(workload, plan)
@@ -73,7 +74,7 @@ def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
 
 def test_every_cth_poisson_arrival_is_the_law_that_one_replica_sees():
     """Mean and coefficient of variation of the gaps between every third arrival, and of the reduced process."""
-    plan = Plan(profile="x", replicas=3, batch_size_max=1)
+    plan = BatchPlan(profile="x", replicas=3, batch_size_max=1)
     workload = Workload(arrival_rate_rps=30.0)
     thinned = draw(workload, 300_000, Seed(value=1)).arrived_s[2::3]
     reduced = draw(one_for_all(workload, plan)[0], 100_000, Seed(value=2)).arrived_s
@@ -96,18 +97,18 @@ def test_every_cth_poisson_arrival_is_the_law_that_one_replica_sees():
     ],
 )
 def test_what_has_no_such_law_stays_whole(routing, arrivals):
-    plan = Plan(profile="x", replicas=3, batch_size_max=1, routing=routing)
+    plan = BatchPlan(profile="x", replicas=3, batch_size_max=1, routing=routing)
     workload = Workload(arrival_rate_rps=30.0, arrivals=arrivals)
     assert one_for_all(workload, plan) == (workload, plan)
 
 
 def test_a_metronome_stays_one():
-    plan = Plan(profile="x", replicas=4, batch_size_max=1)
+    plan = BatchPlan(profile="x", replicas=4, batch_size_max=1)
     alone, _ = one_for_all(Workload(arrival_rate_rps=8.0, arrivals=DeterministicArrivals()), plan)
     assert alone == Workload(arrival_rate_rps=2.0, arrivals=DeterministicArrivals())
 
 
 def test_one_replica_is_its_own_reduction():
-    plan = Plan(profile="x", replicas=1, batch_size_max=1)
+    plan = BatchPlan(profile="x", replicas=1, batch_size_max=1)
     workload = Workload(arrival_rate_rps=8.0)
     assert one_for_all(workload, plan) == (workload, plan)

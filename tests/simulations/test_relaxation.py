@@ -11,11 +11,12 @@ from capacity.performance import Kind
 from capacity.profile.distribution import constant
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import relaxation_requests, require_answerable
 from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.markov.mmck import MMcK
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import require_answerable
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
 from simulations.batch_case import BatchCase
 from simulations.case import arrivals_scv
@@ -29,6 +30,7 @@ from simulations.statistics.relaxation import (
     limited_relaxation_requests,
     modulated_relaxation_requests,
     open_relaxation_requests,
+    relaxation_requests,
     turns_requests,
 )
 from simulations.statistics.sample import Length
@@ -80,7 +82,7 @@ def test_a_queue_limit_shortens_relaxation_in_proportion_to_variability() -> Non
 
 def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
     def warm_up(load: float, limit: int | None) -> int:
-        plan = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=limit)
+        plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=limit)
         rate_rps = load * PROFILE.throughput_rps(4)
         return BatchCase(
             scenario=Scenario(
@@ -166,7 +168,7 @@ def test_nothing_is_forgotten_before_a_request_comes() -> None:
 
 def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
     """Phases of 1/(1/0.2 + 1/0.6) = 0.15 s, 0.15 * 60 requests, in which no queue settles; and 200 of both."""
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=4)
     arrivals = MmppArrivals(ratio=2.0, burst_mean_s=0.2, calm_mean_s=0.6)
     case = BatchCase(
         scenario=Scenario(
@@ -193,7 +195,7 @@ def test_users_forget_within_a_request_each(users: int, think_s: float, servers:
     chain = np.diag((users - present[:-1]) / think_s, 1) + np.diag(served[1:], -1)
     law = np.concatenate([[1.0], np.cumprod(np.diag(chain, 1) / np.diag(chain, -1))])
     throughput = float(law @ served / law.sum())
-    plan = Plan(profile="x", replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="x", replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     allowed = closed_relaxation_requests(ClosedPopulation(users=users, think_time_s=think_s), plan)
     assert allowed == users
     assert throughput / slowest_rate(chain) <= allowed
@@ -213,7 +215,7 @@ def test_users_who_walk_among_queues_forget_more_slowly(queues: int, users: int)
                 moved[joins] += 1
                 chain[row, numbers[tuple(moved)]] += 1.0 / queues
     throughput = float(np.mean([np.count_nonzero(state) for state in states]))  # all states are as likely
-    plan = Plan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
+    plan = BatchPlan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
     allowed = closed_relaxation_requests(ClosedPopulation(users=users), plan)
     assert 0.4 * allowed <= throughput / slowest_rate(chain) <= allowed
 
@@ -242,7 +244,7 @@ def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_
                 chain[row, numbers[tuple(more)]] += (users - sum(state)) / think_s / queues
     flows = chain - np.diag(chain.sum(axis=1))
     law = np.linalg.solve(np.vstack([flows.T[1:], np.ones(len(states))]), np.eye(len(states))[-1])
-    plan = Plan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
+    plan = BatchPlan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
     population = ClosedPopulation(users=users, think_time_s=think_s)
     allowed = closed_relaxation_requests(population, plan, float(queues))
     assert float(law @ served) / slowest_rate(chain) <= allowed
@@ -261,7 +263,7 @@ def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_
 )
 def test_users_between_two_queues_relax_as_a_random_walk(users, think_s, batch, walking) -> None:
     """N users outside of thinking take 1.5 N(1 + N/2) requests; two requests a second are served."""
-    plan = Plan(profile="x", replicas=2, batch_size_max=batch, routing=Routing.RANDOM)
+    plan = BatchPlan(profile="x", replicas=2, batch_size_max=batch, routing=Routing.RANDOM)
     population = ClosedPopulation(users=users, think_time_s=think_s or 0.0)
     found = closed_relaxation_requests(population, plan, None if think_s is None else 2.0)
     assert found == pytest.approx(1.5 * walking * (1.0 + walking / 2.0))
@@ -269,7 +271,7 @@ def test_users_between_two_queues_relax_as_a_random_walk(users, think_s, batch, 
 
 def test_users_who_think_for_long_cost_no_more_than_a_rate() -> None:
     """30,000 users who think for a minute are 500 requests per second, and far from waiting all at once."""
-    plan = Plan(profile="x", replicas=2, batch_size_max=8)
+    plan = BatchPlan(profile="x", replicas=2, batch_size_max=8)
     many = ClosedPopulation(users=30_000, think_time_s=60.0)
     assert closed_relaxation_requests(many, plan, 550.0) == 30_000
     assert closed_relaxation_requests(many, plan, 450.0) > 10**6  # 3000 of them wait
@@ -285,7 +287,7 @@ BY_TURNS = ServiceProfile(
 
 
 def by_turns(think_s: float, engine: Engine = Engine.KERNEL, **changed: object) -> BatchCase:
-    plan = Plan(profile="by-turns", replicas=1, batch_size_max=7)
+    plan = BatchPlan(profile="by-turns", replicas=1, batch_size_max=7)
     workload = ClosedPopulation(users=8, think_time_s=think_s)
     given = {"profile": BY_TURNS, "workload": workload, "plan": plan, "quantiles": (0.99,)}
     return BatchCase(scenario=Scenario(**given | changed), engine=engine)
@@ -372,7 +374,7 @@ def test_users_who_take_turns_settle_before_a_short_run() -> None:
     wide = ServiceProfile(
         name="by-turns", timings=tuple(BatchTiming(batch_size=size, mean_s=0.03) for size in (1, 400))
     )
-    plan = Plan(profile="by-turns", replicas=1, batch_size_max=400)
+    plan = BatchPlan(profile="by-turns", replicas=1, batch_size_max=400)
     for users, settling in ((30, 30 * 1000), (100, 50_000), (300, 300 * 200)):
         crowd = ClosedPopulation(users=users, think_time_s=0.001)
         assert by_turns(0.0, profile=wide, plan=plan, workload=crowd).length.warm_up == settling
@@ -385,7 +387,7 @@ def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
         scenario=Scenario(
             profile=profile,
             workload=ClosedPopulation(users=12_000, think_time_s=24.0),
-            plan=Plan(profile="one", replicas=1, batch_size_max=1),
+            plan=BatchPlan(profile="one", replicas=1, batch_size_max=1),
             quantiles=(0.99,),
         )
     )
@@ -395,7 +397,7 @@ def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
 
 def test_a_closed_population_has_a_performance_with_intervals() -> None:
     population = ClosedPopulation(users=9, think_time_s=0.02)
-    plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
+    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=4)
     seen = Simulation(precision=0.01)(Scenario(profile=PROFILE, workload=population, plan=plan))
     times_s = tuple(PROFILE.service_mean_s(size) for size in range(1, 5))
     law = BulkClosed(users=9, think_time_s=0.02, batch_times_s=times_s).performance((0.5, 0.99))
@@ -410,7 +412,9 @@ def test_a_closed_population_has_a_performance_with_intervals() -> None:
 
 def test_a_limited_queue_has_a_performance_above_load_1() -> None:
     slow = ServiceProfile(name="slow", timings=(BatchTiming(batch_size=1, samples_s=tuple(exponential())),))
-    plan = Plan(profile="slow", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE, queue_limit=4)
+    plan = BatchPlan(
+        profile="slow", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE, queue_limit=4
+    )
     seen = Simulation(precision=0.02)(
         Scenario(profile=slow, workload=Workload(arrival_rate_rps=24.0), plan=plan)
     )
@@ -430,8 +434,8 @@ def exponential() -> list[float]:
 
 def test_what_is_closed_or_limited_is_never_unstable_but_stays_within_the_profile() -> None:
     closed = ClosedPopulation(users=3)
-    require_answerable(PROFILE, closed, Plan(profile="made-up", replicas=1, batch_size_max=4))
-    limited = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=0)
+    require_answerable(PROFILE, closed, BatchPlan(profile="made-up", replicas=1, batch_size_max=4))
+    limited = BatchPlan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=0)
     require_answerable(PROFILE, Workload(arrival_rate_rps=1e6), limited)
     with pytest.raises(Exception, match="does not cover 8"):
-        require_answerable(PROFILE, closed, Plan(profile="made-up", replicas=1, batch_size_max=8))
+        require_answerable(PROFILE, closed, BatchPlan(profile="made-up", replicas=1, batch_size_max=8))

@@ -10,9 +10,10 @@ from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -37,14 +38,14 @@ PROFILE = ServiceProfile(
     name="p",
     timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S), BatchTiming(batch_size=4, mean_s=0.016)),
 )
-PLAN = Plan(profile="p", replicas=1, batch_size_max=1)
+PLAN = BatchPlan(profile="p", replicas=1, batch_size_max=1)
 SPIKE = Spike(factor=2.0, startup_time_s=3.0)
 SEED = Seed(value=4, stage=Stage.CERTIFY)
 BUDGET = 10**7
 
 
 def case_of(
-    rate_rps: float = 40.0, plan: Plan = PLAN, engine: Engine = Engine.KERNEL, **fields: object
+    rate_rps: float = 40.0, plan: BatchPlan = PLAN, engine: Engine = Engine.KERNEL, **fields: object
 ) -> BatchCase:
     objective = Objective.of(response={0.99: 0.05}, wait={0.99: 0.02})
     given = {"profile": PROFILE, "workload": Workload(arrival_rate_rps=rate_rps), "objective": objective}
@@ -184,7 +185,7 @@ def test_a_backlog_grows_by_what_capacity_lacks(replicas: int) -> None:
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("queue_limit", [None, 2])
 def test_both_engines_see_the_same_spike(routing: Routing, queue_limit: int | None) -> None:
-    plan = Plan(
+    plan = BatchPlan(
         profile="p",
         replicas=2,
         batch_size_max=4,

@@ -20,13 +20,14 @@ from scipy.stats import fisher_exact
 import simulations.stress
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.findings import Run, Runs, mean_of
 from capacity.recovery.fluid import fluid
 from capacity.recovery.parse import read_budget, read_trigger
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.stress import Stress
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.traffic.clients import Backoff, Clients
 from capacity.traffic.workload import PoissonArrivals, Workload
@@ -58,7 +59,7 @@ def stress(
     horizon_s: float = 160.0,
 ) -> Stress:
     """280 rps and a spike, or 320 rps and a loss."""
-    plan = Plan(
+    plan = BatchPlan(
         profile=PROFILE.name,
         replicas=replicas,
         batch_size_max=1,

@@ -18,7 +18,7 @@ from test_sweep_grid import grid_of, profile_of
 
 from capacity.question.grid import Outcome, workloads
 from capacity.question.plan import Routing
-from capacity.question.stability import load_of
+from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals
 from simulations.simulate import Countdown, Simulation, answers
 from simulations.workers import workers

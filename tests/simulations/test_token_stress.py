@@ -11,12 +11,13 @@ import pytest
 
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import fluid
 from capacity.recovery.parse import read_budget, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import Stress
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
@@ -66,7 +67,7 @@ def servers(asked: Stress) -> Stress:
     return Stress(
         server=BatchServer(profile=SERVER),
         workload=asked.workload,
-        plan=Plan(
+        plan=BatchPlan(
             profile=SERVER.name,
             replicas=asked.plan.replicas,
             batch_size_max=1,

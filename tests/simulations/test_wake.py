@@ -16,9 +16,10 @@ from capacity.performance import Kind, Performance
 from capacity.profile.formats import read_document
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly, predict
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.service import FIXED, ExponentialTimes, ProfileTimes, ServiceTable, ServiceTimes
@@ -31,10 +32,10 @@ SAMPLES_S = (0.004, 0.005, 0.005, 0.011)
 WOKEN = ServiceProfile(
     name="made-up", timings=(BatchTiming(batch_size=1, samples_s=SAMPLES_S),), wake_s=0.006
 )
-ALONE = Plan(profile="made-up", replicas=1, batch_size_max=1)
+ALONE = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
 
 
-def finished_s(plan: Plan, times: ServiceTimes, arrived_s: list[float], slowdowns=(1.0,)) -> list[float]:
+def finished_s(plan: BatchPlan, times: ServiceTimes, arrived_s: list[float], slowdowns=(1.0,)) -> list[float]:
     """Of both engines."""
     count = len(arrived_s)
     draws = Draws(arrived_s=np.array(arrived_s), service=np.full(count, 0.5), routing=np.full(2 * count, 0.5))

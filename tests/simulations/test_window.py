@@ -10,8 +10,9 @@ import pytest
 
 from capacity.performance import Window
 from capacity.profile.load import load_profile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Demand, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.records import Records
 from simulations.reference.window import (
@@ -28,7 +29,7 @@ POISSON = Workload(arrival_rate_rps=3200.0, arrivals=PoissonArrivals())
 
 
 def scenario(workload: Demand = POISSON, **changes: object) -> Scenario:
-    plan = Plan(profile=PROFILE.name, replicas=4, batch_size_max=16)
+    plan = BatchPlan(profile=PROFILE.name, replicas=4, batch_size_max=16)
     return Scenario(profile=PROFILE, workload=workload, plan=replace(plan, **changes))
 
 

@@ -8,10 +8,11 @@ import pytest
 import systems
 import yardstick
 
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.markov.mmc import MMc
 from capacity.queues.shortest_queue import ShortestQueue
+from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import Draws
 from simulations.draws.service import ExponentialTimes
 from simulations.reference.cluster import run
@@ -80,7 +81,7 @@ def test_generators_give_the_published_numbers():
 @pytest.mark.parametrize("servers", [1, 2, 3, 8, 11])
 def test_mmc_request_by_request(loop, servers):
     rate_rps = 0.9 * servers
-    plan = Plan(profile="x", replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    plan = BatchPlan(profile="x", replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     theirs = run(plan, ExponentialTimes(1.0), draws(7, 3000, rate_rps)).response_s
     ours = getattr(loops, loop)(7, 3000, rate_rps=rate_rps, service_mean_s=1.0, servers=servers)
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
@@ -92,7 +93,7 @@ def test_mmc_request_by_request(loop, servers):
 @pytest.mark.parametrize("load", [0.1, 0.8])
 def test_batches_request_by_request(servers, size_max, wait_max_s, load):
     rate_rps, times_s = load * servers * size_max / TIMES_S[size_max - 1], TIMES_S[:size_max]
-    plan = Plan(
+    plan = BatchPlan(
         profile="x",
         replicas=servers,
         batch_size_max=size_max,
@@ -112,7 +113,7 @@ def test_batches_request_by_request(servers, size_max, wait_max_s, load):
 def test_own_queues_request_by_request(replicas, routing, load):
     """At a load above 1 the queues outgrow the room that they begin with."""
     rate_rps = load * replicas
-    plan = Plan(profile="x", replicas=replicas, batch_size_max=1, routing=routing)
+    plan = BatchPlan(profile="x", replicas=replicas, batch_size_max=1, routing=routing)
     drawn = draws(5, 3000, rate_rps, routed=routing is Routing.POWER_OF_TWO)
     theirs = run(plan, ExponentialTimes(1.0), drawn).response_s
     ours = loops.own_queues(

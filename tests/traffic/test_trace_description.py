@@ -16,8 +16,8 @@ from capacity.answer.documents import dumps
 from capacity.errors import InputError
 from capacity.performance import Interval
 from capacity.question.comparison import PoissonError
-from capacity.question.plan import Plan
 from capacity.render.trace import description_document, description_tables
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.burstiness import measure
 from capacity.traffic.description import (
     LEVEL,
@@ -31,7 +31,7 @@ from capacity.traffic.description import (
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, draw
 
-PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
+PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=8)
 
 
 def recorded(arrivals=PoissonArrivals(), rate_rps: float = 5.0, requests: int = 2000, seed: int = 1):  # noqa: B008

@@ -9,8 +9,9 @@ from virtual_time import VirtualClock, run
 
 from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.protection import Protection
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.verification.run import NOT_CONNECTED, TIMED_OUT, LoadRun, Schedule
 from capacity.verification.send import Balancer, Sent, send_all
@@ -65,7 +66,9 @@ def test_they_do_what_the_simulated_ones_do(budget, queue_limit):
         routing=np.zeros((0, 0, 2)),
         backoff=np.zeros((0, 0)),
     )
-    plan = Plan(profile="fixed", replicas=1, batch_size_max=1, batch_wait_max_s=0.0, queue_limit=queue_limit)
+    plan = BatchPlan(
+        profile="fixed", replicas=1, batch_size_max=1, batch_wait_max_s=0.0, queue_limit=queue_limit
+    )
     fleet = BatchFleet(plan=plan, service_times=ProfileTimes(PROFILE))
     wanted = simulated(fleet, draws, clients, Protection(), ())
 

@@ -8,11 +8,12 @@ from planned import saved_plan
 
 from capacity.errors import InputError
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, PoissonArrivals, Workload
 from capacity.verification.subject import check_urls, metrics_addresses, read_request_body, saved_subject
 
-PLAN = Plan(profile="five", replicas=3, batch_size_max=1, routing=Routing.ROUND_ROBIN)
+PLAN = BatchPlan(profile="five", replicas=3, batch_size_max=1, routing=Routing.ROUND_ROBIN)
 URLS = [f"http://127.0.0.1:800{number}/predict?key=secret" for number in range(3)]
 ANSWER = {
     "performance": {

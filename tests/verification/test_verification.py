@@ -17,7 +17,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import LoneRequests
 from capacity.verification.prediction import REPLAYED_MIN, Prediction, Predictor, repeated
@@ -526,7 +526,7 @@ def test_a_plan_that_cannot_keep_up_is_refused_before_any_request():
 
 
 PROFILE = ServiceProfile(name="five", timings=(BatchTiming(batch_size=1, mean_s=0.005),))
-PLAN = Plan(profile="five", replicas=1, batch_size_max=1)
+PLAN = BatchPlan(profile="five", replicas=1, batch_size_max=1)
 
 
 def shown(found):

@@ -9,11 +9,12 @@ import pytest
 
 from capacity.commands import verify
 from capacity.errors import DependencyError
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 
 MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
 URL = "http://127.0.0.1:1/predict"
-SUBJECT: Any = SimpleNamespace(plan=Plan(profile="p", replicas=1, batch_size_max=4))
+SUBJECT: Any = SimpleNamespace(plan=BatchPlan(profile="p", replicas=1, batch_size_max=4))
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_missing_metrics_are_an_error_only_if_asked_for(looks: list[Any]) -> Non
         verify._read_metrics([URL], [URL], SUBJECT)
 
 
-def flagged(**said: Any) -> Plan:
+def flagged(**said: Any) -> BatchPlan:
     usual = dict.fromkeys(verify._PLAN) | {"profile": str(MIXED)}
     return verify._flagged_subject(usual | said, 3, None, 50.0).plan
 

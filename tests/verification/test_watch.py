@@ -14,7 +14,7 @@ from capacity.errors import DependencyError
 from capacity.measurement.http import parse_address
 from capacity.measurement.metrics import Histogram, read_page
 from capacity.measurement.sections import SECTIONS_MAX
-from capacity.question.plan import Plan
+from capacity.server.batch.plan import BatchPlan
 from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.watch import (
     Look,
@@ -181,7 +181,7 @@ def test_looks_that_tell_nothing(looks, said):
         uses(looks)
 
 
-PLAN = Plan(profile="mlp", replicas=3, batch_size_max=8, batch_wait_max_s=0.0037287)
+PLAN = BatchPlan(profile="mlp", replicas=3, batch_size_max=8, batch_wait_max_s=0.0037287)
 AS_PLANNED = "serve_batch_size_max 8.0\nserve_batch_wait_max_seconds 0.003729\n"
 
 

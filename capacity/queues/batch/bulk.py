@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.chain import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
 from capacity.queues.batch.waits import BatchLaw, StartRule, require_routing
 from capacity.queues.law import Law, settle
 from capacity.queues.numerics.chains import Floats
 from capacity.queues.numerics.tail import quantile_of
+from capacity.server.batch.batching import BatchTimer
 from capacity.units import require_count
 
 _RELATIVE_WIDTH = 1e-13

@@ -11,10 +11,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from capacity.errors import DomainError
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.chain import UNHEARD_OF, Service, Starts, Window, solve, window_starts
 from capacity.queues.law import settle
 from capacity.queues.numerics.chains import Floats, at_least, at_least_between, pmf
+from capacity.server.batch.batching import BatchTimer
 from capacity.units import require_count, require_not_negative
 
 Sizes = NDArray[np.signedinteger[Any]]

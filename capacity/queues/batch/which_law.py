@@ -5,13 +5,14 @@ from enum import StrEnum
 
 from capacity.errors import DomainError
 from capacity.performance import Performance
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.by_size import BulkCTMC
 from capacity.queues.batch.chain import require_batch_times
 from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.batch.exponential import BulkMarkov
 from capacity.queues.batch.gamma import BulkJitter
+from capacity.server.batch.batching import BatchTimer
 from capacity.units import QUANTILES, require_count, require_not_negative
 
 BulkLaw = Bulk | BulkClosed | BulkCTMC | BulkJitter | BulkMarkov

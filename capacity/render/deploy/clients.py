@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.render.deploy.features import clients_in_words
 from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.recovery import Recovery, read_recovery
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import BudgetKind, Clients, Failure
 from capacity.traffic.workload import Workload
 
@@ -44,8 +45,7 @@ class SafeClients:
     def in_service_max(self) -> int:
         """Largest number of requests in service in the whole fleet: in batches, or as sequences of engines."""
         plan = self.saved.plan
-        at_once = plan.batch_size_max if isinstance(plan, Plan) else plan.sequences_max
-        return plan.replicas * at_once
+        return plan.replicas * plan.at_once
 
     @property
     def requests_max(self) -> int | None:
@@ -150,7 +150,7 @@ def safe_clients(saved: SavedPlan | SavedLlmPlan, target: str) -> SafeClients:
     return SafeClients(
         saved=saved,
         recovery=recovery,
-        queue_limit=plan.queue_limit if isinstance(plan, Plan) else recovery.queue_limit,
+        queue_limit=plan.queue_limit if isinstance(plan, BatchPlan) else recovery.queue_limit,
     )
 
 

@@ -6,10 +6,11 @@ from enum import StrEnum
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.recovery import Recovery, read_recovery
+from capacity.server.batch.batching import Batching
 from capacity.traffic.clients import ALL_FAILURES, BudgetKind, Clients
 from capacity.units import format_duration
 

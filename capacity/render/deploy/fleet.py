@@ -12,10 +12,11 @@ from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
 from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.recovery import Recovery, read_recovery
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation
 
 _WAIT_MIN_S = 1e-6  # a server takes 0 for no limit
@@ -39,7 +40,7 @@ class Fleet:
     autoscaler: Autoscaler | None = None
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         """The recommended plan."""
         return self.saved.plan
 

@@ -9,10 +9,11 @@ from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
 from capacity.performance import Kind
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.render.deploy.features import counted, unset_notes
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.render.report_command import command_to_repeat
+from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation
 from capacity.units import format_duration, format_quantile, format_rate
 

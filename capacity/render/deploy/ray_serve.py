@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import batching_note, device_note, header, routing_note, shed_note
 from capacity.render.deploy.scaling import Scaling, in_progress, rounded_down, scaling_of
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 
 NAME = "ray-serve"
 FILE = "ray-serve.yaml"
@@ -58,14 +60,14 @@ applications:
 """
 
 
-def ongoing_max(plan: Plan) -> int:
+def ongoing_max(plan: BatchPlan) -> int:
     """Requests on one replica at once: a batch in service, and as many waiting as the next one can take.
 
     It must be at least max_batch_size x max_concurrent_batches, or no batch is ever full. In a plan evaluated by
     Ray's own rule, all waiting requests are before the batcher, which closes batches by their arrivals.
 
     >>> from dataclasses import replace
-    >>> plan = Plan(profile="mine", replicas=5, batch_size_max=16)
+    >>> plan = BatchPlan(profile="mine", replicas=5, batch_size_max=16)
     >>> [ongoing_max(replace(plan, queue_limit=limit)) for limit in (None, 64, 4)]
     [32, 32, 20]
     >>> [ongoing_max(replace(plan, queue_limit=limit, batching=Batching.RAY_SERVE)) for limit in (None, 64)]
@@ -77,14 +79,14 @@ def ongoing_max(plan: Plan) -> int:
     return size * _CONCURRENT_BATCHES + (size if limit is None else min(limit, size))
 
 
-def queued_max(plan: Plan) -> int:
+def queued_max(plan: BatchPlan) -> int:
     """Requests that wait for a replica at a caller: what the plan's queues hold beyond `ongoing_max`.
 
     Ray has this limit for each proxy or handle, the plan for each replica; with one caller they hold the same. It is
     at least 1, since a caller that may hold none rejects everything.
 
     >>> from dataclasses import replace
-    >>> plan = Plan(profile="mine", replicas=5, batch_size_max=16)
+    >>> plan = BatchPlan(profile="mine", replicas=5, batch_size_max=16)
     >>> [queued_max(replace(plan, queue_limit=limit)) for limit in (64, 4, None)]
     [240, 1, -1]
     """

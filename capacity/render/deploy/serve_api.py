@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.render.deploy.features import Coverage, Feature, counted
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import batching_note, header, routing_note, shed_note
+from capacity.server.batch.batching import Batching
 
 NAME = "serve-api"
 FILE = "serve-api.env"

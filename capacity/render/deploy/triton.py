@@ -6,10 +6,11 @@ Source:
 
 from collections.abc import Iterator
 
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.render.deploy.features import Coverage, Feature, counted
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import batching_note, device_note, header, shed_note
+from capacity.server.batch.batching import Batching
 from capacity.units import format_duration
 
 NAME = "triton"

@@ -6,16 +6,16 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.performance import Interval
-from capacity.question.plan import Plan
 from capacity.recovery.findings import Runs
 from capacity.render.recovery.screen import fleet_in_words, how_soon, outcome, trigger_in_words
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.recovery_plan import RecoveryPlan, is_harmless
+from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration, format_quantile
 
 
 def disturbed_plan_lines(
-    found: DisturbedPlan, plan: Plan | None, hourly_usd: float | None
+    found: DisturbedPlan, plan: BatchPlan | None, hourly_usd: float | None
 ) -> Iterator[RenderableType]:
     """Lines of `capacity plan --pause --class`: the quantiles with these, and what they cost."""
     yield Text("")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan
-from capacity.question.stability import sustainable_rate_rps
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.stability import sustainable_rate_rps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +48,14 @@ class BatchServer:
         """False, as a batch that has begun ends with all its requests."""
         return False
 
-    def capacity_rps(self, plan: Plan) -> float:
+    def capacity_rps(self, plan: BatchPlan) -> float:
         """Capacity of the fleet if every batch is full. [requests/s]"""
         return sustainable_rate_rps(self.profile, plan)
 
-    def untroubled(self, plan: Plan) -> Plan:
+    def untroubled(self, plan: BatchPlan) -> BatchPlan:
         """All of it: a queue limit loses requests, which the objective counts as late."""
         return plan
 
-    def late_margin_s(self, plan: Plan) -> float:
+    def late_margin_s(self, plan: BatchPlan) -> float:
         """The P99 of a full batch: with less than this left, a reply would mostly come too late. [s]"""
         return self.profile.law(plan.batch_size_max).quantile_s(0.99)

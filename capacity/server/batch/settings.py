@@ -6,8 +6,9 @@ from typing import Any
 
 from capacity.profile.profile import ServiceProfile
 from capacity.question.grid import Replicas, short
-from capacity.question.plan import Batching, Plan
 from capacity.question.scenario import Scenario
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Demand
 
 
@@ -42,7 +43,7 @@ class BatchSettings:
         wait_max_s: float,
     ) -> Scenario:
         """The scenario of one cell."""
-        plan = Plan(
+        plan = BatchPlan(
             profile=profile.name,
             replicas=replicas.number,
             batch_size_max=profile.batch_size_max if size_max is None else size_max,

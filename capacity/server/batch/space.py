@@ -7,10 +7,12 @@ from typing import Self
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Batching, Plan, Routing, require_batching
+from capacity.question.plan import Routing
 from capacity.question.question import Family, Question
-from capacity.question.refusal import users_devices_min
-from capacity.question.stability import devices_serving_min, replicas_stable_min
+from capacity.server.batch.batching import Batching, require_batching
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import users_devices_min
+from capacity.server.batch.stability import devices_serving_min, replicas_stable_min
 from capacity.traffic.workload import ClosedPopulation, Demand
 
 
@@ -22,7 +24,7 @@ class BatchSpace:
         batch_size_limit: largest batch size to consider; None for each profile's largest.
         batch_size_min: smallest, where something other than the objective needs it.
         batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
-        batching, preferred_sizes, queue_limit: as in `Plan`, for all fleets.
+        batching, preferred_sizes, queue_limit: as in `BatchPlan`, for all fleets.
 
     Raises:
         DomainError: a limit out of range, or preferred sizes without a meaning.
@@ -72,7 +74,7 @@ class BatchSpace:
         if question.objective.allowed(Measure.LOSS) is not None and self.queue_limit is None:
             raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 
-    def only(self, plan: Plan) -> Self:
+    def only(self, plan: BatchPlan) -> Self:
         """The batch and queue of one plan; its rule is that of the space."""
         return replace(
             self,
@@ -90,7 +92,7 @@ class BatchSpace:
         """The one family of a profile under a routing, of any batch."""
         yield Family(profile=profile, routing=routing)
 
-    def family(self, profile: ServiceProfile, plan: Plan) -> Family[ServiceProfile]:
+    def family(self, profile: ServiceProfile, plan: BatchPlan) -> Family[ServiceProfile]:
         """The family of a plan with this profile."""
         return Family(profile=profile, routing=plan.routing)
 
@@ -114,9 +116,9 @@ class BatchSpace:
 
     def plan(
         self, family: Family[ServiceProfile], devices: int, batch_size_max: int, batch_wait_max_s: float
-    ) -> Plan:
+    ) -> BatchPlan:
         """The candidate with these."""
-        return Plan(
+        return BatchPlan(
             profile=family.profile.name,
             replicas=family.replicas(devices),
             batch_size_max=batch_size_max,
@@ -129,7 +131,7 @@ class BatchSpace:
 
     def fleets(
         self, family: Family[ServiceProfile], devices: int, sizes: Sequence[int] | None = None
-    ) -> Iterator[Plan]:
+    ) -> Iterator[BatchPlan]:
         """Plans of a family with this many devices, by batch size and batch wait.
 
         Args:

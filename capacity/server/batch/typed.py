@@ -1,9 +1,15 @@
 """Batches as they are typed: `replicas=4,batch=16,wait=2ms,batching=torchserve`."""
 
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from capacity.errors import InputError, quoted
 from capacity.files import located
 from capacity.profile.profile import ServiceProfile
-from capacity.question.parse import read_batching
-from capacity.question.plan import Batching, Plan
+from capacity.question.parse import read_choice
+from capacity.server.batch.batching import Batching, BatchTimer, batching_of
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.typed import Fields
 from capacity.units import parse_duration_s
 
@@ -16,7 +22,7 @@ class TypedBatches:
     )  # fmt: skip
     example = "replicas=4,batch=16"
 
-    def plan(self, profile: ServiceProfile, fields: Fields) -> Plan:
+    def plan(self, profile: ServiceProfile, fields: Fields) -> BatchPlan:
         """The plan, by default with the profile's largest batch and no wait.
 
         Raises:
@@ -29,7 +35,7 @@ class TypedBatches:
                 by_key.get("batching", Batching.TRITON), by_key.get("preferred-sizes"), by_key.get("timer")
             ),
         )
-        return Plan(
+        return BatchPlan(
             profile=profile.name,
             replicas=fields.count("replicas"),
             batch_size_max=fields.count("batch", profile.batch_size_max),
@@ -39,3 +45,44 @@ class TypedBatches:
             preferred_sizes=rule.preferred_sizes,
             queue_limit=fields.count("queue-limit") if "queue-limit" in by_key else None,
         )
+
+
+class BatchingRule(NamedTuple):
+    """Rule by which batches start, and its preferred sizes, rising."""
+
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
+
+
+def read_batching(
+    batching: str, preferred_sizes: "str | Iterable[int] | None", timer: str | None = None
+) -> BatchingRule:
+    """Values of `--batching` and `--preferred-sizes`.
+
+    Args:
+        timer: value of the former flag `--timer`, `oldest` or `open`.
+
+    >>> read_batching("triton", "8,4").preferred_sizes
+    (4, 8)
+    """
+    found = read_choice(Batching, batching, "--batching")
+    if timer is not None:
+        meant = batching_of(read_choice(BatchTimer, timer, "--timer"))
+        if found not in (Batching.TRITON, meant):
+            raise InputError(
+                f"--timer {timer} is --batching {meant}, and --batching {found} is given; keep one"
+            )
+        found = meant
+    return BatchingRule(found, _read_sizes(preferred_sizes))
+
+
+def _read_sizes(sizes: "str | Iterable[int] | None") -> tuple[int, ...]:
+    """Sizes from `4,8`, or from numbers."""
+    if sizes is None:
+        return ()
+    if not isinstance(sizes, str):
+        return tuple(sorted(set(sizes)))
+    parts = [part.strip() for part in sizes.replace("+", ",").split(",")]
+    if any(re.fullmatch(r"[0-9]{1,9}", part) is None for part in parts):
+        raise InputError(f"--preferred-sizes {quoted(sizes)} is not a list of batch sizes, such as 4,8")
+    return tuple(sorted({int(part) for part in parts}))

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import InputError
 from capacity.profile.llm import LlmProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.question.plan import Routing, require_fleet
 from capacity.question.scenario import Scenario
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
@@ -32,14 +32,11 @@ class TokenPlan:
     queue_limit: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.replicas <= REPLICAS_LIMIT:
-            raise DomainError(f"replicas must be from 1 to {REPLICAS_LIMIT}, got {self.replicas}")
+        require_fleet(self)
         if self.routing is Routing.SHARED_QUEUE:
             raise InputError(
                 "engines have a queue each, so that shared-queue does not apply; use least-outstanding"
             )
-        if self.queue_limit is not None and self.queue_limit < 0:
-            raise DomainError(f"the queue limit must be >= 0, got {self.queue_limit}")
 
     @property
     def starts_at_once(self) -> bool:
@@ -50,6 +47,21 @@ class TokenPlan:
     def settings(self) -> tuple[float, int]:
         """How an engine is set, by which plans are ordered: the sequences, and the tokens of a step."""
         return self.sequences_max, self.batched_tokens_max
+
+    @property
+    def at_once(self) -> int:
+        """Sequences that run at once."""
+        return self.sequences_max
+
+    @property
+    def at_once_name(self) -> str:
+        """The symbol of the sequences, and their name."""
+        return "S: sequences at most"
+
+    @property
+    def tried_text(self) -> str:
+        """Settings, of which the best are shown."""
+        return "settings that were tried"
 
     @property
     def words(self) -> dict[str, str]:

@@ -4,8 +4,8 @@ import math
 from collections import deque
 from typing import Protocol
 
-from capacity.question.plan import Plan
 from capacity.recovery.protection import Abandoned, Shedding
+from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Failure
 from simulations.reference.batching import rule_for
 from simulations.reference.recovery.attempt import Attempt
@@ -35,7 +35,7 @@ class ProtectedQueue:
         servers: the replicas that it feeds, by index.
     """
 
-    def __init__(self, plan: Plan, rank: int, around: Surroundings) -> None:
+    def __init__(self, plan: BatchPlan, rank: int, around: Surroundings) -> None:
         self.servers: list[Server] = []
         self._plan, self._rank, self._rule = plan, rank, rule_for(plan)
         self._clock, self._population, self._counts = around.clock, around.population, around.counts

@@ -6,8 +6,9 @@ from fractions import Fraction
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing
-from capacity.question.scenario import Scenario
+from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -25,7 +26,7 @@ MEASURES = frozenset(
 )
 
 
-def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
+def sustainable_rate_rps(profile: ServiceProfile, plan: BatchPlan) -> float:
     """Largest arrival rate at which the queues do not grow for ever. [requests/s]
 
     A long queue always fills the batch, so full batches decide: c·B/s_B, and not the best throughput of any batch
@@ -80,7 +81,7 @@ def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> f
     return best * max(map(profile.throughput_rps, sizes))
 
 
-def loss_min(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
+def loss_min(profile: ServiceProfile, arrival_rate_rps: float, plan: BatchPlan) -> float:
     """Lower bound of the share of requests that a fleet loses, as it cannot serve them: 1 - c·μ/λ, or 0."""
     device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
     return max(0.0, 1.0 - profile.devices(plan.replicas) * device_rps / arrival_rate_rps)
@@ -94,12 +95,12 @@ def devices_serving_min(
     return max(1, math.ceil((1.0 - loss_allowed) * arrival_rate_rps / device_rps * (1.0 - _ROUNDING)))
 
 
-def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
+def load(profile: ServiceProfile, arrival_rate_rps: float, plan: BatchPlan) -> float:
     """Arrival rate over the sustainable rate, λ·s_B/(c·B) without shared devices; stable below 1."""
     return arrival_rate_rps / sustainable_rate_rps(profile, plan)
 
 
-def load_of(scenario: Scenario) -> float | None:
+def load_of(scenario: BatchScenario) -> float | None:
     """Arrival rate over the sustainable rate.
 
     None for a closed population, which has no rate of its own, and where the profile does not cover
@@ -112,7 +113,7 @@ def load_of(scenario: Scenario) -> float | None:
     return load_under(profile, scenario.workload, plan)[0]
 
 
-def load_under(profile: ServiceProfile, workload: Workload, plan: Plan) -> tuple[float, bool]:
+def load_under(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> tuple[float, bool]:
     """Load under these arrivals, and whether it is exact.
 
     Batches that are collected ahead (`ray-serve`) are as large as the arrivals make them, full or not. Batches and
@@ -134,7 +135,7 @@ def load_under(profile: ServiceProfile, workload: Workload, plan: Plan) -> tuple
     return rate_rps * work_s / (working * mean), is_exact
 
 
-def _joined_at_least(workload: Workload, plan: Plan) -> tuple[list[float], bool]:
+def _joined_at_least(workload: Workload, plan: BatchPlan) -> tuple[list[float], bool]:
     """Probabilities that at least 1, 2, ..., B - 1 requests join the one that opens a batch, before its wait ends.
 
     The sum of k gamma gaps has a gamma law too (Feller 1971, sec. II.2); round-robin gives every c-th request.
@@ -199,28 +200,6 @@ def _first_stable(
     return next(enough, found.stop)
 
 
-def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:
-    """Requests that arrive within one relaxation time of the queues.
-
-    A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²). Here (ca² + B·cs²)/2
-    replaces the first factor: longer by 1.4, and per request, since one draw of a batch's service
-    time moves B requests at once. During τ each queue receives ρ/(1-√ρ)² requests times that factor; none
-    forgets sooner than a batch in service ends, nor is the factor taken below that of M/M/1.
-
-    Args:
-        load: ρ, below 1.
-        queues: number of queues that share the arrivals.
-        requests_in_service: arrivals during one service of a full batch.
-        variability: ca² + B·cs², of the gaps and of the service of a full batch.
-
-    Source:
-        Odoni & Roth (1983), Operations Research 31(3), 432-455, the time constant of a single queue; its
-        extension to batches by the variance of the net input, as in a diffusion approximation.
-    """
-    factor = max(1.0, variability / 2.0)
-    return max(queues * factor * load / (1.0 - math.sqrt(load)) ** 2, requests_in_service, 1.0)
-
-
 def require_batch_of_one(profile: ServiceProfile) -> None:
     """Refuse a profile without batches of one, since a request may find an idle replica and be served alone.
 
@@ -234,7 +213,7 @@ def require_batch_of_one(profile: ServiceProfile) -> None:
         )
 
 
-def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) -> None:
+def require_answerable(profile: ServiceProfile, workload: Demand, plan: BatchPlan) -> None:
     """Refuse at once a plan without a steady state, or beyond the profile.
 
     Queues with a limit and closed populations have a steady state at any load.
@@ -261,7 +240,7 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) ->
     )
 
 
-def _require_large_batches(profile: ServiceProfile, workload: Workload, plan: Plan) -> None:
+def _require_large_batches(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> None:
     """Refuse a plan whose batches close so early that its replicas cannot keep up with them."""
     busy, is_exact = load_under(profile, workload, plan)
     if busy < 1.0 or not is_exact:

@@ -1,0 +1,122 @@
+"""Batch plan: a fleet of replicas that serve batches, and the rule by which their batches start."""
+
+import math
+from dataclasses import dataclass
+
+from capacity.errors import DomainError
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Routing, require_fleet
+from capacity.question.scenario import Scenario
+from capacity.server.batch.batching import Batching, BatchTimer, listed, require_batching
+from capacity.traffic.workload import Demand
+from capacity.units import format_duration
+
+_SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """How many replicas, how large a batch, and how long a batch may wait to fill.
+
+    Attributes:
+        batching: by whose rule a batch starts.
+        preferred_sizes: of batches that start at once under Triton's rule, rising.
+        queue_limit: capacity of each queue, in addition to one batch at each free replica; a request that
+            finds it full is rejected. None: no limit.
+    """
+
+    profile: str
+    replicas: int
+    batch_size_max: int
+    batch_wait_max_s: float = 0.0
+    routing: Routing = Routing.ROUND_ROBIN
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
+    queue_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        require_fleet(self)
+        if self.batch_size_max < 1:
+            raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_max}")
+        if not 0.0 <= self.batch_wait_max_s < math.inf:
+            raise DomainError(f"batch_wait_max_s must be >= 0 and finite, got {self.batch_wait_max_s}")
+        require_batching(self.batching, self.preferred_sizes, (self.routing,))
+        if self.preferred_sizes and self.preferred_sizes[-1] > self.batch_size_max:
+            raise DomainError(
+                f"preferred size {self.preferred_sizes[-1]} is above the largest batch, {self.batch_size_max}; Triton "
+                "refuses such a model: leave it out, or allow larger batches"
+            )
+
+    @property
+    def timer(self) -> BatchTimer | None:
+        """What starts the batch wait in the laws of this plan's batching; None where there are none."""
+        return None if self.preferred_sizes else self.batching.timer
+
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether a free replica never waits for a batch to fill."""
+        return self.batch_wait_max_s == 0.0
+
+    @property
+    def settings(self) -> tuple[float, int]:
+        """How a replica is set, by which plans are ordered: the batch wait, and the largest batch."""
+        return self.batch_wait_max_s, self.batch_size_max
+
+    @property
+    def at_once(self) -> int:
+        """Requests of the largest batch."""
+        return self.batch_size_max
+
+    @property
+    def at_once_name(self) -> str:
+        """The symbol of the largest batch, and its name."""
+        return "B: largest batch"
+
+    @property
+    def tried_text(self) -> str:
+        """Batches, of which the best is shown."""
+        return "batch that was tried"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """How a replica is set, by name, as tables show it."""
+        return {"largest batch": str(self.batch_size_max), "batch wait": self._wait_text}
+
+    @property
+    def _wait_text(self) -> str:
+        """How long a batch may wait, and by whose rule if it is not the default."""
+        wait = format_duration(self.batch_wait_max_s)
+        if self.preferred_sizes:
+            return f"{wait}, preferred sizes {listed(self.preferred_sizes)}"
+        makes_no_difference = self.batching is Batching.TORCHSERVE and self.batch_wait_max_s == 0.0
+        if self.batching is Batching.TRITON or makes_no_difference:
+            return wait
+        return f"{wait}, as in {_SERVERS[self.batching]}"
+
+    @property
+    def with_text(self) -> str:
+        """What each replica does, as a sentence says it of a fleet."""
+        wait_s = self.batch_wait_max_s
+        wait = f" that wait up to {format_duration(wait_s)}" if wait_s > 0.0 else ""
+        return f"with {self.size_text}{wait}"
+
+    @property
+    def size_text(self) -> str:
+        """How much a replica takes at once."""
+        return f"batches up to {self.batch_size_max}"
+
+    @property
+    def setting_text(self) -> str:
+        """How a replica is set, in a few words."""
+        wait = f", wait {1e3 * self.batch_wait_max_s:.3g} ms" if self.batch_wait_max_s else ""
+        return f"batch {self.batch_size_max}{wait}, {self.routing}"
+
+    @property
+    def due_size(self) -> int:
+        """Requests of which a batch starts at once."""
+        return min((*self.preferred_sizes, self.batch_size_max))
+
+
+# A scenario of replicas that serve batches.
+BatchScenario = Scenario[ServiceProfile, BatchPlan, Demand, None]
+Plan = BatchPlan  # its name in `import capacity as cap`
