@@ -30,11 +30,18 @@ ENGINE = [
     "input=lognormal:mean=512,cv=1;output=geometric:mean=100",
 ]
 DAY = ["--daily", str(EXAMPLES / "day.csv")]
+# A 400th of that day, which has its busiest hour at 8 rps.
+_FOLDER = tempfile.TemporaryDirectory()
+TOKEN_DAY = ["--daily", str(Path(_FOLDER.name) / "small-day.csv")]
+Path(TOKEN_DAY[1]).write_text(
+    "time,rate_rps\n00:00,0.75\n06:00,2.25\n09:00,6.25\n12:00,8\n15:00,6.5\n20:00,3\n", encoding="utf-8"
+)
 TRACE = ["--arrivals", f"trace:{EXAMPLES / 'bursts.csv'}"]
 TOKEN_TRACE = ["--arrivals", f"trace:{EXAMPLES / 'llm-requests.csv'}"]
 RETRIES = ["--timeout", "500ms", "--attempts", "3"]
 HEDGES = ["--hedge", "50ms"]
 BREAKDOWNS = ["--mtbf", "24h", "--recovery-time", "60s"]
+CACHE = ["--kv-tokens", "171536"]  # which one of the two profiles does not say
 CONTROLLER = ["--autoscale", "utilization:0.6"]
 
 # By world: the server, what arrives, and everything else that the scenario has.
@@ -54,14 +61,18 @@ WORLDS = {
     "token: Poisson": (ENGINE, ["--rate", "8rps"], []),
     "token: trace": (ENGINE[:2], TOKEN_TRACE, []),
     "token: users": (ENGINE, ["--users", "40", "--think-time", "5s"], []),
-    "token: day": (ENGINE, DAY, []),
+    "token: day": (ENGINE, TOKEN_DAY, []),
     "token: queue limit": (ENGINE, ["--rate", "8rps"], ["--queue-limit", "64"]),
     "token: retries": (ENGINE, ["--rate", "8rps"], ["--timeout", "20s", "--attempts", "3"]),
     "token: breakdowns": (ENGINE, ["--rate", "8rps"], BREAKDOWNS),
     "token: survive n-1": (ENGINE, ["--rate", "8rps"], ["--survive", "n-1"]),
-    "token: autoscaled": (ENGINE, DAY, CONTROLLER),
+    "token: autoscaled": (ENGINE, TOKEN_DAY, CONTROLLER),
     "token: llama.cpp": ([*ENGINE, "--engine-policy", "llama-cpp"], ["--rate", "2rps"], []),
-    "token: two engines": ([*ENGINE, "--profile", "qwen3-32b-rtx-pro-6000-bf16"], ["--rate", "8rps"], []),
+    "token: two engines": (
+        [*ENGINE, "--profile", "qwen3-32b-rtx-pro-6000-bf16", *CACHE],
+        ["--rate", "8rps"],
+        [],
+    ),
 }
 VERBS = ("plan", "max-rate", "simulate", "sweep", "compare", "curve", "stress", "autoscale")
 SAVED = ("check", "explain", "report", "render", "stress", "autoscale")
@@ -86,7 +97,14 @@ def is_refused(verb: str, world: str) -> bool:
     return any((verb, kind) in pairs for pairs in REFUSED.values())
 
 
+# The traces have 4000 and 300 requests, too few for a P99.
+_OF_TRACES = {"batch: trace": ["--slo-p95", "60ms"], "token: trace": ["--slo-ttft-p50", "3s"]}
+_QUANTILES = {"batch: trace": ["--quantile", "0.95"], "token: trace": ["--quantile", "0.5"]}
+
+
 def objective(world: str) -> list[str]:
+    if world in _OF_TRACES:
+        return _OF_TRACES[world]
     return ["--slo-p99", "60ms"] if world.startswith("batch") else ["--slo-ttft-p99", "3s"]
 
 
@@ -94,7 +112,8 @@ def command(verb: str, world: str) -> list[str]:
     """A verb in a world, from flags."""
     server, traffic, rest = WORLDS[world]
     size, slo = ["--replicas", "2"], objective(world)
-    day = [] if "--daily" in traffic else DAY
+    day = [] if "--daily" in traffic else DAY if world.startswith("batch") else TOKEN_DAY
+    rest = [*rest, *(_QUANTILES.get(world, []) if verb in ("simulate", "sweep", "compare", "curve") else [])]
     match verb:
         case "plan":
             return [verb, *server, *traffic, *slo, *rest, *_SMALL]
@@ -129,7 +148,8 @@ def from_saved(verb: str, world: str, folder: Path) -> list[str]:
         case "stress":
             return [verb, "--plan", plan, "--trigger", "spike:2x,10s", "--timeout", "10s"]
         case "autoscale":
-            return [verb, "--plan", plan, *DAY, *CONTROLLER, "--only-verdict", "--runs", "2"]
+            day = DAY if world.startswith("batch") else TOKEN_DAY
+            return [verb, "--plan", plan, *day, *CONTROLLER, "--only-verdict", "--runs", "2"]
         case _:
             return [verb, plan]
 

@@ -137,18 +137,18 @@ def simulate(
     rate_rps: float | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
     batch_wait_s: float | None = None, batching: str = 'triton',
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
-    routing: str = 'round-robin', arrivals: str | ArrivalProcess = 'poisson', users: int | None = None,
-    think_time: str | None = None, think_time_s: float | None = None, queue_limit: int | None = None,
-    request_overhead: str | None = None, request_overhead_s: float | None = None,
-    instances_per_device: int | None = None, quantile: float | Iterable[float] | None = None,
-    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
-    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
-    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
-    sequences_max: int | None = None, batched_tokens_max: int | None = None, replay: bool = False,
-    seed: int = 0, confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000,
-    engine: str = 'kernel', workers: int | None = None, cluster: str | None = None, progress: Callable[...,
-    None] | None = None
+    routing: str = 'round-robin', arrivals: str | ArrivalProcess = 'poisson',
+    daily: str | Path | None = None, users: int | None = None, think_time: str | None = None,
+    think_time_s: float | None = None, queue_limit: int | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None,
+    quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, replay: bool = False, seed: int = 0, confidence: float = 0.95,
+    precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
+    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> SimulationAnswer: ...
 
 def audit(
@@ -205,30 +205,34 @@ def max_rate(
     batch_wait_s: float | None = None, batching: str = 'triton',
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     routing: str = 'round-robin', queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
-    users: int | None = None, think_time: str | None = None, think_time_s: float | None = None,
-    request_overhead: str | None = None, request_overhead_s: float | None = None,
-    instances_per_device: int | None = None, lengths: str | Path | AnyLengths | None = None,
-    cached_share: str | float | None = None, context_tokens_max: int | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
-    batched_tokens_max: int | None = None, seed: int = 0, confidence: float = 0.95, precision: float = 0.02,
-    requests_max: int = 100000000, engine: str = 'kernel', workers: int | None = None,
-    cluster: str | None = None, progress: Callable[..., None] | None = None
+    daily: str | Path | None = None, users: int | None = None, think_time: str | None = None,
+    think_time_s: float | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, seed: int = 0,
+    confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
+    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> RatesAnswer | LlmRatesAnswer: ...
 
 def compare(
     plans: PlanLike | Iterable[PlanLike] | None = None, *, fleet: str | Iterable[str] | None = None,
     profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile] | None = None,
     rate: str | None = None, rate_rps: float | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    daily: str | Path | None = None, users: int | None = None, think_time: str | None = None,
+    think_time_s: float | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     request_overhead: str | None = None, request_overhead_s: float | None = None,
-    quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
-    cached_share: str | float | None = None, context_tokens_max: int | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, seed: int | None = None, confidence: float | None = None,
-    precision: float | None = None, requests_max: int | None = None, engine: str | None = None,
-    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
+    instances_per_device: int | None = None, quantile: float | Iterable[float] | None = None,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    seed: int | None = None, confidence: float | None = None, precision: float | None = None,
+    requests_max: int | None = None, engine: str | None = None, workers: int | None = None,
+    cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> ComparisonAnswer: ...
 
 def check(
@@ -253,8 +257,8 @@ def sweep(
     routing: str | Iterable[str] | None = None, batching: str = 'triton',
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
-    users: int | str | Iterable[int | str] | None = None, think_time: str | None = None,
-    think_time_s: float | None = None, request_overhead: str | None = None,
+    daily: str | Path | None = None, users: int | str | Iterable[int | str] | None = None,
+    think_time: str | None = None, think_time_s: float | None = None, request_overhead: str | None = None,
     request_overhead_s: float | None = None, instances_per_device: int | None = None,
     quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
     cached_share: str | float | None = None, context_tokens_max: int | None = None,
@@ -269,9 +273,9 @@ def sweep(
 
 def curve(
     profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *,
-    arrivals: str | ArrivalProcess = 'poisson', users: int | None = None, think_time: str | None = None,
-    think_time_s: float | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
-    batch_wait_s: float | None = None, batching: str = 'triton',
+    arrivals: str | ArrivalProcess = 'poisson', daily: str | Path | None = None, users: int | None = None,
+    think_time: str | None = None, think_time_s: float | None = None, batch_size_max: int | None = None,
+    batch_wait: str = '0ms', batch_wait_s: float | None = None, batching: str = 'triton',
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
     request_overhead_s: float | None = None, instances_per_device: int | None = None, quantile: float = 0.99,

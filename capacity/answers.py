@@ -58,7 +58,7 @@ from capacity.question.scenario import Scenario
 from capacity.render.console import as_text, new_console
 from capacity.search.batch_caveats import device_caveats, plausibility_caveats, profile_caveats
 from capacity.search.by_hour import Schedule
-from capacity.search.caveats import scenario_caveats, sections_caveat
+from capacity.search.caveats import day_caveats, scenario_caveats, sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
@@ -543,8 +543,8 @@ class RatesAnswer(Answer):
         return None if most is None else round(most)
 
     @property
-    def speed_max(self) -> float | None:
-        """The highest accepted speed of a trace, as a multiple of its recorded speed; None without one."""
+    def multiple_max(self) -> float | None:
+        """The highest accepted multiple of a trace's recorded speed, or of a day's rates; None without one."""
         most = self.rates.size_max
         return None if most is None else self.rates.scale.times(most)
 
@@ -830,7 +830,7 @@ class SweepAnswer(RowsAnswer):
         quantile_max = max(self.table.quantiles)
         implausible = [note for one in self.grid.profiles for note in plausibility_caveats(one, quantile_max)]
         shared = [note for one in self.grid.profiles for note in device_caveats(one)]
-        return list(dict.fromkeys((*implausible, *shared)))
+        return list(dict.fromkeys((*implausible, *shared, *day_caveats(self.grid.workloads[0]))))
 
     def row_table(self) -> RenderableType:
         """Fleet, load, highest quantile and outcome of each row."""
@@ -934,11 +934,9 @@ class WorkloadAnswer(Answer):
 
 
 def size_row(scale: Scale, size: float) -> dict[str, Any]:
-    """The first columns of a row: a rate or users, and the speed of a trace."""
-    times = scale.times(size)
-    return {scale.key: size if scale.step == 0.0 else round(size)} | (
-        {} if times is None else {"speed": times}
-    )
+    """The first columns of a row: a rate or users, and the multiple of a trace or a day."""
+    multiple = {} if scale.multiple is None else {scale.multiple.key: scale.times(size)}
+    return {scale.key: size if scale.step == 0.0 else round(size)} | multiple
 
 
 def quantile_points(

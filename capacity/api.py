@@ -22,7 +22,7 @@ from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure
 from capacity.question.scenario import AnyScenario, Scenario
-from capacity.question.verbs import EFFORT, refuse_for_batches
+from capacity.question.verbs import BATCHING, EFFORT, VERBS, refuse_for_batches
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.typed import BatchingRule, read_batching
 
@@ -214,7 +214,7 @@ def simulate(asked: Asked) -> "SimulationAnswer":
     from capacity.units import QUANTILES
 
     measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
-    workload = parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time)
+    workload = parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily)
     fleet, effort = _plan(measured, asked), asked.effort
     quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
     require_answerable(measured, workload, fleet)
@@ -356,7 +356,7 @@ def sampling_intervals(
 def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
     """The arrival rates at which a plan meets the objective, and P99 against the rate.
 
-    A trace is sped up and slowed down; with users, it is the number of users.
+    A trace is sped up and slowed down, a day has higher or lower rates; with users, it is the number of users.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -373,7 +373,7 @@ def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
     limits = _objective(asked)
     if limits.allowed(Measure.LOSS) is not None and asked.queue_limit is None:
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
-    workload = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time)
+    workload = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
     effort = asked.effort
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
@@ -398,7 +398,7 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     from capacity.answers import ComparisonAnswer
 
     saved, measured, typed = _compared(paths, known, asked)
-    fleets = contenders(saved, paths, asked.fleet, measured)
+    fleets = contenders(saved, paths, asked.fleet, measured, _usual_rule(asked))
     shared = common_scenario(saved, asked.rate) if saved else typed(fleets[0])
     scenarios = [replace(shared, profile=one.profile, plan=one.plan) for one in fleets]
     changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
@@ -413,6 +413,13 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     return ComparisonAnswer(contenders=fleets, scenario=shared, comparison=comparison, effort=effort)
 
 
+def _usual_rule(asked: Asked) -> dict[str, Any]:
+    """How batches start in fleets that do not say it, by the keys of `--fleet`."""
+    flags = VERBS["compare"].flags
+    names = [name for name in BATCHING.split() if asked[name] not in (None, flags[name].default)]
+    return {name.replace("_", "-"): asked[name] for name in names}
+
+
 def _compared(
     paths: "Sequence[Saved]", known: "Sequence[ServiceProfile | LlmProfile]", asked: Asked
 ) -> tuple[Sequence[Any], Sequence[Any], Callable[[Any], Any]]:
@@ -423,18 +430,30 @@ def _compared(
         return api_llm.compared([llm_plan(one) for one in paths], _llm(known), asked)
     refuse_for_batches(asked)
     from capacity.answer.saved_plan import read_plans
-    from capacity.traffic.parse import workload as workload_of
 
-    saved = read_plans(
-        [batch_plan(one) for one in paths], None if asked.arrivals == "poisson" else asked.arrivals
-    )
-    measured = [parse.read_profile(cast("ServiceProfile", one), asked.request_overhead) for one in known]
+    given = None if not paths or asked.arrivals == "poisson" else asked.arrivals
+    saved = read_plans([batch_plan(one) for one in paths], given)
+    _require_own_requests(paths, asked)
+    measured = [
+        parse.read_profile(cast("ServiceProfile", one), asked.request_overhead, asked.instances_per_device)
+        for one in known
+    ]
 
     def typed(one: Any) -> Scenario:
-        workload = workload_of(parse.read_arrivals(asked.arrivals), asked.rate)
+        workload = parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily)
         return Scenario(profile=one.profile, workload=workload, plan=one.plan)
 
     return saved, measured, typed
+
+
+def _require_own_requests(paths: "Sequence[Saved]", asked: Asked) -> None:
+    """Refuse requests of another kind for saved plans, which have their own."""
+    for name in ("users", "think_time", "daily", "instances_per_device") if paths else ():
+        if asked[name] is not None:
+            raise InputError(f"a saved plan has its own {_OWN[name]}; leave --{name.replace('_', '-')} out")
+
+
+_OWN = {"users": "users", "think_time": "users", "daily": "arrivals", "instances_per_device": "devices"}
 
 
 @door("check")
@@ -653,17 +672,25 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
 
         return api_llm.sweep(_llm(known), asked)
     refuse_for_batches(asked)
+    return _swept(_grid(cast("list[ServiceProfile]", known), asked), asked, asked.output)
+
+
+def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer":
+    """The rows of a grid, of which a file may hold some already.
+
+    Args:
+        output: file that holds the rows; None for the answer alone.
+    """
     from capacity.answer.sweep import SweepTable, check_file, kept_rows
     from capacity.traffic.workload import remarks_of
     from capacity.units import QUANTILES
 
-    quantiles, effort = parse.read_quantiles(asked.quantile, QUANTILES), asked.effort
-    grid = _grid(cast("list[ServiceProfile]", known), asked)
+    quantiles, effort = parse.read_quantiles(many(asked["quantile"]), QUANTILES), asked.effort
     for remark in remarks_of(grid.workloads[0]):
         asked.progress(f"note: {remark}")
     cells = list(grid.cells())
     table = SweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence, scale=grid.scale)
-    path = None if asked.output is None else Path(asked.output)
+    path = None if output is None else Path(output)
     if path is not None:
         check_file(path)
     how = {name: asked[name] for name in ("confidence", "precision", "requests_max", "seed")}
@@ -672,7 +699,7 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
     from simulations.simulate import Countdown, answers
 
     with (
-        kept_rows(path, settings, table.columns, len(cells), fresh=asked.fresh) as rows,
+        kept_rows(path, settings, table.columns, len(cells), fresh=bool(asked.get("fresh"))) as rows,
         at_work(effort, asked.progress) as work,
     ):
         left = cells[len(rows) :]
@@ -715,6 +742,12 @@ def _demands(asked: Asked) -> "tuple[Demand, ...]":
 
     users, rates, rates_rps = many(asked.users), many(asked["rate"]), many(asked["rate_rps"])
     think_time_s = asked.think_time
+    if asked.daily is not None:
+        if users or rates or rates_rps:
+            raise InputError(
+                f"--daily has the rates of the day; leave out {'--users' if users else '--rate'}"
+            )
+        return (parse.read_demand(asked.arrivals, None, None, think_time_s, asked.daily),)
     if not users and think_time_s is None:
         known_rps = [float(parse.rate_rps(None, one) or 0.0) for one in rates_rps]
         return workloads(parse.read_arrivals(asked.arrivals), rates, known_rps)
@@ -733,7 +766,7 @@ _USERS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)
 def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
 
-    A trace is sped up, and with users there are ever more of them. For a language model it is the time to first
+    A trace or a day is scaled, and with users there are ever more of them. For a language model it is the time to first
     token that explodes.
 
     Raises:
@@ -748,25 +781,33 @@ def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
 
         return api_llm.load_curve(known, asked.replicas, asked)
     refuse_for_batches(asked)
-    from capacity.answers import LoadCurveAnswer, SweepAnswer
+    from capacity.answers import LoadCurveAnswer
+    from capacity.question.grid import Grid
+    from capacity.server.batch.settings import BatchSettings
 
     parse.read_quantiles([asked.quantile], ())
     measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
-    fleet = _plan(measured, asked)
-    demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time)
-    found = sweep(
-        measured,
-        fleet.replicas,
-        batch_size_max=fleet.batch_size_max,
-        batch_wait_s=fleet.batch_wait_max_s,
-        **_sizes_of_a_curve(Scenario(profile=measured, workload=demand, plan=fleet)),
-        **{name: asked[name] for name in _OF_A_CURVE},
+    plan = _plan(measured, asked)
+    demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
+    scenario = Scenario(profile=measured, workload=demand, plan=plan)
+    grid = Grid(
+        profiles=(measured,),
+        workloads=tuple(scenario.sized(size).workload for size in _sizes_of_a_curve(scenario)),
+        replicas=(plan.replicas,),
+        routings=(plan.routing,),
+        settings=BatchSettings(
+            batch_sizes_max=(plan.batch_size_max,),
+            batch_waits_max_s=(plan.batch_wait_max_s,),
+            batching=plan.batching,
+            preferred_sizes=plan.preferred_sizes,
+            queue_limit=plan.queue_limit,
+        ),
     )
-    assert isinstance(found, SweepAnswer)  # noqa: S101  (of what batches)
-    return LoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
+    found = _swept(grid, asked)
+    return LoadCurveAnswer(grid=grid, table=found.table, cells=found.cells, plan=plan)
 
 
-def _sizes_of_a_curve(scenario: BatchScenario) -> dict[str, Any]:
+def _sizes_of_a_curve(scenario: BatchScenario) -> list[float]:
     """The rates of a curve, up to nearly the sustainable one, or its users, up to more than saturate the fleet.
 
     Users saturate it once their think and service times are full of other users' services (Denning & Buzen 1978).
@@ -776,31 +817,13 @@ def _sizes_of_a_curve(scenario: BatchScenario) -> dict[str, Any]:
     from capacity.traffic.workload import ClosedPopulation
 
     demand, scale = scenario.workload, scale_of(scenario.workload)
-    most = sustainable_rate_rps(scenario.profile, scenario.plan)
+    most_rps = sustainable_rate_rps(scenario.profile, scenario.plan)
     if isinstance(demand, ClosedPopulation):
         least_s = scenario.profile.service_floor_mean_s(scenario.plan.batch_size_max)
-        saturating = most * (demand.think_time_s + least_s)
-        sizes = {*(scale.whole(share * saturating) for share in _USERS), *scale.tried}
-        return {"users": sorted(map(round, sizes)), "think_time_s": demand.think_time_s}
-    rates_rps = {*(share * most for share in _LOADS), *scale.tried}
-    return {"rate_rps": sorted(rate_rps for rate_rps in rates_rps if rate_rps < most)}
-
-
-_OF_A_CURVE = (
-    "arrivals",
-    "batching",
-    "preferred_sizes",
-    "timer",
-    "queue_limit",
-    "routing",
-    "quantile",
-    "seed",
-    "confidence",
-    "precision",
-    "requests_max",
-    "workers",
-    "progress",
-)
+        saturating = most_rps * (demand.think_time_s + least_s)
+        return sorted({*(scale.whole(share * saturating) for share in _USERS), *scale.tried})
+    rates_rps = {*(share * most_rps for share in _LOADS), *scale.tried}
+    return sorted(rate_rps for rate_rps in rates_rps if rate_rps < most_rps)
 
 
 @door("workload")

@@ -38,7 +38,7 @@ from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.grid import Outcome
+from capacity.question.grid import Outcome, workloads
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
@@ -255,9 +255,10 @@ def _workload(given: Given) -> tuple[Workload, AnyLengths, bool]:
     arrivals: str | ArrivalProcess = given["arrivals"]
     rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
     lengths = given.get("lengths")
+    day = parse.read_curve(given.get("daily"), rate_rps, None)
     if isinstance(arrivals, str) and arrivals.startswith("trace:"):
         path = Path(arrivals.removeprefix("trace:"))
-        if lengths is None:
+        if lengths is None and day is None:
             if not has_lengths(path):
                 raise InputError(
                     f"{path.name} has no columns input_tokens and output_tokens; a language model "
@@ -279,6 +280,8 @@ def _workload(given: Given) -> tuple[Workload, AnyLengths, bool]:
             f"LengthLaws, not {type(read).__name__}"
         )
     found = parse.read_arrivals(arrivals)
+    if day is not None:
+        return parse.workload_of_day(found, day), read, False
     return workload_of(found, rate_rps), read, _go_together(found, read) and bool(given.get("replay"))
 
 
@@ -337,7 +340,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     day = parse.read_curve(
         given.get("daily"), parse.rate_rps(given.get("rate"), given.get("rate_rps")), given.get("users")
     )
-    at_peak = {} if day is None else {"rate": None, "rate_rps": day.peak_rate_rps}
+    at_peak = {} if day is None else {"daily": None, "rate": None, "rate_rps": day.peak_rate_rps}
     workload, lengths, in_order = _workload({**given, **at_peak})
     ready = [_set(one, given) for one in _priced(profiles, many(given.get("hourly_usd")))]
     if trouble is not None:
@@ -518,7 +521,7 @@ def _scaled(given: Given) -> tuple[Workload, AnyLengths, bool]:
     """Arrivals at a rate that stands for all, or those of a trace at its recorded speed, as `_workload` has them."""
     arrivals = given.get("arrivals") or "poisson"
     is_trace = isinstance(arrivals, TraceArrivals) or str(arrivals).startswith("trace:")
-    rate_rps = None if is_trace else 1.0
+    rate_rps = None if is_trace or given.get("daily") is not None else 1.0
     found = _workload({**given, "arrivals": arrivals, "rate": None, "rate_rps": rate_rps})
     _, _, in_order = found
     if in_order and given.get("context_tokens_max") is not None:
@@ -528,12 +531,16 @@ def _scaled(given: Given) -> tuple[Workload, AnyLengths, bool]:
     return found
 
 
-def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
-    """A grid of fleets; `given` are the keywords of `capacity.api.sweep`."""
+def sweep(profiles: Sequence[LlmProfile], given: Given, scaled: Workload | None = None) -> "LlmSweepAnswer":
+    """A grid of fleets; `given` are the keywords of `capacity.api.sweep`.
+
+    Args:
+        scaled: what has the given rates; None to make it from `given`.
+    """
     refuse_for_engines({**given, "batch_size_max": given["batch_size_max"] or None})
     from capacity.answer.sweep import check_file, kept_rows
     from capacity.answer.token_sweep import TokenSweepTable
-    from capacity.question.grid import Grid, parse_counts, workloads
+    from capacity.question.grid import Grid, parse_counts
     from capacity.units import QUANTILES as USUAL
 
     quantiles, effort = parse.read_quantiles(many(given.get("quantile")), USUAL), _effort(given)
@@ -542,6 +549,8 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
         [float(parse.rate_rps(None, one) or 0.0) for one in many(given["rate_rps"])],
     )
     workload, lengths, in_order = _scaled(given)
+    if workload.day is not None and (rates or rates_rps) and scaled is None:
+        raise InputError("--daily has the rates of the day; leave out --rate")
 
     def counts(name: str) -> tuple[int, ...] | None:
         texts = [str(one) for one in many(given.get(name))]
@@ -550,7 +559,7 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     ready = tuple(_set(one, given) for one in profiles)
     grid = Grid(
         profiles=ready,
-        workloads=workloads(workload.arrivals, rates, rates_rps),
+        workloads=_rates_of_a_sweep(workload, rates, rates_rps),
         replicas=parse_counts([str(one) for one in many(given["replicas"])], "--replicas"),
         routings=tuple(dict.fromkeys(map(parse.read_routing, many(given["routing"]) or ["round-robin"]))),
         settings=EngineSpace(
@@ -591,6 +600,15 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     return LlmSweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
+def _rates_of_a_sweep(
+    workload: Workload, rates: Sequence[str], rates_rps: Sequence[float]
+) -> tuple[Workload, ...]:
+    """A workload at each rate, that of a day by default at its highest."""
+    if workload.day is None:
+        return workloads(workload.arrivals, rates, rates_rps)
+    return tuple(map(workload.sized, rates_rps)) or (workload,)
+
+
 # Shares of the saturation rate at which a curve is simulated; slow responses explode before the last of them.
 _LOADS = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
@@ -623,7 +641,7 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
         **of_one,
         "rate_rps": sorted(rate_rps for rate_rps in rates_rps if rate_rps < most_rps),
     }
-    found = sweep([profile], asked)
+    found = sweep([profile], asked, workload)
     return LlmLoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
 
 
@@ -639,6 +657,8 @@ def compared(
                 raise InputError(f"a saved plan has its own lengths; leave {_flag(name)} out")
         if given["arrivals"] != "poisson":
             raise InputError("a saved plan has its own arrivals; leave --arrivals out")
+        if given.get("daily") is not None:
+            raise InputError("a saved plan has its own arrivals; leave --daily out")
 
     def typed(one: Any) -> TokenScenario:
         workload, lengths, in_order = _workload(given)

@@ -52,6 +52,7 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.grid import Grid
 from capacity.search.by_hour import Schedule
+from capacity.search.caveats import day_caveats
 from capacity.search.certificate import Trial
 from capacity.search.engines import length_caveats, llm_profile_caveats
 from capacity.search.max_rate import Rates
@@ -328,7 +329,7 @@ class LlmSweepAnswer(RowsAnswer):
         """Caveats on profiles and lengths."""
         scenario = next(self.grid.cells())
         found = [note for one in self.grid.profiles for note in llm_profile_caveats(one)]
-        return list(dict.fromkeys((*length_caveats(scenario), *found)))
+        return list(dict.fromkeys((*length_caveats(scenario), *found, *day_caveats(scenario.workload))))
 
     def row_table(self) -> RenderableType:
         """Fleet, load, highest quantile of TTFT and of TPOT, and outcome of each row."""

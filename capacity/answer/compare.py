@@ -1,8 +1,9 @@
 """Compare: reads the fleets to compare, saved or typed, and their common requests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from capacity.errors import InputError
@@ -91,18 +92,24 @@ def _rate_rps(workload: Demand) -> float | None:
     return workload.arrival_rate_rps if isinstance(workload, Workload) else None
 
 
-def parse_fleet(text: str, profiles: Sequence[Any]) -> Contender[Any, Any]:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def parse_fleet(
+    text: str, profiles: Sequence[Any], usual: Mapping[str, Any] = _NOTHING
+) -> Contender[Any, Any]:
     """A fleet as it is typed, `replicas=4,batch=16,routing=random,profile=NAME`.
 
     Args:
         profiles: profiles to choose from by name, of one kind; the first if none is named.
+        usual: values of keys that the text leaves out.
 
     Raises:
         InputError: an unknown or repeated key, no replicas, or an invalid value.
         DomainError: settings beyond what was measured.
     """
     typed = typed_fleet(profiles[0])
-    fields = Fields.read(text, typed)
+    fields = Fields.read(text, typed, usual)
     named = {one.name: one for one in profiles}
     name = fields.text("profile", profiles[0].name)
     if name not in named:
@@ -118,8 +125,12 @@ def contenders(
     names: Sequence[str | Path | SavedFleet],
     fleets: Sequence[str],
     measured: Sequence[Any],
+    usual: Mapping[str, Any] = _NOTHING,
 ) -> tuple[Contender[Any, Any], ...]:
     """Saved plans, then fleets of the given profiles, or of the first plan's profiles if none is given.
+
+    Args:
+        usual: values of keys that fleets leave out.
 
     Raises:
         InputError: fewer than two, more than `CONTENDERS_MAX`, or a fleet without a profile.
@@ -129,7 +140,7 @@ def contenders(
         raise InputError("a --fleet needs a --profile, or a saved plan to take it from")
     found = (
         *(_saved(plan, _name(name)) for plan, name in zip(saved, names, strict=True)),
-        *(parse_fleet(text, profiles) for text in fleets),
+        *(parse_fleet(text, profiles, usual) for text in fleets),
     )
     if not 2 <= len(found) <= CONTENDERS_MAX:
         example = (typed_fleet(profiles[0]) if profiles else TypedBatches()).example

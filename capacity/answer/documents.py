@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.server.batch.batching import Batching, BatchTimer
+from capacity.traffic.daily import DailyCurve
 from capacity.traffic.scale import Scale, scale_of
 from capacity.traffic.workload import (
     ClosedPopulation,
@@ -244,7 +245,8 @@ def workload_document(workload: Demand) -> Document:
     """The arrival rate and the process by name, or the users and their think time."""
     if isinstance(workload, ClosedPopulation):
         return asdict(workload)
-    return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload)}
+    day = {} if workload.day is None else day_document(workload.day)
+    return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload), **day}
 
 
 def arrivals_name(workload: Workload) -> str:
@@ -425,14 +427,14 @@ def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
 
 
 def _sizes_document(rates: "Rates") -> Document:
-    """The ends of the stretches, and the largest size; for a trace also as a multiple of its recorded speed."""
+    """The ends of the stretches, and the largest size; of a trace or a day also as a multiple."""
     scale, most = rates.scale, rates.size_max
     low, high = (f"{end}{scale.suffix}" for end in ("low", "high"))
     return {
         "intervals": [{low: plain(one.low), high: plain(one.high)} for one in rates.stretches],
         "in_doubt": [{low: first, high: last} for first, last in rates.doubts],
         scale.most: most,
-        **({} if scale.trace is None else {"speed_max": None if most is None else scale.times(most)}),
+        **_multiple_document(scale, most, "_max"),
         "taken_to_rise": rates.only_rises,
     }
 
@@ -441,16 +443,28 @@ def scaled_document(demand: Demand) -> Document:
     """What stays of a demand that is scaled: how its requests arrive, or how long its users think."""
     if isinstance(demand, ClosedPopulation):
         return {"think_time_s": demand.think_time_s}
-    recorded_rps = scale_of(demand).recorded_rps
-    known = {} if recorded_rps is None else {"recorded_rate_rps": recorded_rps}
+    if demand.day is not None:
+        return {"arrivals": arrivals_name(demand), **day_document(demand.day)}
+    multiple = scale_of(demand).multiple
+    known = {} if multiple is None else {"recorded_rate_rps": multiple.once_rps}
     return {"arrivals": arrivals_name(demand), **known}
 
 
+def day_document(day: DailyCurve) -> Document:
+    """The name of a day, its highest rate and its requests."""
+    return {"daily": day.name, "peak_rate_rps": day.peak_rate_rps, "requests_per_day": day.requests_per_day}
+
+
+def _multiple_document(scale: Scale, size: float | None, end: str = "") -> Document:
+    """A size as a multiple of a trace or a day, under its key; empty of other demands."""
+    multiple = scale.multiple
+    return {} if multiple is None else {f"{multiple.key}{end}": None if size is None else scale.times(size)}
+
+
 def _point_document(point: "Point", scale: Scale) -> Document:
-    times = scale.times(point.size)
     return {
         scale.key: point.size,
-        **({} if times is None else {"speed": times}),
+        **_multiple_document(scale, point.size),
         **picked(point.candidate, "verdict", "settled", "performance", "rejection"),
     }
 

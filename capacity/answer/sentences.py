@@ -109,7 +109,8 @@ def demand(workload: Demand) -> str:
         thought = format_duration(workload.think_time_s)
         who = "1 user who thinks" if workload.users == 1 else f"{workload.users} users who think"
         return f"for {who} for {thought}"
-    return f"at {format_rate(workload.arrival_rate_rps)}"
+    rate = format_rate(workload.arrival_rate_rps)
+    return f"at {rate}" if workload.day is None else f"at {rate}, the highest rate of {workload.day.name}"
 
 
 def format_found(limit: Limit, performance: Performance) -> str:

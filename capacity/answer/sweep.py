@@ -107,12 +107,13 @@ class AnyTable(ABC):
 
     @property
     def demand_columns(self) -> tuple[Column, ...]:
-        """The first columns: the profile, and the rate, the speed of a trace or the users."""
+        """The first columns: the profile, and the rate, with the multiple of a trace or a day, or the users."""
         profile = Column("profile", "text")
         if self.scale.step:
             return (profile, Column("users", "count"), Column("think_time_s", "number"))
-        speed = () if self.scale.trace is None else (Column("speed", "number"),)
-        return (profile, Column("arrival_rate_rps", "number"), Column("arrivals", "text"), *speed)
+        multiple = self.scale.multiple
+        times = () if multiple is None else (Column(multiple.key, "number"),)
+        return (profile, Column("arrival_rate_rps", "number"), Column("arrivals", "text"), *times)
 
     def demand(self, demand: Demand) -> tuple[Value, ...]:
         """The values of these columns but the profile."""

@@ -43,6 +43,7 @@ class CaveatCode(StrEnum):
     DEVICE_SHARED = "device_shared"
     TRACE_ONE_PATH = "trace_one_path"
     TRACE_READING = "trace_reading"
+    DAY_HIGHEST = "day_highest"
     PROFILE_ONE_SIZE = "profile_one_size"
     PROFILE_EXCLUDES = "profile_excludes"
     HEADROOM_IN_DOUBT = "headroom_in_doubt"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from capacity.question.objective import Objective
     from capacity.question.resilience import Breakdowns, Survival
     from capacity.traffic.daily import DailyCurve
-    from capacity.traffic.workload import ArrivalProcess, Demand, TraceArrivals
+    from capacity.traffic.workload import ArrivalProcess, Demand, TraceArrivals, Workload
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -137,11 +137,16 @@ def read_demand(
     arrival_rate_rps: float | None,
     users: int | None,
     think_time_s: float | None,
+    daily: str | Path | None = None,
 ) -> "Demand":
-    """Values of `--users` and `--think-time`, or of `--arrivals` and `--rate`."""
+    """Values of `--users` and `--think-time`, or of `--arrivals` and `--rate` or `--daily`."""
     from capacity.traffic.parse import workload
     from capacity.traffic.workload import ClosedPopulation
 
+    if (day := read_curve(daily, arrival_rate_rps, users)) is not None:
+        if think_time_s is not None:
+            raise InputError("--daily has the rates of the day; leave out --think-time")
+        return workload_of_day(read_arrivals(arrivals), day)
     if users is None and think_time_s is None:
         return workload(read_arrivals(arrivals), arrival_rate_rps)
     if users is None or arrival_rate_rps is not None or arrivals != "poisson":
@@ -149,12 +154,32 @@ def read_demand(
     return ClosedPopulation(users=users, think_time_s=think_time_s or 0.0)
 
 
+def workload_of_day(arrivals: "ArrivalProcess", day: "DailyCurve") -> "Workload":
+    """The workload of the highest rate of a day.
+
+    Raises:
+        InputError: arrivals that have rates of their own.
+    """
+    from capacity.traffic.workload import TraceArrivals, Workload
+
+    if isinstance(arrivals, TraceArrivals):
+        raise InputError(
+            "--daily has the rates of the day, and a trace has its own; leave out one of the two"
+        )
+    return Workload(arrival_rate_rps=day.peak_rate_rps, arrivals=arrivals, day=day)
+
+
 def read_scaled_demand(
-    arrivals: "str | ArrivalProcess", users: int | None, think_time_s: float | None
+    arrivals: "str | ArrivalProcess",
+    users: int | None,
+    think_time_s: float | None,
+    daily: str | Path | None = None,
 ) -> "Demand":
-    """What is scaled: users if their number or think time is given, a trace from its recorded speed on, or a rate."""
+    """What is scaled: users if their number or think time is given, a day, a trace as recorded, or a rate."""
     from capacity.traffic.workload import TraceArrivals
 
+    if daily is not None:
+        return read_demand(arrivals, None, users, think_time_s, daily)
     if users is not None or think_time_s is not None:
         return read_demand(arrivals, None, 1 if users is None else users, think_time_s)
     found = read_arrivals(arrivals)

@@ -160,16 +160,16 @@ VERBS: Mapping[str, Verb] = {
         out=_out("the plan as .json, for check, compare and explain", ", its page as .html"),
     ),
     "max-rate": _verb(
-        f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals users "
-        f"think_time request_overhead instances_per_device {LLM} {EFFORT} out progress",
+        f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals daily "
+        f"users think_time request_overhead instances_per_device {LLM} {EFFORT} out progress",
         "profile replicas",
         users=FLAGS["users"].but(
             help="Find the number of users in a closed loop, instead of the rate; this number is tried too."
         ),
     ),
     "simulate": _verb(
-        f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals users think_time queue_limit "
-        f"request_overhead instances_per_device quantile {LLM} replay {EFFORT} out verbose progress",
+        f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals daily users think_time "
+        f"queue_limit request_overhead instances_per_device quantile {LLM} replay {EFFORT} out verbose progress",
         "profile replicas",
     ),
     "predict": _verb(
@@ -178,8 +178,8 @@ VERBS: Mapping[str, Verb] = {
         "profile replicas",
     ),
     "sweep": _verb(
-        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals users think_time "
-        f"request_overhead instances_per_device quantile {LLM} {EFFORT} out fresh output progress",
+        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals daily users "
+        f"think_time request_overhead instances_per_device quantile {LLM} {EFFORT} out fresh output progress",
         "profile replicas",
         profile=reads(
             PROFILE,
@@ -234,7 +234,8 @@ VERBS: Mapping[str, Verb] = {
         ),
     ),
     "compare": _verb(
-        f"plans fleet profile rate arrivals request_overhead quantile {LLM_WORKLOAD} {EFFORT} out progress",
+        f"plans fleet profile rate arrivals daily users think_time {BATCHING} request_overhead instances_per_device "
+        f"quantile {LLM_WORKLOAD} {EFFORT} out progress",
         "plans",
         plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
         profile=reads(
@@ -252,9 +253,9 @@ VERBS: Mapping[str, Verb] = {
         engine=FLAGS["engine"].but(default=None, help="kernel (default) or simpy; both give the same bytes."),
     ),
     "curve": _verb(
-        f"y x service_rate servers profile replicas arrivals users think_time batch_size_max batch_wait {BATCHING} "
-        f"routing queue_limit request_overhead instances_per_device quantile {LLM} seed confidence precision "
-        "requests_max workers out progress",
+        f"y x service_rate servers profile replicas arrivals daily users think_time batch_size_max batch_wait "
+        f"{BATCHING} routing queue_limit request_overhead instances_per_device quantile {LLM} seed confidence "
+        "precision requests_max workers out progress",
         "profile replicas",
         y=Flag(
             TEXT,

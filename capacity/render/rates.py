@@ -61,9 +61,9 @@ def _note_on_rising(rates: Rates) -> Iterator[str]:
 
 
 def stretches_in_words(rates: Rates) -> str:
-    """All stretches at which the objective is met, in words, with the name of a trace."""
+    """All stretches at which the objective is met, in words, with the name of a trace or a day."""
     scale = rates.scale
-    where = "" if scale.trace is None else f"under {scale.trace} "
+    where = "" if scale.multiple is None else f"{scale.multiple.name} "
     return where + ", and ".join(scale.stretch(one.low, one.high) for one in rates.stretches)
 
 
@@ -78,11 +78,11 @@ def _points_table(rates: Rates) -> Table:
 
 def scale_heads(scale: Scale) -> tuple[str, ...]:
     """Heads of the columns of `scale_cells`."""
-    return (scale.head,) if scale.trace is None else ("speed", scale.head)
+    return (scale.head,) if scale.multiple is None else (scale.multiple.head, scale.head)
 
 
 def scale_cells(scale: Scale, size: float) -> tuple[str, ...]:
-    """A size, and the speed of a trace."""
+    """A size, and the multiple of a trace or a day."""
     times = scale.times(size)
     return (scale.shown(size),) if times is None else (f"{times:.3g} x", scale.shown(size))
 

@@ -66,11 +66,11 @@ def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
 
 
 def size_columns(scale: "Scale") -> "dict[str, Callable[[Mapping[str, Value]], str]]":
-    """Heads and cells of a row's rate, of its trace's speed, or of its users."""
+    """Heads and cells of a row's rate, with the multiple of its trace or day, or of its users."""
     size = {scale.head: lambda row: scale.shown(_number(row[scale.key]))}
-    if scale.trace is None:
+    if (multiple := scale.multiple) is None:
         return size
-    return {"speed": lambda row: f"{_number(row['speed']):.3g} x", **size}
+    return {multiple.head: lambda row: f"{_number(row[multiple.key]):.3g} x", **size}
 
 
 # Share of saturation from which that is the reason for missing numbers, rather than too few requests.

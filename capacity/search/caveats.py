@@ -57,6 +57,16 @@ def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[C
         yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
 
 
+def day_caveats(workload: Demand) -> Iterator[Caveat]:
+    """What the highest rate of a day leaves open: its other hours."""
+    if isinstance(workload, Workload) and workload.day is not None:
+        yield Caveat(
+            code=CaveatCode.DAY_HIGHEST,
+            message="a day is answered by its highest rate, as if that lasted; capacity plan --daily says what the "
+            f"other hours of {workload.day.name} need",
+        )
+
+
 def _by_sections(like_it: LikeIt, found: Interval) -> str:
     """What the consecutive sections of a trace say of traffic like it, in a clause."""
     limit = like_it.limit
@@ -232,6 +242,7 @@ def scenario_caveats(
     yield from theory_of(scenario.profile).caveats(scenario, performance)
     if performance.kind is not Kind.REPLAY:
         yield from trace_caveats(scenario.workload, like_it)
+        yield from day_caveats(scenario.workload)
     if width is not None:
         yield from interval_caveats(scenario.profile, width, precision)
     yield from mean_caveats(performance, scenario.objective)

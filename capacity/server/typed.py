@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from capacity.errors import InputError, quoted
@@ -32,24 +33,27 @@ class Fields:
         where: the fleet, as the beginning of a message.
     """
 
-    by_key: Mapping[str, str]
+    by_key: Mapping[str, Any]
     where: str
 
     @classmethod
-    def read(cls, text: str, typed: TypedFleet) -> "Fields":
+    def read(cls, text: str, typed: TypedFleet, usual: Mapping[str, Any] = MappingProxyType({})) -> "Fields":
         """The parts of a text.
+
+        Args:
+            usual: values of keys that the text leaves out.
 
         Raises:
             InputError: a part that is not KEY=VALUE, an unknown or repeated key, or no replicas.
         """
-        found = cls(by_key=fields_of(text, typed.keys), where=f"--fleet {quoted(text)}")
+        found = cls(by_key={**usual, **fields_of(text, typed.keys)}, where=f"--fleet {quoted(text)}")
         if "replicas" not in found.by_key:
             raise InputError(f"{found.where} says nothing of replicas; {typed.example} is a fleet")
         return found
 
     def text(self, key: str, usual: str) -> str:
         """A value as it is typed."""
-        return self.by_key.get(key, usual)
+        return str(self.by_key.get(key, usual))
 
     def count(self, key: str, usual: int = 0) -> int:
         """A whole number.

@@ -1,11 +1,11 @@
-"""Scale: what is scaled of a demand (its rate, the speed of its trace, its users), and the words for it."""
+"""Scale: what is scaled of a demand (its rate, its trace, its day, its users), and the words for it."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from capacity.performance import Interval, format_span
-from capacity.traffic.workload import ClosedPopulation, Demand, TraceArrivals
+from capacity.traffic.workload import ClosedPopulation, Demand, TraceArrivals, Workload
 from capacity.units import format_rate
 
 
@@ -24,8 +24,7 @@ class Scale:
         shown: a size with its unit.
         step: the smallest difference between two sizes; 0 if there is none.
         tried: sizes of which to know, besides those that a search looks at.
-        trace: name of the trace that is sped up; None of other demands.
-        recorded_rps: rate at which it was recorded. [requests/s]
+        multiple: what multiples of a trace or a day are called and counted in; None of other demands.
     """
 
     one: str = "rate"
@@ -39,58 +38,78 @@ class Scale:
     shown: Callable[[float], str] = format_rate
     step: float = 0.0
     tried: tuple[float, ...] = ()
-    trace: str | None = None
-    recorded_rps: float | None = None
+    multiple: "Multiple | None" = None
 
     def whole(self, size: float) -> float:
         """The nearest size that there is: any, or one or more whole steps."""
         return size if self.step == 0.0 else max(self.step, self.step * round(size / self.step))
 
     def times(self, size: float) -> float | None:
-        """Speed of a trace as a multiple of its recorded speed; None of other demands."""
-        return None if self.recorded_rps is None else size / self.recorded_rps
+        """A size as a multiple of the recorded trace or day; None of other demands."""
+        return None if self.multiple is None else size / self.multiple.once_rps
 
     def text(self, size: float) -> str:
         """A size in words.
 
         >>> scale_of(ClosedPopulation(users=40)).text(1.0)
         '1 user'
-        >>> Scale(trace="log.csv", recorded_rps=50.0).text(65.0)
+        >>> scale_of(Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 0.02)))).text(65.0)
         '1.3 times the recorded speed (65 rps)'
         """
-        return self.shown(size) if self.trace is None else f"{self.brief(size)} ({self.shown(size)})"
+        return self.shown(size) if self.multiple is None else f"{self.brief(size)} ({self.shown(size)})"
 
     def brief(self, size: float) -> str:
-        """A size in words; of a trace, its speed alone."""
-        times = self.times(size)
-        return self.shown(size) if times is None else _times(times)
+        """A size in words; of a trace or a day, the multiple alone."""
+        return (
+            self.shown(size) if self.multiple is None else self.multiple.text(size / self.multiple.once_rps)
+        )
 
     def span(self, found: Interval) -> str:
-        """A size with its ends, in words; of a trace, its speed.
+        """A size with its ends, in words; of a trace or a day, its multiple.
 
         >>> scale_of(ClosedPopulation(users=40)).span(Interval(value=52.0, low=52.0, high=53.0))
         '52 (52 to 53) users'
         """
         if found.high == math.inf:
             return f"at least {self.text(found.value)}"
-        if (recorded_rps := self.recorded_rps) is None:
+        if (multiple := self.multiple) is None:
             return format_span(self.shown, found)
-        return format_span(_times, found.mapped(lambda size: size / recorded_rps))
+        return format_span(multiple.text, found.mapped(lambda size: size / multiple.once_rps))
 
     def stretch(self, low: Interval, high: Interval) -> str:
         """All sizes between two, in words.
 
-        >>> trace = Scale(trace="log.csv", recorded_rps=50.0)
+        >>> trace = scale_of(Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 0.02))))
         >>> trace.stretch(Interval.exact(0.0), Interval(value=65.0, low=65.0, high=66.0))
         'up to 1.3 (1.3 to 1.32) times the recorded speed, at 65 (65 to 66) rps'
         """
         start = "up" if low.value <= self.step else f"from {self.span(low)}"
-        where = "" if self.trace is None or high.high == math.inf else f", at {format_span(self.shown, high)}"
+        is_open = self.multiple is None or high.high == math.inf
+        where = "" if is_open else f", at {format_span(self.shown, high)}"
         return f"{start} to {self.span(high)}{where}"
 
 
-def _times(times: float) -> str:
-    return f"{times:.3g} times the recorded speed"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiple:
+    """The multiples of a recorded trace, or of a day.
+
+    Attributes:
+        key: key in rows and documents.
+        head: head of the column in a table.
+        name: trace or day, as the end of a clause: under log.csv.
+        unit: what the multiples are of: times the recorded speed.
+        once_rps: rate of the trace as it was recorded, or the highest of the day. [requests/s]
+    """
+
+    key: str
+    head: str
+    name: str
+    unit: str
+    once_rps: float
+
+    def text(self, times: float) -> str:
+        """A multiple in words."""
+        return f"{times:.3g} {self.unit}"
 
 
 def _users(users: float) -> str:
@@ -120,7 +139,19 @@ def scale_of(demand: Demand) -> Scale:
     """
     if isinstance(demand, ClosedPopulation):
         return replace(USERS, tried=(1.0, demand.size))
-    arrivals = demand.arrivals
+    multiple = _multiple(demand)
+    return RATES if multiple is None else Scale(multiple=multiple, tried=(multiple.once_rps,))
+
+
+def _multiple(workload: Workload) -> Multiple | None:
+    arrivals, day = workload.arrivals, workload.day
+    if day is not None:
+        name, once_rps = f"in the busiest hour of {day.name}", day.peak_rate_rps
+        unit = "times the rates of the day"
+        return Multiple(key="day_factor", head="day", name=name, unit=unit, once_rps=once_rps)
     if isinstance(arrivals, TraceArrivals):
-        return Scale(trace=arrivals.name, recorded_rps=arrivals.rate_rps, tried=(arrivals.rate_rps,))
-    return RATES
+        name, once_rps = f"under {arrivals.name}", arrivals.rate_rps
+        return Multiple(
+            key="speed", head="speed", name=name, unit="times the recorded speed", once_rps=once_rps
+        )
+    return None

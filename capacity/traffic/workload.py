@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError, InputError
+from capacity.traffic.daily import DailyCurve
 
 MMPP_RATIO_MAX = 1e6
 # From what no clock resolves to thirty years.
@@ -183,10 +184,15 @@ ArrivalProcess = RenewalArrivals | MmppArrivals | TraceArrivals | SurgingArrival
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """An arrival rate and the process that arrivals follow; a trace is sped up or slowed down to the rate."""
+    """An arrival rate and the process that arrivals follow; a trace is sped up or slowed down to the rate.
+
+    Attributes:
+        day: rates over a day, of which this is the highest, or the highest of a day that is scaled; None without one.
+    """
 
     arrival_rate_rps: float
     arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
+    day: DailyCurve | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.arrival_rate_rps < math.inf:

@@ -142,12 +142,11 @@ def made_up_curve(
         answer = Answer(outcome=Outcome.ANSWERED, performance=performance)
         rows.append(table.row(cell, answer if number < known else Answer(outcome=Outcome.INCONCLUSIVE)))
 
-    def sweep(profile: ServiceProfile, replicas: int, **how: Any) -> SweepAnswer:
-        assert profile.request_overhead_s == 0.003
-        asked.append({"replicas": replicas, **how})
+    def swept(of_fleet: Grid[Any], given: Any) -> SweepAnswer:
+        asked.append({"grid": of_fleet, **given})
         return SweepAnswer(grid=grid, table=table, cells=tuple(rows))
 
-    monkeypatch.setattr(api, "sweep", sweep)
+    monkeypatch.setattr(api, "_swept", swept)
     found = cap.curve(
         PROFILE, 2, batch_wait="1ms", routing="random", quantile=0.95, seed=4, precision=0.3, requests_max=999,
         arrivals="gamma:cv=2", queue_limit=9, batching="torchserve", request_overhead="3ms",
@@ -159,18 +158,13 @@ def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.M
     """Two replicas serve a batch of 4 in 10 ms, 800 rps in all."""
     curve, (asked,) = made_up_curve(monkeypatch, 3)
     shares = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
-    assert asked["rate_rps"] == pytest.approx([800.0 * share for share in shares])
-    names = (
-        "replicas", "batch_size_max", "batch_wait_s", "routing", "quantile", "seed", "precision",
-        "requests_max",
-    )  # fmt: skip
-    assert [asked[name] for name in names] == [2, 4, 0.001, "random", 0.95, 4, 0.3, 999]
-    assert (asked["confidence"], asked["workers"]) == (0.95, None)
-    assert [asked[name] for name in ("arrivals", "queue_limit", "batching")] == [
-        "gamma:cv=2",
-        9,
-        "torchserve",
-    ]
+    cells = list(asked["grid"].cells())
+    assert [one.workload.arrival_rate_rps for one in cells] == pytest.approx([800.0 * one for one in shares])
+    assert [asked[name] for name in ("quantile", "seed", "precision", "requests_max")] == [0.95, 4, 0.3, 999]
+    assert {one.plan for one in cells} == {curve.plan}
+    assert {(one.profile.request_overhead_s, one.workload.arrivals) for one in cells} == {
+        (0.003, GammaArrivals(cv=2.0))
+    }
     assert curve.plan == BatchPlan(
         profile="p", replicas=2, batch_size_max=4, batch_wait_max_s=0.001, routing=Routing.RANDOM,
         batching=Batching.TORCHSERVE, queue_limit=9,

@@ -397,7 +397,7 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
     """An engine that saturates at 50 rps, and three of them."""
     seen: list[Any] = []
 
-    def sweep(profiles: Any, given: Any) -> Any:
+    def sweep(profiles: Any, given: Any, scaled: Any) -> Any:
         seen.append((profiles, dict(given)))
         return SimpleNamespace(grid="grid", table="table", cells=("cell",))
 

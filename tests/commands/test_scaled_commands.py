@@ -1,4 +1,4 @@
-"""`max-rate`, `curve` and `sweep` of users and of traces: what is scaled is told in its own words and units."""
+"""`max-rate`, `curve` and `sweep` of users, traces and days: what is scaled is told in its own words and units."""
 
 import csv
 import json
@@ -24,6 +24,13 @@ __all__ = ["capacity", "one"]
 def turns(one):
     """A trace of equal turns, under which constant batch times leave nothing to chance."""
     (one / "turns.csv").write_text("t_s\n" + "".join(f"{at:.3f}\n" for at in INSTANTS_S), encoding="utf-8")
+    return one
+
+
+@pytest.fixture
+def day(one):
+    """A day whose highest rate is 300 rps."""
+    (one / "day.csv").write_text("time,rate_rps\n00:00,100\n12:00,300\n18:00,50\n", encoding="utf-8")
     return one
 
 
@@ -116,3 +123,78 @@ def test_a_curve_of_a_trace_has_its_speeds(capacity):
     assert [row["speed"] for row in rows] == pytest.approx(
         [row["arrival_rate_rps"] / recorded_rps for row in rows]
     )
+
+
+DAY = ["--daily", "day.csv"]
+
+
+@pytest.mark.usefixtures("day")
+def test_a_day_is_scaled_until_its_highest_rate_misses_the_objective(capacity):
+    """The same rates as without it, told as multiples of the day."""
+    answer = document(capacity("max-rate", *ONE, *DAY, "--slo-p99", "40ms", "--json"))
+    plain = document(capacity("max-rate", *ONE, "--slo-p99", "40ms", "--json"))
+    (stretch,), (other,) = answer["rates"]["intervals"], plain["rates"]["intervals"]
+    bracket = stretch["high_rps"]
+    assert bracket["low"] <= other["high_rps"]["high"]
+    assert other["high_rps"]["low"] <= bracket["high"]
+    assert answer["rates"]["day_factor_max"] == answer["rates"]["arrival_rate_max_rps"] / 300.0
+    assert answer["workload"] == {
+        "arrivals": "poisson", "daily": "day.csv", "peak_rate_rps": 300.0,
+        "requests_per_day": 3600.0 * (12 * 100.0 + 6 * 300.0 + 6 * 50.0),
+    }  # fmt: skip
+    assert 1.0 in [row["day_factor"] for row in answer["curve"]]
+    told = " ".join(capacity("max-rate", *ONE, *DAY, "--slo-p99", "40ms").stdout.split())
+    assert "meets P99 <= 40 ms in the busiest hour of day.csv up to " in told
+    assert "times the rates of the day, at " in told
+    assert "capacity plan --daily says what the other hours of day.csv need" in told
+
+
+@pytest.mark.usefixtures("day")
+@pytest.mark.parametrize(
+    ("verb", "fleets"),
+    [("simulate", ["--replicas", "1"]), ("compare", ["--fleet", "replicas=1", "--fleet", "replicas=2"])],
+)
+def test_a_day_is_answered_by_its_highest_rate(capacity, verb, fleets):
+    asked = [verb, "--profile", "one.csv", *fleets, *SHORT, "--precision", "0.2", "--json"]
+    day, highest = (document(capacity(*asked, *traffic)) for traffic in (DAY, ["--rate", "300rps"]))
+    assert day.pop("workload")["peak_rate_rps"] == highest.pop("workload")["arrival_rate_rps"] == 300.0
+    noted, others = day.pop("caveats"), highest.pop("caveats")
+    assert (
+        [one for one in noted if one not in others]
+        == [one for one in noted if one["code"] == "day_highest"]
+        != []
+    )
+    assert day == highest
+
+
+@pytest.mark.usefixtures("day")
+def test_sweeps_and_curves_of_a_day_have_its_multiples(capacity):
+    (row,) = document(capacity("sweep", *ONE, *DAY, *SHORT, "--precision", "0.2", "--json"))["rows"]
+    assert (row["arrival_rate_rps"], row["day_factor"]) == (300.0, 1.0)
+    rows = document(capacity("curve", *ONE, *DAY, *SHORT, "--precision", "0.3", "--json"))["rows"]
+    assert [row["day_factor"] for row in rows] == [row["arrival_rate_rps"] / 300.0 for row in rows]
+    assert 1.0 in [row["day_factor"] for row in rows]
+
+
+@pytest.mark.usefixtures("day", "turns")
+@pytest.mark.parametrize(
+    ("verb", "beside", "said"),
+    [
+        ("simulate", ["--rate", "9rps"], "--daily has the rates of the day; leave out --rate"),
+        ("sweep", ["--users", "9"], "--daily has the rates of the day; leave out --users"),
+        ("max-rate", ["--think-time", "1s", "--slo-p99", "1s"], "leave out --think-time"),
+        ("curve", TRACE, "a trace has its own; leave out one of the two"),
+    ],
+)
+def test_a_day_has_all_of_its_rates(capacity, verb, beside, said):
+    done = capacity(verb, *ONE, *DAY, *beside)
+    assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_fleets_are_compared_by_one_rule_of_batching(capacity):
+    asked = ["--profile", "one.csv", "--fleet", "replicas=1,batch=4", "--fleet", "replicas=1,batching=triton"]
+    done = capacity("compare", *asked, "--users", "4", *USERS, *SHORT, "--batching", "torchserve", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = document(done)
+    assert [one["plan"].get("batching", "triton") for one in answer["fleets"]] == ["torchserve", "triton"]
+    assert answer["workload"] == {"users": 4, "think_time_s": 0.03}
