@@ -321,7 +321,7 @@ class PlanAnswer(Answer):
 
     def _file(self) -> Document:
         document = self.document()
-        beside = ("verdict", "exit_code", "disturbed", "recovery", "autoscaled")
+        beside = ("verdict", "exit_code", "schedule", "disturbed", "recovery", "autoscaled")
         others = {name: document[name] for name in beside if name in document}
         return plan_file_document(self.recommendation, self.question, self.effort, others)
 

@@ -14,7 +14,6 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Target, read_target
 from capacity.doors import Asked, door
 from capacity.errors import InputError
-from capacity.files import repeatable
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.asked import FLAGS
@@ -166,8 +165,7 @@ def plan_autoscaled(
 
 def _flags(asked: Asked) -> Iterator[str]:
     """What was asked of the day and of the autoscaler, as it is typed."""
-    daily = asked.daily
-    yield from ("--daily", repeatable(daily) or Path(daily).name, "--autoscale", asked.autoscale)
+    yield from (*parse.day_flags(asked.daily), "--autoscale", asked.autoscale)
     for name in ("metric_lag", "startup_time", "stabilization"):
         seconds = getattr(asked, name)
         if seconds is not None:

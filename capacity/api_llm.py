@@ -398,6 +398,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         hours = None
         if found.plan is not None and day is not None:
             hours = schedule(question, found.plan, day.hourly_rates_rps, judge, report)
+            hours = replace(hours, flags=parse.day_flags(given["daily"]))
         if found.plan is not None and given.get("explain"):
             found = replace(found, changes=other_settings(question, found.plan, judge, report))
     return LlmPlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery, day=hours)

@@ -528,6 +528,8 @@ def schedule_document(day: "Schedule") -> Document:
         ],
         **picked(day, "replica_hours_flat", "replica_hours_ideal", "share_saved"),
     }
+    if day.flags:
+        document["flags"] = list(day.flags)
     if day.unkept_rps:
         document["unkept_rates_rps"] = list(day.unkept_rps)
     if day.daily_usd_saved is not None:

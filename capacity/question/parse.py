@@ -435,3 +435,10 @@ def read_curve(
         beside = "--users" if arrival_rate_rps is None else "--rate"
         raise InputError(f"--daily has the rates of the day; leave out {beside}")
     return read_daily_curve(Path(daily))
+
+
+def day_flags(daily: str | Path) -> tuple[str, str]:
+    """The flag of a day, by a path from which it can be read again, or by its name."""
+    from capacity.files import repeatable
+
+    return "--daily", repeatable(Path(daily)) or Path(daily).name

@@ -29,22 +29,28 @@ from capacity.units import format_duration, format_rate
 def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
     """Rates and replicas of the day, a row for each run of equal hours, and the saving."""
     yield Text(f"The day, hour by hour: rate {sparkline(day.rates_rps)}, replicas {sparkline(day.replicas)}")
-    yield table(("<hours", "rate", "replicas"), _runs(day))
+    yield table(("<hours", "rate", "replicas"), hours_alike(day))
+    yield from map(Text, schedule_sentences(day))
+
+
+def schedule_sentences(day: Schedule) -> Iterator[str]:
+    """What an ideal schedule saves, and the hours at which no fleet is known to meet the objective."""
     money = "" if day.daily_usd_saved is None else f" and {day.daily_usd_saved:.2f} USD"
-    yield Text(
+    yield (
         f"With the fleet for the peak all day: {day.replica_hours_flat} replica-hours. An ideal schedule "
         f"would need {day.replica_hours_ideal}, and save {100.0 * day.share_saved:.0f} %{money} a day; its "
         "hours come from the search, and are not confirmed."
     )
     if day.unkept_rps:
         rates = ", ".join(map(format_rate, day.unkept_rps))
-        yield Text(
+        yield (
             f"Not even the fleet for the peak is known to meet the objective at {rates}: the fewer requests "
             "arrive, the longer a batch waits to fill. Give a shorter --batch-wait, or 0ms."
         )
 
 
-def _runs(day: Schedule) -> Iterator[tuple[str, str, str]]:
+def hours_alike(day: Schedule) -> Iterator[tuple[str, str, str]]:
+    """Hours with one rate and as many replicas, in words."""
     hours = list(enumerate(zip(day.rates_rps, day.replicas, strict=True)))
     start = 0
     for hour, held in hours:

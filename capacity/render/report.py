@@ -29,6 +29,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, format_value
 from capacity.question.plan import Plan
 from capacity.render import report_figures as figures
+from capacity.render.autoscaling.report import DayPart, day_parts
 from capacity.render.plan import shown_limit
 from capacity.render.plot import Panels
 from capacity.render.report_command import command_to_repeat, is_bundled
@@ -132,6 +133,7 @@ def write_page(found: Findings) -> PlanReport:
         assumptions=list(assumptions(found)),
         sections=[
             rate_section(found),
+            *(_day_section(part) for part in day_parts(found.saved)),
             map_section(found),
             distribution_section(found),
             frontier_section(found),
@@ -345,6 +347,13 @@ def rate_section(found: Findings) -> Section:
     return Section(
         key="rate", title=title, lead=lead, svg=_chart(drawn, "rate", f"{title}. {lead}"), table=table
     )
+
+
+def _day_section(part: DayPart) -> Section:
+    """A part about the day of the plan."""
+    rows = [[Cell(text=text) for text in row] for row in part.rows]
+    table = Table(caption=part.caption, heads=part.heads, rows=rows)
+    return Section(key=part.key, title=part.title, lead=part.lead, table=table)
 
 
 def map_section(found: Findings) -> Section:

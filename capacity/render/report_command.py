@@ -37,7 +37,7 @@ def command_to_repeat(saved: SavedPlan) -> str:
     for profile in question.profiles:
         words += ["--profile", profile.path or profile.name]
     words += [
-        *(_kept_flags(saved, "autoscaled") or _rate(question)),
+        *(_kept_flags(saved, "autoscaled") or _kept_flags(saved, "schedule") or _rate(question)),
         *_arrivals(question),
         *_objective(question.objective),
         *_fleet(question),

@@ -22,6 +22,7 @@ class Schedule:
         replicas: fewest found that meet the objective at that rate, shape `(24,)`.
         peak: replicas of the plan for the peak hour.
         hourly_usd: price of each hour's fleet, shape `(24,)`; None if no price is known. [USD/h]
+        flags: how the day is asked for, as it is typed.
         unkept_rps: rates of hours at which not even the fleet for the peak is accepted, rising: the fewer
             requests arrive, the longer a batch waits. Those hours have the fleet for the peak.
     """
@@ -31,6 +32,7 @@ class Schedule:
     peak: int
     hourly_usd: tuple[float, ...] | None = None
     unkept_rps: tuple[float, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def replica_hours_flat(self) -> int:

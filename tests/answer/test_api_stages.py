@@ -2,6 +2,7 @@
 
 import inspect
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from capacity.question.grid import Answer, Grid, Outcome
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
+from capacity.search.by_hour import Schedule
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.settings import BatchSettings
@@ -38,6 +40,9 @@ PAUSE = {"pause": "200ms,6/min"}
 
 def found_of(plan: BatchPlan | None) -> SimpleNamespace:
     return SimpleNamespace(like_it=None, plan=plan, performance=None)
+
+
+HOURS = Schedule(rates_rps=(1.0,) * 24, replicas=(1,) * 24, peak=1)
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(api, "at_work", at_work)
         monkeypatch.setattr("capacity.search.planner.recommend", stage("recommend", found_of(plan)))
-        monkeypatch.setattr("capacity.search.by_hour.schedule", stage("schedule", "hours"))
+        monkeypatch.setattr("capacity.search.by_hour.schedule", stage("schedule", HOURS))
         monkeypatch.setattr("capacity.explanation.explanation.explain_plan", stage("explain", "reasons"))
         monkeypatch.setattr("capacity.search.caveats.with_implausible", lambda found, question: found)
         for name, result in (("plan_disturbed", "disturbed"), ("plan_to_recover", "recovery")):
@@ -97,7 +102,7 @@ def test_a_daily_curve_is_planned_for_its_peak_and_scheduled(stages: Any, tmp_pa
     day.write_text("time,rate_rps\n00:00,100\n12:00,250\n", encoding="utf-8")
     answer, called = stages(PLAN, rate=None, daily=day)
     assert [one for one, _ in called] == ["recommend", "schedule"]
-    assert answer.day == "hours"
+    assert answer.day == replace(HOURS, flags=("--daily", str(day)))
     assert answer.question.workload.arrival_rate_rps == 250.0
     called.clear()
     answer, called = stages(None, rate=None, daily=day)

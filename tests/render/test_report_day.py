@@ -1,0 +1,70 @@
+"""The day of a saved plan on its report page: what each hour needs, and what its autoscaler costs."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from saved_reports import QUICK, Page, save
+
+import capacity as cap
+from capacity.errors import InputError
+from capacity.render.autoscaling.report import day_parts
+
+TIMES = pd.DataFrame({"batch_size": [1], "mean_ms": [100.0]})
+SHORT = {"requests_max": 2_000_000, "batch_size_max": 1, "hourly_usd": "1"}
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """A day of 0.5, 15 and 0.5 rps; one replica serves 10."""
+    path = tmp_path / "day.csv"
+    path.write_text("time,rate_rps\n00:00,0.5\n08:00,15\n09:00,0.5\n", encoding="utf-8")
+    return path
+
+
+def sections(page: Page) -> dict[str, str]:
+    return {one.all("h2")[0].text: re.sub(r"\s+", " ", one.text) for one in page.all("section")}
+
+
+def test_a_page_has_what_each_hour_of_the_day_needs(day: Path, tmp_path: Path) -> None:
+    answer = cap.plan(TIMES, daily=day, slo_p99="500ms", **QUICK, **SHORT)
+    saved = save(answer, tmp_path / "plan.json")
+    found = sections(Page(cap.report(saved, tmp_path / "report.html").page))
+    told = found["The day, hour by hour"]
+    peak = answer.plan.replicas
+    for row in ("00:00 to 08:00", "0.5 rps", "1", "08:00 to 09:00", "15 rps", str(peak), "09:00 to 24:00"):
+        assert row in told
+    assert f"{24 * peak} replica-hours. An ideal schedule would need {23 + peak}" in told
+    assert "USD a day" in told
+    assert f"--daily {day}" in found["Commands to repeat"]
+    assert "The autoscaler over the day" not in found
+
+
+def test_a_page_has_the_autoscaler_beside_the_fixed_fleet(day: Path, tmp_path: Path) -> None:
+    answer = cap.plan(TIMES, daily=day, autoscale="utilization:0.5", slo_p99="3s", runs=2, **QUICK, **SHORT)
+    saved = save(answer, tmp_path / "plan.json")
+    told = sections(Page(cap.report(saved, tmp_path / "report.html").page))["The autoscaler over the day"]
+    document = json.loads(saved.read_text(encoding="utf-8"))["answer"]["autoscaled"]
+    bounds = document["autoscaler"]
+    assert (
+        f"--autoscale utilization:0.5 with {bounds['replicas_min']} to {bounds['replicas_max']} replicas"
+        in told
+    )
+    assert f"{document['replica_hours']['value']:.1f}" in told
+    assert f"{document['smallest_fleet']['replica_hours']['value']:.1f}" in told
+    assert "over day.csv" in told
+
+
+def test_a_plan_for_one_rate_has_no_day() -> None:
+    saved = SimpleNamespace(answer={}, name="plan.json")
+    assert list(day_parts(saved)) == []
+
+
+@pytest.mark.parametrize("part", [{"schedule": {"hours": 5}}, {"autoscaled": {"replicas_max": "many"}}])
+def test_a_day_that_was_edited_is_refused(part: dict[str, object]) -> None:
+    saved = SimpleNamespace(answer=part, name="plan.json")
+    with pytest.raises(InputError, match=f"answer.{next(iter(part))}"):
+        list(day_parts(saved))
