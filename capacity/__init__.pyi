@@ -27,13 +27,8 @@ from capacity.errors import UnstableError as UnstableError
 from capacity.evidence_answers import AuditAnswer
 from capacity.evidence_answers import ImportAnswer
 from capacity.evidence_answers import StagesAnswer
-from capacity.llm_answers import LlmCheckAnswer
 from capacity.llm_answers import LlmExplanationAnswer
-from capacity.llm_answers import LlmLoadCurveAnswer
-from capacity.llm_answers import LlmPlanAnswer
 from capacity.llm_answers import LlmProfileAnswer
-from capacity.llm_answers import LlmRatesAnswer
-from capacity.llm_answers import LlmSweepAnswer
 from capacity.performance import Interval as Interval
 from capacity.performance import Performance as Performance
 from capacity.performance import format_interval as format_interval
@@ -130,7 +125,7 @@ def plan(
     precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
     workers: int | None = None, cluster: str | None = None, explain: bool = False, before: Callable[...,
     None] | None = None, progress: Callable[..., None] | None = None
-) -> PlanAnswer | LlmPlanAnswer: ...
+) -> PlanAnswer: ...
 
 def simulate(
     profile: ProfileLike | LlmProfile, replicas: int, *, rate: str | None = None,
@@ -215,7 +210,7 @@ def max_rate(
     sequences_max: int | None = None, batched_tokens_max: int | None = None, seed: int = 0,
     confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
     workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
-) -> RatesAnswer | LlmRatesAnswer: ...
+) -> RatesAnswer: ...
 
 def compare(
     plans: PlanLike | Iterable[PlanLike] | None = None, *, fleet: str | Iterable[str] | None = None,
@@ -241,7 +236,7 @@ def check(
     arrivals: str | ArrivalProcess | None = None, without_recovery: bool = False,
     requests_max: int | None = None, workers: int | None = None, cluster: str | None = None,
     progress: Callable[..., None] | None = None
-) -> CheckAnswer | LlmCheckAnswer: ...
+) -> CheckAnswer: ...
 
 def explain(
     plan: PlanLike, *, arrivals: str | ArrivalProcess | None = None, workers: int | None = None,
@@ -269,7 +264,7 @@ def sweep(
     confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
     workers: int | None = None, cluster: str | None = None, fresh: bool = False,
     output: str | Path | None = None, progress: Callable[..., None] | None = None
-) -> SweepAnswer | LlmSweepAnswer: ...
+) -> SweepAnswer: ...
 
 def curve(
     profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *,
@@ -286,7 +281,7 @@ def curve(
     sequences_max: int | None = None, batched_tokens_max: int | None = None, seed: int = 0,
     confidence: float = 0.95, precision: float = 0.05, requests_max: int = 100000000,
     workers: int | None = None, progress: Callable[..., None] | None = None
-) -> LoadCurveAnswer | LlmLoadCurveAnswer: ...
+) -> LoadCurveAnswer: ...
 
 def describe_workload(
     trace: str | Path, *, profile: ProfileLike | LlmProfile | None = None, replicas: int | None = None,

@@ -4,13 +4,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.check import GateAnswer
+from capacity.answer.check import Finding, GateAnswer
 from capacity.answer.documents import (
     Document,
     dumps,
@@ -27,17 +28,16 @@ from capacity.answer.documents import (
     workload_document,
 )
 from capacity.answer.plan_like import as_path, require_plan
+from capacity.answer.saved_parts import is_named_only
 from capacity.answer.saved_plan import (
     SavedPlan,
     check_plan_target,
-    is_named_only,
     plan_file_document,
     read_plan_file_document,
     write_plan_file,
 )
 from capacity.answer.sweep import (
-    AnyTable,
-    Row,
+    SweepTable,
     outcome_document,
     sweep_document,
     sweep_exit_code,
@@ -52,14 +52,16 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender, PoissonError
-from capacity.question.grid import Grid
+from capacity.question.grid import Grid, Row
+from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.render.console import as_text, new_console
-from capacity.search.batch_caveats import device_caveats, plausibility_caveats, profile_caveats
+from capacity.search.batch_caveats import profile_caveats
 from capacity.search.by_hour import Schedule
 from capacity.search.caveats import day_caveats, scenario_caveats, sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
+from capacity.search.exact import theory_of
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
@@ -178,13 +180,17 @@ class Considered(Sequence[Candidate]):
         return pd.DataFrame([_candidate_row(one) for one in self.candidates])
 
 
+# Parts of an answer that are not part of its saved plan, as they are made from it.
+_NOT_SAVED = ("explanation",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanAnswer(Answer):
     """A recommendation and its optional parts; None for parts that were not asked for, or without a plan."""
 
-    question: Question
+    question: Question[Any, Any, Any]
     effort: Effort
-    recommendation: Recommendation[BatchPlan]
+    recommendation: Recommendation
     day: Schedule | None = None
     explanation: Explanation | None = None
     recovery: RecoveryPlan | None = None
@@ -201,7 +207,7 @@ class PlanAnswer(Answer):
         return self.recommendation.verdict
 
     @property
-    def plan(self) -> BatchPlan | None:
+    def plan(self) -> Plan | None:
         """The cheapest plan that meets the objective; None if no plan does."""
         return self.recommendation.plan
 
@@ -225,8 +231,11 @@ class PlanAnswer(Answer):
         """Largest arrival rate below which the queues of the plan do not grow for ever. [requests/s]"""
         if self.plan is None:
             return None
-        profiles = {one.name: one for one in self.question.profiles}
-        return sustainable_rate_rps(profiles[self.plan.profile], self.plan)
+        saturation, profile = self.recommendation.saturation, self.question.profile(self.plan.profile)
+        if saturation is not None:
+            return self.plan.replicas * saturation.rate_rps
+        rate_rps: float = sustainable_rate_rps(profile, cast("BatchPlan", self.plan))
+        return rate_rps
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
@@ -279,7 +288,9 @@ class PlanAnswer(Answer):
         if self.disturbed is not None:
             from capacity.render.recovery.plan import disturbed_plan_lines
 
-            yield from disturbed_plan_lines(self.disturbed, self.plan, self.hourly_usd)
+            yield from disturbed_plan_lines(
+                self.disturbed, cast("BatchPlan | None", self.plan), self.hourly_usd
+            )
         if self.recovery is not None:
             from capacity.render.recovery.plan import recovery_plan_lines
 
@@ -320,10 +331,9 @@ class PlanAnswer(Answer):
         write_plan_file(target, self._file())
 
     def _file(self) -> Document:
-        document = self.document()
-        beside = ("verdict", "exit_code", "schedule", "disturbed", "recovery", "autoscaled")
-        others = {name: document[name] for name in beside if name in document}
-        return plan_file_document(self.recommendation, self.question, self.effort, others)
+        answer = {name: part for name, part in self.document().items() if name not in _NOT_SAVED}
+        certificate = self.recommendation.certificate
+        return plan_file_document(self.question, self.effort, certificate, answer)
 
     def rows(self) -> list[dict[str, Any]]:
         """The recommended plan alone; `considered.to_frame()` has all."""
@@ -552,9 +562,14 @@ class RatesAnswer(Answer):
         return self.rates.size_max if self.rates.scale.key == key else None
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether some rate is accepted."""
+        return self.rates.verdict
+
+    @property
     def exit_code(self) -> int:
         """0 if some rate is accepted, 3 if none is, 4 if that is undecided."""
-        return self.rates.verdict.exit_code
+        return self.verdict.exit_code
 
     def document(self) -> Document:
         """Document of `capacity max-rate --json`."""
@@ -633,7 +648,7 @@ class ComparisonAnswer(Answer):
 
         return comparison_document(
             self.contenders,
-            requests_document(self.scenario),
+            requests_document(self.scenario.workload, self.scenario.lengths),
             self.comparison,
             self.caveats,
             seed=self.effort.seed,
@@ -674,6 +689,16 @@ class CheckAnswer(Answer):
         return self.answer.verdict
 
     @property
+    def findings(self) -> Sequence[Finding]:
+        """The results, one for each thing that was checked."""
+        return self.answer.findings
+
+    @property
+    def summary(self) -> str:
+        """The plan and its verdict on one line."""
+        return self.answer.summary
+
+    @property
     def exit_code(self) -> int:
         """0 met, 3 missed, 4 inconclusive."""
         return self.verdict.exit_code
@@ -706,7 +731,7 @@ class CheckAnswer(Answer):
         from capacity.errors import InputError
 
         if self.answer.performance is None:
-            raise InputError("theory refused the plan before a simulation: there is nothing to draw")
+            raise InputError("the plan was refused before a simulation: there is nothing to draw")
         return quantile_bars([self.answer.performance], [self.saved.plan.profile])
 
 
@@ -768,25 +793,27 @@ class ExplanationAnswer(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowsAnswer(Answer):
-    """A grid of cells of either kind, one row each.
+class SweepAnswer(Answer):
+    """A grid of fleets, one row each.
 
     Attributes:
         path: file that holds the rows; None if the answer holds them.
     """
 
-    table: AnyTable
+    grid: Grid[Any]
+    table: SweepTable
     cells: tuple[Row, ...]
     path: Path | None = None
 
     @property
-    @abstractmethod
-    def caveats(self) -> Sequence[Caveat]:
-        """Caveats of the rows."""
-
-    @abstractmethod
-    def row_table(self) -> RenderableType:
-        """The rows as a table."""
+    def caveats(self) -> list[Caveat]:
+        """Caveats on the profiles and what all rows share."""
+        first, quantile_max = next(self.grid.cells()), max(self.table.quantiles)
+        found = (
+            theory_of(one).grid_caveats(replace(first, profile=one), quantile_max)
+            for one in self.grid.profiles
+        )
+        return list(dict.fromkeys((*chain.from_iterable(found), *day_caveats(self.grid.workloads[0]))))
 
     @property
     def exit_code(self) -> int:
@@ -812,48 +839,49 @@ class RowsAnswer(Answer):
         yield self.row_table() if self.path is None else document_table(self._outcome())
         yield from caveat_lines(self.caveats)
 
+    def row_table(self) -> RenderableType:
+        """Fleet, load, highest quantiles and outcome of each row."""
+        from capacity.render.tables import sweep_table
+
+        return sweep_table(self.table, self.cells)
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a cell."""
         names = [column.name for column in self.table.columns]
         return [dict(zip(names, row, strict=True)) for row in self.cells]
 
+    def plot(self, what: str | None = None) -> "Plot":
+        """The highest quantile of a duration against the arrival rate, one line for each fleet.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepAnswer(RowsAnswer):
-    """A grid of fleets that batch, one row each."""
+        Args:
+            what: ttft, tpot, itl, response or wait, of those that the fleets have; None for the first that users see.
 
-    grid: Grid[ServiceProfile]
-
-    @property
-    def caveats(self) -> list[Caveat]:
-        """Caveats on implausible profiles, and on the assumed cost of sharing devices."""
-        quantile_max = max(self.table.quantiles)
-        implausible = [note for one in self.grid.profiles for note in plausibility_caveats(one, quantile_max)]
-        shared = [note for one in self.grid.profiles for note in device_caveats(one)]
-        return list(dict.fromkeys((*implausible, *shared, *day_caveats(self.grid.workloads[0]))))
-
-    def row_table(self) -> RenderableType:
-        """Fleet, load, highest quantile and outcome of each row."""
-        from capacity.render.tables import sweep_table
-
-        return sweep_table(self.table, self.cells)
-
-    def plot(self) -> "Plot":
-        """The highest quantile against the arrival rate or the users, one line for each fleet."""
+        Raises:
+            InputError: another quantity.
+        """
+        from capacity.errors import InputError
         from capacity.render.figures import draw_sweep
 
-        return draw_sweep(self.table, self.cells)
+        known = [one for one in self.table.form.durations if not one.endswith("_with_losses")]
+        if what is not None and what not in known:
+            raise InputError(f"there is no figure of {what!r}; use one of {', '.join(known)}")
+        return draw_sweep(self.table, self.cells, what or self._first)
+
+    @property
+    def _first(self) -> str:
+        """The duration that users see first."""
+        return next(iter(self.table.form.shown.values())).removesuffix("_with_losses")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadCurveAnswer(SweepAnswer):
     """One fleet from nearly no load to nearly full load, or from one user to many."""
 
-    plan: BatchPlan
+    plan: Plan
 
     def points(self) -> list[tuple[float | None, float, Interval]]:
         """Load, size [requests/s, or users] and the quantile with its interval [s], rising; users have no load."""
-        name = f"response_{quantile_name(max(self.table.quantiles))}"
+        name = f"{self._first}_{quantile_name(max(self.table.quantiles))}"
         return quantile_points(self.rows(), name, self.table.scale)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -863,13 +891,15 @@ class LoadCurveAnswer(SweepAnswer):
         from capacity.render.load_curve import load_curve_texts
         from capacity.render.tables import caveat_lines
 
-        name, points, scale = format_quantile(max(self.table.quantiles)), self.points(), self.table.scale
-        yield from map(Text, load_curve_texts(fleet(self.plan), name, points, scale))
+        plan, points, scale = self.plan, self.points(), self.table.scale
+        short = next(iter(self.table.form.shown))
+        name = f"{short} {format_quantile(max(self.table.quantiles))}".lstrip()
+        yield from map(Text, load_curve_texts(fleet(plan), name, points, scale))
         yield self.row_table()
         if points:
-            title = f"{name} of {self.plan.replicas} x {self.plan.profile}, up to {self.plan.batch_size_max}"
-            drawn = [(size, found) for _, size, found in points]
-            yield Text(load_chart(drawn, title, x_title=scale.title, width=width))
+            title = f"{name} of {plan.replicas} x {plan.profile}, {plan.size_text}"
+            what, sizes = short or "response", [(size, found) for _, size, found in points]
+            yield Text(load_chart(sizes, title, what=what, x_title=scale.title, width=width))
         yield from caveat_lines(self.caveats)
 
 

@@ -23,7 +23,7 @@ from capacity.question.budget import Effort
 from capacity.question.objective import Measure
 from capacity.question.scenario import AnyScenario, Scenario
 from capacity.question.verbs import BATCHING, EFFORT, VERBS, refuse_for_batches
-from capacity.server.batch.plan import BatchPlan, BatchScenario
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.typed import BatchingRule, read_batching
 
 if TYPE_CHECKING:
@@ -47,13 +47,8 @@ if TYPE_CHECKING:
     from capacity.formats.load_test import LoadRun
     from capacity.formats.running_plan import RunningPlan
     from capacity.llm_answers import (
-        LlmCheckAnswer,
         LlmExplanationAnswer,
-        LlmLoadCurveAnswer,
-        LlmPlanAnswer,
         LlmProfileAnswer,
-        LlmRatesAnswer,
-        LlmSweepAnswer,
     )
     from capacity.performance import Interval, Performance, Window
     from capacity.profile.llm import LlmProfile
@@ -66,7 +61,7 @@ if TYPE_CHECKING:
 
 
 @door("plan")
-def plan(asked: Asked) -> "PlanAnswer | LlmPlanAnswer":
+def plan(asked: Asked) -> "PlanAnswer":
     """The cheapest fleet that meets the objective, how certain that is, and why fewer are not enough.
 
     Raises:
@@ -354,7 +349,7 @@ def sampling_intervals(
 
 
 @door("max-rate")
-def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
+def max_rate(asked: Asked) -> "RatesAnswer":
     """The arrival rates at which a plan meets the objective, and P99 against the rate.
 
     A trace is sped up and slowed down, a day has higher or lower rates; with users, it is the number of users.
@@ -458,19 +453,14 @@ _OWN = {"users": "users", "think_time": "users", "daily": "arrivals", "instances
 
 
 @door("check")
-def check(asked: Asked) -> "CheckAnswer | LlmCheckAnswer":
+def check(asked: Asked) -> "CheckAnswer":
     """Check whether a saved plan still meets its objective, with new measurements or at another rate.
 
     Raises:
         InputError: an argument that cannot be read, or a file without a plan.
     """
 
-    kept = as_saved(asked.plan)
-    if is_llm_plan(kept):
-        from capacity import api_llm
-
-        return api_llm.check(llm_plan(kept), asked)
-    plans = [batch_plan(kept), *([] if asked.baseline is None else [batch_plan(as_saved(asked.baseline))])]
+    plans = [as_saved(one) for one in (asked.plan, asked.baseline) if one is not None]
     from capacity.answer.check import gate, gate_inputs, new_profiles, notes_on_trouble
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import CheckAnswer
@@ -479,12 +469,22 @@ def check(asked: Asked) -> "CheckAnswer | LlmCheckAnswer":
     measured = list(new_profiles(asked.profile, saved))
     inputs = gate_inputs(saved, measured, asked.rate, asked.requests_max)
     effort = replace(inputs.effort, workers=asked.workers, cluster=asked.cluster)
+    _refuse_cluster(saved, asked)
+    from simulations.servers import require_sound
+
     with at_work(effort, asked.progress) as work:
+        require_sound(inputs.scenario.profile)
         answer = gate(saved, inputs, others[0] if others else None, work.judge, work.report)
         recovery = None if asked.without_recovery else _recovery(saved, inputs, work)
     findings = answer.findings if recovery is None else (*answer.findings, recovery)
     notes = (*answer.notes, *notes_on_trouble(saved.answer, recovery))
     return CheckAnswer(answer=replace(answer, findings=findings, notes=notes), saved=saved, effort=effort)
+
+
+def _refuse_cluster(saved: "SavedPlan", asked: Asked) -> None:
+    """Refuse workers of a cluster for engines, which are not sent there."""
+    if saved.question.space.lengths is not None and asked.cluster is not None:
+        raise InputError("--cluster does not apply to plans for language models; leave it out")
 
 
 def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Finding | None":
@@ -500,7 +500,7 @@ def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Findin
     return api_recovery.check_recovery(
         trouble,
         saved.answer["recovery"].get("setting"),
-        lambda trouble: trouble.stress(inputs.question, inputs.plan),
+        lambda trouble: trouble.stress_of(inputs.scenario, work.judge),
         StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper),
     )
 
@@ -660,7 +660,7 @@ def _digest(plan: Saved) -> str | None:
 
 
 @door("sweep")
-def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
+def sweep(asked: Asked) -> "SweepAnswer":
     """A grid of rates, plans and profiles, one row each.
 
     Raises:
@@ -671,7 +671,7 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
     if any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
-        return api_llm.sweep(_llm(known), asked)
+        return _swept(api_llm.grid(_llm(known), asked), asked, asked.output)
     refuse_for_batches(asked)
     return _swept(_grid(cast("list[ServiceProfile]", known), asked), asked, asked.output)
 
@@ -690,14 +690,20 @@ def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer"
     for remark in remarks_of(grid.workloads[0]):
         asked.progress(f"note: {remark}")
     cells = list(grid.cells())
-    table = SweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence, scale=grid.scale)
+    table = SweepTable(
+        form=grid.settings.rows,
+        quantiles=quantiles,
+        seed=effort.seed,
+        confidence=effort.confidence,
+        scale=grid.scale,
+    )
     path = None if output is None else Path(output)
     if path is not None:
         check_file(path)
     how = {name: asked[name] for name in ("confidence", "precision", "requests_max", "seed")}
     settings = grid.document(**how, quantiles=quantiles)
     from capacity.answers import SweepAnswer
-    from simulations.simulate import Countdown, answers
+    from simulations.simulate import Countdown, answers, load_of
 
     with (
         kept_rows(path, settings, table.columns, len(cells), fresh=bool(asked.get("fresh"))) as rows,
@@ -707,7 +713,7 @@ def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer"
         found = answers(left, work.simulate(quantiles))
         countdown = Countdown(len(cells), len(rows), work.report)
         for cell, answer in zip(left, found, strict=True):
-            rows.append(table.row(cell, answer))
+            rows.append(table.row(cell, answer, load_of(cell, answer)))
             countdown.tick()
     return SweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
@@ -757,14 +763,12 @@ def _demands(asked: Asked) -> "tuple[Demand, ...]":
     return populations([str(one) for one in users], think_time_s)
 
 
-# Shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
-_LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
 # Shares of the users who saturate the fleet.
 _USERS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)
 
 
 @door("curve")
-def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
+def curve(asked: Asked) -> "LoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
 
     A trace or a day is scaled, and with users there are ever more of them. For a language model it is the time to first
@@ -776,54 +780,56 @@ def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
 
     if asked.profile is None:
         raise InputError("give a --profile, whose fleet is simulated; cap.curves draws what theory knows")
+    parse.read_quantiles([asked.quantile], ())
     known = parse.find_profile(asked.profile)
-    if not isinstance(known, ServiceProfile):
+    scenario: AnyScenario
+    if isinstance(known, ServiceProfile):
+        refuse_for_batches(asked)
+        scenario = _curve_scenario(known, asked)
+    else:
         from capacity import api_llm
 
-        return api_llm.load_curve(known, asked.replicas, asked)
-    refuse_for_batches(asked)
+        scenario = api_llm.curve_scenario(known, asked)
     from capacity.answers import LoadCurveAnswer
     from capacity.question.grid import Grid
-    from capacity.server.batch.settings import BatchSettings
+    from capacity.server.kinds import settings_of
 
-    parse.read_quantiles([asked.quantile], ())
-    measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
-    plan = _plan(measured, asked)
-    demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
-    scenario = Scenario(profile=measured, workload=demand, plan=plan)
+    plan = scenario.plan
     grid = Grid(
-        profiles=(measured,),
-        workloads=tuple(scenario.sized(size).workload for size in _sizes_of_a_curve(scenario)),
+        profiles=(scenario.profile,),
+        workloads=tuple(scenario.sized(size).workload for size in _sizes_of_a_curve(scenario, asked)),
         replicas=(plan.replicas,),
         routings=(plan.routing,),
-        settings=BatchSettings(
-            batch_sizes_max=(plan.batch_size_max,),
-            batch_waits_max_s=(plan.batch_wait_max_s,),
-            batching=plan.batching,
-            preferred_sizes=plan.preferred_sizes,
-            queue_limit=plan.queue_limit,
-        ),
+        settings=settings_of(scenario),
     )
     found = _swept(grid, asked)
     return LoadCurveAnswer(grid=grid, table=found.table, cells=found.cells, plan=plan)
 
 
-def _sizes_of_a_curve(scenario: BatchScenario) -> list[float]:
+def _curve_scenario(known: ServiceProfile, asked: Asked) -> AnyScenario:
+    """A fleet of batches and the demand that is scaled."""
+    measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
+    demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
+    return Scenario(profile=measured, workload=demand, plan=_plan(measured, asked))
+
+
+def _sizes_of_a_curve(scenario: AnyScenario, asked: Asked) -> list[float]:
     """The rates of a curve, up to nearly the sustainable one, or its users, up to more than saturate the fleet.
 
     Users saturate it once their think and service times are full of other users' services (Denning & Buzen 1978).
     """
-    from capacity.server.batch.stability import sustainable_rate_rps
+    from capacity.search.exact import theory_of
     from capacity.traffic.scale import scale_of
-    from capacity.traffic.workload import ClosedPopulation
+    from capacity.traffic.workload import ClosedPopulation, Workload
 
-    demand, scale = scenario.workload, scale_of(scenario.workload)
-    most_rps = sustainable_rate_rps(scenario.profile, scenario.plan)
+    demand, scale, theory = scenario.workload, scale_of(scenario.workload), theory_of(scenario.profile)
+    judge = Work(asked.effort, map, asked.progress).judge
+    most_rps = theory.size_max(replace(scenario, workload=Workload(arrival_rate_rps=1.0)), judge)
     if isinstance(demand, ClosedPopulation):
         least_s = scenario.profile.service_floor_mean_s(scenario.plan.batch_size_max)
         saturating = most_rps * (demand.think_time_s + least_s)
         return sorted({*(scale.whole(share * saturating) for share in _USERS), *scale.tried})
-    rates_rps = {*(share * most_rps for share in _LOADS), *scale.tried}
+    rates_rps = {*(share * most_rps for share in theory.curve_loads), *scale.tried}
     return sorted(rate_rps for rate_rps in rates_rps if rate_rps < most_rps)
 
 

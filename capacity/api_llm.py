@@ -5,16 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capacity.answer.check import Finding, notes_on_trouble
-from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.saved_plan import SavedPlan
 from capacity.api_recovery import (
     Trouble,
-    check_recovery,
     large_enough,
     plan_engines_to_recover,
     read_trouble,
     refuse_shedding,
-    saved_trouble,
 )
 from capacity.api_work import Report, at_work
 from capacity.doors import many, read_switch
@@ -38,7 +35,7 @@ from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.grid import Outcome, workloads
+from capacity.question.grid import workloads
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
@@ -57,22 +54,16 @@ from capacity.traffic.lengths import (
     read_token_trace,
 )
 from capacity.traffic.parse import workload as workload_of
-from capacity.traffic.scale import scale_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
-from capacity.units import format_rate, require_count
+from capacity.units import require_count
 
 if TYPE_CHECKING:
-    from capacity.answers import SimulationAnswer
+    from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
     from capacity.llm_answers import (
-        LlmCheckAnswer,
         LlmExplanationAnswer,
-        LlmLoadCurveAnswer,
-        LlmPlanAnswer,
         LlmProfileAnswer,
-        LlmRatesAnswer,
-        LlmSweepAnswer,
     )
-    from simulations.judge import SimulationJudge
+    from capacity.question.grid import Grid
 
 Given = Mapping[str, Any]
 
@@ -334,7 +325,7 @@ def _priced(profiles: Sequence[LlmProfile], prices: Sequence[Any]) -> tuple[LlmP
     return tuple(found.values())
 
 
-def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
+def plan(profiles: Sequence[LlmProfile], given: Given) -> "PlanAnswer":
     """The cheapest fleet for a language model; `given` are the keywords of `capacity.api.plan`."""
     trouble = _trouble(given)
     day = parse.read_curve(
@@ -376,7 +367,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     if given.get("before") is not None:
         given["before"](question)
     # Slow imports come only now, so that a mistake is reported at once.
-    from capacity.llm_answers import LlmPlanAnswer
+    from capacity.answers import PlanAnswer
     from capacity.search.by_hour import schedule
     from capacity.search.planner import recommend, with_headroom
     from capacity.search.what_if import other_settings
@@ -401,7 +392,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
             hours = replace(hours, flags=parse.day_flags(given["daily"]))
         if found.plan is not None and given.get("explain"):
             found = replace(found, changes=other_settings(question, found.plan, judge, report))
-    return LlmPlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery, day=hours)
+    return PlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery, day=hours)
 
 
 def _require_vllm(profiles: Sequence[LlmProfile]) -> None:
@@ -491,7 +482,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAns
     )
 
 
-def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswer":
+def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "RatesAnswer":
     """The rates at which a fleet meets its objective; `given` are the keywords of `capacity.api.max_rate`."""
     refuse_for_engines(given)
     workload, lengths, in_order = _scaled(given)
@@ -506,7 +497,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
         in_order=in_order,
     )
     require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
-    from capacity.llm_answers import LlmRatesAnswer
+    from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
     from simulations.saturation import require_check
 
@@ -515,7 +506,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
         judge = work.judge
         require_check(ready)
         rates = find_rates(scenario, judge, report, effort.confidence)
-    return LlmRatesAnswer(rates=rates, effort=effort)
+    return RatesAnswer(rates=rates, effort=effort)
 
 
 def _scaled(given: Given) -> tuple[Workload, AnyLengths, bool]:
@@ -532,25 +523,17 @@ def _scaled(given: Given) -> tuple[Workload, AnyLengths, bool]:
     return found
 
 
-def sweep(profiles: Sequence[LlmProfile], given: Given, scaled: Workload | None = None) -> "LlmSweepAnswer":
-    """A grid of fleets; `given` are the keywords of `capacity.api.sweep`.
-
-    Args:
-        scaled: what has the given rates; None to make it from `given`.
-    """
+def grid(profiles: Sequence[LlmProfile], given: Given) -> "Grid[LlmProfile]":
+    """The axes of a sweep over engines."""
     refuse_for_engines({**given, "batch_size_max": given["batch_size_max"] or None})
-    from capacity.answer.sweep import check_file, kept_rows
-    from capacity.answer.token_sweep import TokenSweepTable
     from capacity.question.grid import Grid, parse_counts
-    from capacity.units import QUANTILES as USUAL
 
-    quantiles, effort = parse.read_quantiles(many(given.get("quantile")), USUAL), _effort(given)
     rates, rates_rps = (
         many(given["rate"]),
         [float(parse.rate_rps(None, one) or 0.0) for one in many(given["rate_rps"])],
     )
     workload, lengths, in_order = _scaled(given)
-    if workload.day is not None and (rates or rates_rps) and scaled is None:
+    if workload.day is not None and (rates or rates_rps):
         raise InputError("--daily has the rates of the day; leave out --rate")
 
     def counts(name: str) -> tuple[int, ...] | None:
@@ -558,7 +541,7 @@ def sweep(profiles: Sequence[LlmProfile], given: Given, scaled: Workload | None 
         return parse_counts(texts, _flag(name)) if texts else None
 
     ready = tuple(_set(one, given) for one in profiles)
-    grid = Grid(
+    return Grid(
         profiles=ready,
         workloads=_rates_of_a_sweep(workload, rates, rates_rps),
         replicas=parse_counts([str(one) for one in many(given["replicas"])], "--replicas"),
@@ -571,34 +554,6 @@ def sweep(profiles: Sequence[LlmProfile], given: Given, scaled: Workload | None 
             in_order=in_order,
         ),
     )
-    cells = list(grid.cells())
-    table = TokenSweepTable(
-        quantiles=quantiles, seed=effort.seed, confidence=effort.confidence, scale=grid.scale
-    )
-    path = None if given["output"] is None else Path(given["output"])
-    if path is not None:
-        check_file(path)
-    how = {name: given[name] for name in ("confidence", "precision", "requests_max", "seed")}
-    settings = grid.document(**how, quantiles=quantiles)
-    from capacity.llm_answers import LlmSweepAnswer
-    from simulations.saturation import require_check, token_load
-    from simulations.simulate import Countdown, answers
-
-    report: Report = given["progress"]
-    with (
-        kept_rows(path, settings, table.columns, len(cells), fresh=given["fresh"]) as rows,
-        at_work(effort, report) as work,
-    ):
-        for one in ready:
-            require_check(one)
-        left = cells[len(rows) :]
-        found_of = answers(left, work.simulate(quantiles))
-        countdown = Countdown(len(cells), len(rows), report)
-        for cell, found in zip(left, found_of, strict=True):
-            load = None if found.outcome is Outcome.PROFILE_RANGE else token_load(cell)
-            rows.append(table.row(cell, load, found))
-            countdown.tick()
-    return LlmSweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
 def _rates_of_a_sweep(
@@ -610,20 +565,12 @@ def _rates_of_a_sweep(
     return tuple(map(workload.sized, rates_rps)) or (workload,)
 
 
-# Shares of the saturation rate at which a curve is simulated; slow responses explode before the last of them.
-_LOADS = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
-
-
-def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurveAnswer":
-    """One fleet at several loads; `given` are the keywords of `capacity.api.curve`."""
+def curve_scenario(profile: LlmProfile, given: Given) -> TokenScenario:
+    """A fleet of engines and the arrivals that are scaled."""
     refuse_for_engines(given)
-    from capacity.llm_answers import LlmLoadCurveAnswer
-    from simulations.saturation import saturated
-
-    of_one = {**given, "arrivals": given.get("arrivals") or "poisson", "rate": None}
     workload, lengths, in_order = _scaled(given)
     ready = _set(profile, given)
-    fleet = _fleet(ready, replicas, given)
+    fleet = _fleet(ready, given["replicas"], given)
     scenario = Scenario(
         profile=ready,
         workload=workload,
@@ -633,22 +580,12 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
         in_order=in_order,
     )
     require_lengths(ready, scenario.lengths, fleet.sequences_max)
-    most_rps = replicas * saturated(scenario).rate_rps
-    rates_rps = {*(share * most_rps for share in _LOADS), *scale_of(workload).tried}
-    asked = {
-        "engine": "kernel",
-        "output": None,
-        "fresh": False,
-        **of_one,
-        "rate_rps": sorted(rate_rps for rate_rps in rates_rps if rate_rps < most_rps),
-    }
-    found = sweep([profile], asked, workload)
-    return LlmLoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
+    return scenario
 
 
 def compared(
-    saved: Sequence[SavedLlmPlan], profiles: Sequence[LlmProfile], given: Given
-) -> tuple[Sequence[SavedLlmPlan], list[LlmProfile], Callable[[Any], TokenScenario]]:
+    saved: Sequence[SavedPlan], profiles: Sequence[LlmProfile], given: Given
+) -> tuple[Sequence[SavedPlan], list[LlmProfile], Callable[[Any], TokenScenario]]:
     """Saved plans, profiles as flags set them, and what fleets serve that are given by flags alone."""
     refuse_for_engines(given)
     ready = [_set(one, given) for one in profiles]
@@ -675,99 +612,7 @@ def compared(
     return saved, ready, typed
 
 
-def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
-    """A saved plan judged again, with new steps or at another rate; `given` are those of `capacity.api.check`."""
-    for name in ("baseline", "arrivals", "cluster"):
-        if given.get(name) is not None:
-            raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
-    question = saved.question
-    notes: list[str] = []
-    asked = _with_profile(_at_rate(question, given, notes), many(given.get("profile")), saved, notes)
-    scenario = asked.scenario(saved.plan)
-    profile = scenario.profile
-    profile.require(saved.plan.sequences_max, saved.plan.batched_tokens_max)
-    require_lengths(profile, scenario.lengths, saved.plan.sequences_max)
-    requests_max = given.get("requests_max") or saved.effort.requests_max
-    effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
-    from capacity.llm_answers import LlmCheckAnswer
-    from capacity.search.caveats import trace_caveats
-    from capacity.search.certificate import certify
-    from capacity.search.planner import recommend
-    from capacity.search.recommendation import Certificate
-    from simulations.saturation import require_check
-
-    report: Report = given["progress"]
-    with at_work(effort, report) as work:
-        judge = work.judge
-        require_check(profile)
-        trial = certify(asked, judge, saved.plan, Certificate(), report)
-        notes += [one.message for one in trace_caveats(scenario.workload, trial.candidate.like_it)]
-        needed = None if asked == question else recommend(asked, judge, report, plan_alone=True)
-        recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
-    return LlmCheckAnswer(
-        saved=saved,
-        scenario=scenario,
-        trial=trial,
-        needed=needed,
-        notes=[*notes_on_trouble(saved.answer, recovery), *notes],
-        effort=effort,
-        recovery=recovery,
-    )
-
-
-def _recovery(
-    saved: SavedLlmPlan, scenario: TokenScenario, judge: "SimulationJudge", report: Report
-) -> Finding | None:
-    """Whether a plan still recovers in time; None if that was not asked of it."""
-    from simulations.stress import StressSimulation
-
-    trouble = saved_trouble(saved.answer)
-    if trouble is None:
-        return None
-    report("what the plan does in trouble")
-    return check_recovery(
-        trouble,
-        saved.answer["recovery"].get("setting"),
-        lambda trouble: trouble.token_stress(scenario, judge.saturated(scenario)),
-        StressSimulation(seed=judge.seed, confidence=judge.confidence, mapper=judge.mapper),
-    )
-
-
-def _at_rate(question: EngineQuestion, given: Given, notes: list[str]) -> EngineQuestion:
-    """The same question at the given rate."""
-    rate_rps, was_rps = (
-        parse.rate_rps(given.get("rate"), given.get("rate_rps")),
-        question.workload.arrival_rate_rps,
-    )
-    if rate_rps is None or rate_rps == was_rps:
-        return question
-    notes.append(f"the arrival rate is {format_rate(rate_rps)} instead of {format_rate(was_rps)}")
-    return replace(question, workload=replace(question.workload, arrival_rate_rps=rate_rps))
-
-
-def _with_profile(
-    question: EngineQuestion, news: Sequence[Any], saved: SavedLlmPlan, notes: list[str]
-) -> EngineQuestion:
-    """The same question with new measurements of the plan's profile."""
-    if not news:
-        return question
-    if len(news) > 1:
-        raise InputError("a plan for a language model runs one profile; give --profile once")
-    old = saved.profile
-    given = str(news[0])
-    found = parse.find_profile(
-        given.removeprefix(f"{old.name}=") if given.startswith(f"{old.name}=") else news[0]
-    )
-    if not isinstance(found, LlmProfile):
-        raise InputError(f"{found.name} has batch times; give one of kind llm")
-    by = "by another with the same name" if found.name == old.name else f"by {found.name}"
-    same = replace(found, name=old.name, hourly_usd=found.hourly_usd or old.hourly_usd)
-    notes.append(f"profile {old.name} is " + ("unchanged" if same == old else f"replaced {by}"))
-    profiles = tuple(same if one.name == old.name else one for one in question.profiles)
-    return replace(question, profiles=profiles)
-
-
-def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
+def explain(saved: SavedPlan, given: Given) -> "LlmExplanationAnswer":
     """What binds a saved plan, what one replica fewer does, and what other settings would do."""
     for name in ("arrivals", "cluster"):
         if given.get(name) is not None:
@@ -836,7 +681,7 @@ _OF_ENGINES = tuple(
 
 
 def fleet_in_trouble(
-    profile: LlmProfile | None, saved: SavedLlmPlan | None, replicas: int | None, given: Given
+    profile: LlmProfile | None, saved: SavedPlan | None, replicas: int | None, given: Given
 ) -> tuple[TokenScenario, Saturation]:
     """Engines for `capacity.stress`, from a saved plan or from flags, and the saturation of one of them.
 
@@ -872,7 +717,7 @@ def fleet_in_trouble(
 _NOT_IN_TROUBLE = ("batch_size_max", "batch_wait", "batch_wait_s")
 
 
-def _saved_in_trouble(saved: SavedLlmPlan, replicas: int | None, given: Given) -> TokenScenario:
+def _saved_in_trouble(saved: SavedPlan, replicas: int | None, given: Given) -> TokenScenario:
     """A saved plan, with the given rate, routing or number of engines in place of its own."""
     for name in (*_OF_ENGINES, "request_overhead", "request_overhead_s"):
         if is_given(given, name):

@@ -12,10 +12,12 @@ from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
 from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
+from capacity.question.candidate import Judge
 from capacity.question.objective import Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.question import Question
+from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import refuse_for_batches
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
@@ -317,6 +319,12 @@ class Trouble:
         """The smallest fleet of which the trigger leaves something."""
         return 1 if self.trigger.left(1) > 0.0 else max(self.trigger.replicas, 1) + 1
 
+    def stress_of(self, scenario: AnyScenario, judge: Judge) -> Stress:
+        """The trouble of a plan before the judge."""
+        if scenario.lengths is None:
+            return self.stress(scenario)
+        return self.token_stress(scenario, judge.saturated(scenario))
+
     def token_stress(self, scenario: TokenScenario, saturation: Saturation) -> Stress:
         """The trouble of engines; they stop attempts that no client waits for, as in `stress`."""
         return Stress(
@@ -330,14 +338,14 @@ class Trouble:
             startup_s=self.startup_s,
         )
 
-    def stress(self, question: Question, plan: BatchPlan) -> Stress:
-        """The trouble of one plan."""
-        measured = question.profile(plan.profile)
-        assert isinstance(question.workload, Workload)  # noqa: S101  (settled before)
+    def stress(self, scenario: AnyScenario) -> Stress:
+        """The trouble of a fleet that batches."""
+        measured, workload, plan = scenario.profile, scenario.workload, scenario.plan
+        assert isinstance(workload, Workload)  # noqa: S101  (settled before)
         late_s = measured.law(plan.batch_size_max).quantile_s(0.99)
         return Stress(
             server=BatchServer(profile=measured),
-            workload=question.workload,
+            workload=workload,
             plan=plan,
             clients=self.clients,
             trigger=self.trigger,
@@ -563,7 +571,7 @@ def plan_to_recover(
     judge = StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
     return search(
         found,
-        lambda plan: trouble.stress(question, plan),
+        lambda plan: trouble.stress(question.scenario(plan)),
         trouble.within_s,
         judge,
         replan,

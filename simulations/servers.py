@@ -30,6 +30,7 @@ from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.draws.tokens import TokenDraws
 from simulations.engine_case import EngineCase, rules_of
 from simulations.replication import Engine
+from simulations.saturation import require_check
 
 
 def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
@@ -40,6 +41,16 @@ def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = F
     """
     case: type[Case] = _case_type(scenario.profile)
     return case(scenario=scenario, engine=engine, is_whole=is_whole)
+
+
+def require_sound(profile: Any) -> None:
+    """Refuse a profile that misses what was measured of it, where that is known.
+
+    Raises:
+        InputError: the steps of a language model's profile miss the throughput of its saturated run.
+    """
+    if isinstance(profile, LlmProfile):
+        require_check(profile)
 
 
 @singledispatch

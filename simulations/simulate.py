@@ -154,6 +154,11 @@ def _unanswered(error: Exception) -> Answer:
     return Answer(outcome=next(found, Outcome.INCONCLUSIVE), reason=str(error))
 
 
+def load_of(cell: Any, answer: Answer) -> float | None:
+    """Load of a cell; None where the profile does not cover it."""
+    return None if answer.outcome is Outcome.PROFILE_RANGE else case_of(cell).load
+
+
 class Countdown:
     """Reports the number of cells that are done, and the time for the rest at the pace so far.
 

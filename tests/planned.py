@@ -1,11 +1,12 @@
 """Plans that were never searched for: what a saved file would hold, with made-up numbers, and one of engines."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from questions import batch_question
 
-from capacity.answer.documents import dumps
+from capacity.answer.documents import dumps, recommendation_document
 from capacity.answer.documents import plan_document as plan_settings
 from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
 from capacity.performance import Interval, Kind, Performance
@@ -14,6 +15,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
+from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.search.recommendation import Headroom, Recommendation
@@ -32,6 +34,14 @@ FOUND = Performance(
 # Three engines of the profile kept/files/line.json, and what they are to meet.
 ENGINES = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
 TOKEN_LIMITS = Objective.of(ttft={0.99: 0.5}, tpot_mean=0.01)
+
+
+def file_document(
+    found: Recommendation, question: Question, effort: Effort, others: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Content of the saved plan of a recommendation, with further parts of the answer."""
+    document = recommendation_document(found, question, seed=effort.seed, confidence=effort.confidence)
+    return plan_file_document(question, effort, found.certificate, document | dict(others or {}))
 
 
 def plan_document(
@@ -79,7 +89,7 @@ def plan_document(
     if autoscaled is not None:
         most = {"replicas": autoscaled["autoscaler"]["replicas_max"]}
         others["autoscaled"] = autoscaled | {"plan": plan_settings(plan) | most}
-    document: dict[str, Any] = json.loads(dumps(plan_file_document(answer, question, Effort(seed=5), others)))
+    document: dict[str, Any] = json.loads(dumps(file_document(answer, question, Effort(seed=5), others)))
     return document
 
 

@@ -24,7 +24,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import capacity
-from capacity.answer import saved_llm_plan, saved_plan
+from capacity.answer.saved_batches import BatchFile
+from capacity.answer.saved_engines import EngineFile
 from capacity.profile import formats, llm_formats
 from cli import app
 
@@ -127,8 +128,8 @@ _FILES = {
     "A profile of batch times": formats._ProfileDocument,
     "One of its timings": formats._TimingDocument,
     "A profile of a language model": llm_formats._LlmDocument,
-    "A saved plan": saved_plan._PlanDocument,
-    "A saved plan for a language model": saved_llm_plan._PlanDocument,
+    "A saved plan": BatchFile,
+    "A saved plan for a language model": EngineFile,
 }
 
 

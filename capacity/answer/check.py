@@ -8,35 +8,28 @@ from typing import Any, Protocol
 
 from capacity.answer.documents import plain
 from capacity.answer.saved_plan import SavedPlan
-from capacity.answer.sentences import (
-    demand,
-    fleet,
-    format_found,
-    format_refusal,
-    limits_in_words,
-    token_refusal,
-)
+from capacity.answer.sentences import demand, fleet, format_found, format_refusal, limits_in_words
 from capacity.errors import InputError
 from capacity.files import printable, unpacked_name
 from capacity.performance import Performance
-from capacity.profile.load import ProfileLike, load_profile
+from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Judge, LikeIt, Reason, Rejection, Verdict
-from capacity.question.objective import Limit, Objective, format_value
+from capacity.question.objective import Limit, Objective
+from capacity.question.parse import find_profile
+from capacity.question.plan import Plan
 from capacity.question.question import Question
+from capacity.question.scenario import AnyScenario
 from capacity.recovery.findings import Runs
-from capacity.search.batch_caveats import profile_caveats
 from capacity.search.candidates import Progress, describe
 from capacity.search.caveats import trace_caveats
-from capacity.search.certificate import Trial, certify
-from capacity.search.exact import judge_exactly, refuse_loads
+from capacity.search.certificate import certify
+from capacity.search.exact import judge_exactly, refuse_loads, theory_of
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
 from capacity.search.recovery_plan import is_in_time
 from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.refusal import refuse_batch_size
-from capacity.server.batch.stability import require_batch_of_one
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_rate
 
@@ -58,7 +51,7 @@ class Finding:
 
 
 class Gated(Protocol):
-    """The result of checking a saved plan of either kind, as reports need it."""
+    """The result of checking a saved plan, as reports need it."""
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -110,18 +103,18 @@ class Judged:
     survived: tuple[Survived, ...] = ()
 
 
-def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
+def findings_of(objective: Objective, judged: Judged) -> Iterator[Finding]:
     """One finding for each limit, and one for each event up to the first that was not survived."""
     candidate, performance = judged.candidate, judged.performance
     rejection = candidate.rejection
     in_event = rejection is not None and rejection.event is not None
-    for limit in question.objective.limits if performance is not None else ():
+    for limit in objective.limits if performance is not None else ():
         if rejection is not None and not in_event and rejection.limit == limit:
             yield _refusal(str(limit), candidate)
         elif performance is not None:
             verdict = Verdict.MET if in_event else _by_interval(limit, performance, candidate)
             yield Finding(name=str(limit), verdict=verdict, message=format_found(limit, performance))
-    yield from event_findings(question.objective, judged.survived)
+    yield from event_findings(objective, judged.survived)
     if rejection is not None and rejection.event is not None:
         yield _refusal(f"with {rejection.event}", candidate)
     elif rejection is not None and (performance is None or rejection.limit is None):
@@ -133,39 +126,6 @@ def event_findings(objective: Objective, survived: Iterable[Survived]) -> Iterat
     for one in survived:
         found = format_found(objective.binding(one.performance), one.performance)
         yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
-
-
-def token_trial_findings(trial: Trial, objective: Objective) -> Iterator[Finding]:
-    """The findings of a language model's whole fleet, and of each event up to the first that was not survived."""
-    yield from token_findings(trial.whole, objective)
-    yield from event_findings(objective, trial.survived)
-    missed = trial.candidate.rejection
-    if missed is not None and missed.event is not None:
-        yield Finding(
-            name=f"with {missed.event}",
-            verdict=trial.candidate.verdict,
-            message=token_refusal(trial.candidate),
-            rejection=missed,
-        )
-
-
-def token_findings(candidate: Candidate[Any], objective: Objective) -> Iterator[Finding]:
-    """One finding for each limit of a language model's service, or for the plan if it has no steady state."""
-    performance, rejection = candidate.performance, candidate.rejection
-    refused = None if rejection is None else rejection.limit
-    for limit in objective.limits if performance is not None else ():
-        found = None if performance is None else limit.found(performance)
-        if found is None:
-            continue
-        is_met = candidate.accepted or (limit != refused and found.high <= limit.allowed)
-        is_missed = candidate.verdict is Verdict.MISSED and (limit == refused or found.low > limit.allowed)
-        verdict = Verdict.MET if is_met else Verdict.MISSED if is_missed else Verdict.INCONCLUSIVE
-        message = f"{limit.what} is {format_value(limit, found)}"
-        reason = rejection if limit == refused else None
-        yield Finding(name=str(limit), verdict=verdict, message=message, rejection=reason)
-    if rejection is not None and refused is None:
-        message = token_refusal(candidate)
-        yield Finding(name="the plan", verdict=candidate.verdict, message=message, rejection=rejection)
 
 
 def _by_interval(limit: Limit, performance: Performance, candidate: Candidate) -> Verdict:
@@ -195,7 +155,7 @@ class NewProfile:
         is_bare: whether it has batch times only, as a CSV does; price, overhead and instances then stay as saved.
     """
 
-    profile: ServiceProfile
+    profile: Any
     role: str | None = None
     is_bare: bool = False
 
@@ -211,11 +171,16 @@ class GateInputs:
         notes: what was replaced and what was kept, in sentences.
     """
 
-    question: Question
-    plan: BatchPlan
+    question: Question[Any, Any, Any]
+    plan: Plan
     effort: Effort
     replaced: Mapping[str, str]
     notes: tuple[str, ...]
+
+    @property
+    def scenario(self) -> AnyScenario:
+        """The plan before the judge."""
+        return self.question.scenario(self.plan)
 
     def role(self, profile: str) -> str:
         """Name of the saved profile that a profile replaces."""
@@ -231,13 +196,17 @@ def gate_inputs(
         InputError: a profile that replaces none, two that replace the same one, or a rate for a closed population.
     """
     question, plan = saved.question, saved.plan
-    by_role: dict[str, ServiceProfile] = {}
+    by_role: dict[str, Any] = {}
     notes: list[str] = []
     for one in new:
         role = _role(one, saved)
         if role in by_role:
             raise InputError(f"two profiles replace {role}; give one --profile for each")
         old = question.profile(role)
+        if type(one.profile) is not type(old):
+            raise InputError(
+                f"{one.profile.name} is of another kind of server than {old.name}, which it would replace"
+            )
         by_role[role] = _completed(one, old)
         notes.append(_replacement(old, by_role[role], is_bare=one.is_bare))
     if rate_rps is not None:
@@ -246,9 +215,11 @@ def gate_inputs(
         profiles = tuple(by_role.get(profile.name, profile) for profile in question.profiles)
         question = replace(question, profiles=profiles)
     name = by_role[plan.profile].name if plan.profile in by_role else plan.profile
+    plan = replace(plan, profile=name)
+    theory_of(question.profile(name)).require_plan(question.scenario(plan))
     return GateInputs(
         question=question,
-        plan=replace(plan, profile=name),
+        plan=plan,
         effort=saved.effort if requests_max is None else replace(saved.effort, requests_max=requests_max),
         replaced={role: profile.name for role, profile in by_role.items()},
         notes=tuple(notes),
@@ -261,20 +232,21 @@ def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[New
         role, profile = split_role(one, saved) if isinstance(one, str) else (None, one)
         is_bare = not isinstance(profile, str | Path) or unpacked_name(Path(profile)).suffix.lower() == ".csv"
         is_bare = is_bare and not isinstance(profile, ServiceProfile)
-        yield NewProfile(profile=load_profile(profile), role=role, is_bare=is_bare)
+        yield NewProfile(profile=find_profile(profile), role=role, is_bare=is_bare)
 
 
 def _role(new: NewProfile, saved: SavedPlan) -> str:
     """Name of the saved profile that a new one replaces: the one given, the one of the same name, or the only one."""
-    names = [profile.name for profile in saved.question.profiles]
+    names: list[str] = [profile.name for profile in saved.question.profiles]
+    name: str = new.profile.name
     if new.role is not None:
         return new.role
-    if new.profile.name in names:
-        return new.profile.name
+    if name in names:
+        return name
     if len(names) == 1:
         return names[0]
     raise InputError(
-        f"--profile {new.profile.name} is not one of the profiles of {saved.name} "
+        f"--profile {name} is not one of the profiles of {saved.name} "
         f"({', '.join(names[:5])}); say "
         f"which it replaces: --profile {names[0]}=FILE"
     )
@@ -288,9 +260,9 @@ def split_role(text: str, saved: SavedPlan) -> tuple[str | None, str]:
     return None, text
 
 
-def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
+def _completed(new: NewProfile, old: Any) -> Any:
     """The new profile, with what its file cannot say taken from the old one."""
-    profile = new.profile
+    profile: Any = new.profile
     if profile.hourly_usd is None:
         profile = replace(profile, hourly_usd=old.hourly_usd)
     if not new.is_bare:
@@ -319,7 +291,7 @@ _KEPT = {
 }
 
 
-def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> str:
+def _replacement(old: Any, new: Any, *, is_bare: bool) -> str:
     if old == new:
         return f"profile {old.name} is unchanged"
     by = "by another with the same name" if old.name == new.name else f"by {new.name}"
@@ -383,7 +355,8 @@ class GateAnswer:
         findings: one for each thing that was checked.
         performance: performance of the whole fleet; None if theory refused the plan.
         needed: the plan that the question needs now; None if that was not asked, or there is none.
-        reproduced: whether the performance equals the saved one to the last digit; None if the inputs changed.
+        reproduced: whether the performance equals the saved one to the last digit; None if the inputs changed, or the
+            file is of a version that did not save how to confirm it.
         notes: further notes, in sentences.
         like_it: what the plan does under traffic like the recorded trace; None without a trace.
     """
@@ -401,6 +374,20 @@ class GateAnswer:
     def verdict(self) -> Verdict:
         """The worst verdict of the findings."""
         return verdict_of(self.findings)
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """Why the whole fleet misses its objective; None if it does not."""
+        refusals = [
+            one.rejection for one in self.findings if one.rejection is not None and self.is_of_fleet(one)
+        ]
+        return refusals[0] if refusals else None
+
+    @staticmethod
+    def is_of_fleet(finding: Finding) -> bool:
+        """Whether a finding is of the whole fleet, and neither of an event nor of a larger one."""
+        event = None if finding.rejection is None else finding.rejection.event
+        return event is None and not finding.name.startswith(NO_MORE)
 
     @property
     def summary(self) -> str:
@@ -425,7 +412,7 @@ def gate(
         DomainError: a new profile does not cover a batch of one request.
     """
     for profile in inputs.question.profiles:
-        require_batch_of_one(profile)
+        theory_of(profile).require(profile)
     is_same = inputs.question == saved.question
     judged = _judged(saved, inputs, judge, progress, is_same=is_same)
     needed = (
@@ -434,13 +421,13 @@ def gate(
         else recommend(inputs.question, judge, progress, plan_alone=True, confidence=inputs.effort.confidence)
     )
     reproduced = None
-    if is_same and inputs.effort == saved.effort and judged.performance is not None:
+    if is_same and inputs.effort == saved.effort and judged.performance is not None and saved.certificate:
         again = plain(judged.performance), plain(judged.survived)
         reproduced = again == (saved.answer.get("performance"), saved.answer.get("survived"))
     return GateAnswer(
         inputs=inputs,
         findings=(
-            *findings_of(inputs.question, judged),
+            *findings_of(inputs.question.objective, judged),
             *_size_findings(saved, inputs, baseline, judged.candidate, needed),
         ),
         performance=judged.performance,
@@ -464,17 +451,14 @@ def _judged(
     With the saved inputs, the saved certificate says how many requests to begin with. With new inputs, a first look
     as in a search says so, and refuses sooner.
     """
-    question, plan = inputs.question, inputs.plan
-    profile = question.profile(plan.profile)
-    confidence = inputs.effort.confidence
-    rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max, confidence)
-    rejection = rejection or refuse_loads(question, plan)
+    question, plan, scenario = inputs.question, inputs.plan, inputs.scenario
+    refused = theory_of(scenario.profile).refuse_setting(scenario, inputs.effort.confidence)
+    rejection = refused or refuse_loads(question, plan)
     if rejection is not None:
         return Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))
     certificate = saved.certificate or Certificate()
     if not is_same:
         progress(f"judging {describe(plan)}")
-        scenario = question.scenario(plan)
         look = judge_exactly(scenario) or judge.search(scenario, 1)
         if look.verdict is Verdict.MISSED:
             return Judged(candidate=look, performance=look.performance)
@@ -533,7 +517,7 @@ def _needed_size(
     return last if first.exceeds(last) else first
 
 
-def _size(question: Question, plan: BatchPlan, inputs: GateInputs | None) -> Size:
+def _size(question: Question[Any, Any, Any], plan: Plan, inputs: GateInputs | None) -> Size:
     cost = question.profile(plan.profile).hourly_cost_usd(plan.replicas)
     role = plan.profile if inputs is None else inputs.role(plan.profile)
     return Size(role=role, replicas=plan.replicas, hourly_usd=cost)
@@ -560,11 +544,9 @@ def _notes(
 
 def _caveats(inputs: GateInputs, like_it: LikeIt | None) -> Iterator[str]:
     """What the profile and the trace leave open."""
-    question, plan = inputs.question, inputs.plan
-    quantiles = question.objective.quantiles or (0.99,)
-    profile = question.profile(plan.profile)
-    yield from (one.message for one in profile_caveats(profile, plan.batch_size_max, quantiles))
-    yield from (one.message for one in trace_caveats(question.workload, like_it))
+    scenario = inputs.scenario
+    yield from (one.message for one in theory_of(scenario.profile).profile_caveats(scenario))
+    yield from (one.message for one in trace_caveats(scenario.workload, like_it))
 
 
 def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Iterator[str]:

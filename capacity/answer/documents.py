@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from capacity.question.candidate import Candidate, LikeIt, Rejection
     from capacity.question.caveat import Caveat
     from capacity.question.comparison import Difference
-    from capacity.question.objective import Objective
+    from capacity.question.objective import Limit, Objective
     from capacity.question.question import Question
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
@@ -91,7 +91,7 @@ def simulation_document(
     """Document of `capacity simulate`."""
     return {
         "plan": plain(scenario.plan),
-        "workload": requests_document(scenario),
+        "workload": requests_document(scenario.workload, scenario.lengths),
         "performance": plain(performance),
         "caveats": caveat_documents(caveats),
         "seed": seed,
@@ -228,10 +228,13 @@ def objective_document(objective: "Objective") -> Document:
     return document
 
 
-def requests_document(scenario: Any) -> Document:
-    """The workload of a scenario, with the lengths of its requests if they have any."""
-    found = workload_document(scenario.workload)
-    return found if scenario.lengths is None else found | lengths_document(scenario.lengths)
+def requests_document(workload: Demand, lengths: "AnyLengths | None") -> Document:
+    """A workload, with the lengths of its requests if they have any."""
+    return workload_document(workload) | _lengths_of(lengths)
+
+
+def _lengths_of(lengths: "AnyLengths | None") -> Document:
+    return {} if lengths is None else lengths_document(lengths)
 
 
 def lengths_document(lengths: "AnyLengths") -> Document:
@@ -340,7 +343,7 @@ def recommendation_document(
         "recommendation": plain(recommendation.plan),
         **picked(recommendation, "performance", "objective"),
         "binding": _binding_document(recommendation),
-        "workload": plain(question.workload),
+        "workload": requests_document(question.workload, question.space.lengths),
         "headroom": None
         if headroom is None
         else {
@@ -357,7 +360,22 @@ def recommendation_document(
         "caveats": plain(recommendation.caveats),
         "seed": seed,
         "confidence": confidence,
+        **(saturation_document(recommendation) if question.space.lengths is not None else {}),
     }
+
+
+def saturation_document(recommendation: "Recommendation") -> Document:
+    """What a replica does while requests always wait, and with other settings; only where that is measured."""
+    return {
+        "saturation": plain(recommendation.saturation),
+        "changes": [_setting_document(one) for one in recommendation.changes],
+    }
+
+
+def _setting_document(change: "Change") -> Document:
+    """What another setting would do."""
+    found = picked(change.candidate, "verdict", "performance", "rejection")
+    return {"what": change.what, "plan": plain(change.plan), "saturation": plain(change.saturation), **found}
 
 
 def like_it_document(like_it: "LikeIt | None") -> Document:
@@ -366,16 +384,28 @@ def like_it_document(like_it: "LikeIt | None") -> Document:
 
 
 def _random_document(routing: "RandomRouting | None") -> Document | None:
-    """What random routing needs; its P99 as a number, and with its interval."""
+    """What random routing needs; the response's P99 as a number and with its interval, and what is limited instead."""
     if routing is None:
         return None
-    p99 = routing.response_p99
-    known = p99 if p99 is not None and math.isfinite(p99.value) else None
-    return {
+    known, limit = _finite(routing.response_p99), routing.limit
+    document = {
         "replicas": routing.replicas,
         "response_p99_s": known and known.value,
         "response_p99": plain(known),
     }
+    if limit is None:
+        return document
+    return document | {"limited": _limit_document(limit) | {"found": plain(_finite(routing.found))}}
+
+
+def _finite(interval: Interval | None) -> Interval | None:
+    return None if interval is None or math.isinf(interval.value) else interval
+
+
+def _limit_document(limit: "Limit") -> Document:
+    """The measure of a limit, its quantile if it has one, and the allowed value."""
+    quantile = {} if limit.quantile is None else {"quantile": limit.quantile}
+    return picked(limit, "measure", "allowed") | quantile
 
 
 def _binding_document(recommendation: "Recommendation") -> Document | None:
@@ -384,9 +414,7 @@ def _binding_document(recommendation: "Recommendation") -> Document | None:
         return None
     limit = recommendation.objective.binding(recommendation.performance)
     pressure = limit.pressure(recommendation.performance)
-    document = picked(limit, "measure", "allowed")
-    if limit.quantile is not None:
-        document["quantile"] = limit.quantile
+    document = _limit_document(limit)
     if pressure is not None:
         document["share_of_limit"] = plain(pressure)
     return document
@@ -409,11 +437,13 @@ def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
 
     scale, closest = rates.scale, rates.closest
     refusal = closest.rejection if closest is not None and not rates.stretches else None
+    measured = {} if rates.saturation is None else {"saturation": plain(rates.saturation)}
     return {
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
         **picked(rates.scenario, "plan", "objective"),
-        "workload": scaled_document(rates.scenario.workload),
+        "workload": scaled_document(rates.scenario.workload) | _lengths_of(rates.scenario.lengths),
+        **measured,
         scale.group: _sizes_document(rates),
         "rejection": plain(refusal),
         "low_rate_limit": None
@@ -436,6 +466,7 @@ def _sizes_document(rates: "Rates") -> Document:
         scale.most: most,
         **_multiple_document(scale, most, "_max"),
         "taken_to_rise": rates.only_rises,
+        **({} if rates.saturation is None else {f"arrival_rate_refused{scale.suffix}": rates.size_open}),
     }
 
 

@@ -1,23 +1,22 @@
 """Plans as verbs take them: a saved plan, the path of one, or an answer that was not saved."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 from capacity.errors import InputError
 from capacity.files import holds, printable
 
 if TYPE_CHECKING:
-    from capacity.answer.saved_llm_plan import SavedLlmPlan
     from capacity.answer.saved_plan import SavedPlan
 
-Saved: TypeAlias = Union[str, Path, "SavedPlan", "SavedLlmPlan"]
+Saved: TypeAlias = Union[str, Path, "SavedPlan"]
 
 
 @runtime_checkable
 class Savable(Protocol):
     """An answer of `plan`."""
 
-    def to_saved(self, name: str = "plan.json") -> "SavedPlan | SavedLlmPlan":
+    def to_saved(self, name: str = "plan.json") -> "SavedPlan":
         """The plan as if it were read from a file of that name."""
 
 
@@ -72,21 +71,21 @@ def is_llm_plan(plan: Saved) -> bool:
     return hasattr(plan.plan, "sequences_max")
 
 
-def llm_plan(plan: Saved) -> "SavedLlmPlan":
+def llm_plan(plan: Saved) -> "SavedPlan":
     """A saved plan for a language model, from memory or from its file.
 
     Raises:
         InputError: the plan is for a fleet that serves batches.
     """
-    from capacity.answer.saved_llm_plan import read_llm_plan
+    from capacity.answer.saved_plan import read_plan_file
 
     if isinstance(plan, str | Path):
         if holds(Path(plan), '"format": "capacity-plan"'):
             raise InputError(_OTHER_KIND.format(name=printable(Path(plan).name)))
-        return read_llm_plan(Path(plan))
+        return read_plan_file(Path(plan))
     if not is_llm_plan(plan):
         raise InputError(_OTHER_KIND.format(name=printable(plan.name)))
-    return cast("SavedLlmPlan", plan)
+    return plan
 
 
 def batch_plan(plan: Saved) -> "str | Path | SavedPlan":
@@ -100,4 +99,4 @@ def batch_plan(plan: Saved) -> "str | Path | SavedPlan":
         raise InputError(
             f"{printable(name)} is a plan for a language model; give one of a fleet that batches"
         )
-    return cast("str | Path | SavedPlan", plan)
+    return plan

@@ -1,10 +1,11 @@
 """Saved answer: reads the answer in a saved plan back into the nouns of its search."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from capacity.answer.saved_plan import PlanDocument, SavedPlan
+from capacity.answer.saved_batches import PlanDocument
+from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import located, read_as
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
@@ -74,9 +75,32 @@ class _HeadroomDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _LimitedDocument:
+    measure: Measure
+    allowed: float
+    quantile: float | None = None
+    found: _Ends | None = None
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(measure=self.measure, allowed=self.allowed, quantile=self.quantile)
+
+    @property
+    def value(self) -> Interval | None:
+        return None if self.found is None else self.found.interval()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _RandomDocument:
     replicas: int | None = None
     response_p99: _Ends | None = None
+    limited: _LimitedDocument | None = None
+
+    def routing(self) -> RandomRouting:
+        """What random routing would need."""
+        p99, limited = self.response_p99, self.limited
+        found = RandomRouting(replicas=self.replicas, response_p99=None if p99 is None else p99.interval())
+        return found if limited is None else replace(found, limit=limited.limit, found=limited.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +154,7 @@ def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchPlan]
         plan=saved.plan,
         performance=trial.whole.performance,
         headroom=_headroom(saved, answer.headroom),
-        random_routing=None if routing is None else _random_routing(routing),
+        random_routing=None if routing is None else routing.routing(),
         hourly_usd=saved.hourly_usd,
         considered=tuple(
             _candidate(one, f"answer.considered[{place}]", objective)
@@ -169,11 +193,6 @@ def _headroom(saved: SavedPlan, found: _HeadroomDocument | None) -> Headroom | N
         accepted_rps=found.arrival_rate_max_rps,
         refused_rps=found.arrival_rate_refused_rps,
     )
-
-
-def _random_routing(found: _RandomDocument) -> RandomRouting:
-    p99 = found.response_p99
-    return RandomRouting(replicas=found.replicas, response_p99=None if p99 is None else p99.interval())
 
 
 def _candidate(found: _CandidateDocument, where: str, objective: Objective) -> Candidate[BatchPlan]:

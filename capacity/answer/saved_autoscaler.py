@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from capacity.answer.saved_plan import PlanDocument, SavedPlan
+from capacity.answer.saved_batches import PlanDocument
+from capacity.answer.saved_plan import SavedPlan
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.target import read_target
 from capacity.errors import InputError

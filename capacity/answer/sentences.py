@@ -2,22 +2,20 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
-from capacity.performance import Interval, Performance, format_interval, format_share_interval
+from capacity.performance import Interval, Performance, format_share_interval
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, closest
 from capacity.question.objective import Limit, Measure, Objective, format_value
+from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
-from capacity.question.question import Question
+from capacity.question.question import Family, Question
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
-from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_rate, format_share
 
 
-def explain(recommendation: Recommendation[BatchPlan], question: Question) -> Iterator[str]:
+def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
     """The recommendation and how certain it is, why a smaller fleet is not enough, and what the plan survives."""
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
@@ -28,7 +26,9 @@ def explain(recommendation: Recommendation[BatchPlan], question: Question) -> It
         f"{fleet(plan)} {_verb(plan, 'meet')} {limits_in_words(recommendation.objective)} "
         f"{demand(question.workload)}{price}: {_binds(recommendation.objective, performance)}."
     )
-    yield _why_not_fewer(recommendation, question, plan)
+    yield why_not_fewer(recommendation, question, plan)
+    if recommendation.saturation is not None:
+        yield saturates(plan, recommendation.saturation)
     yield from _survival(recommendation, plan)
     yield from _under_poisson(recommendation, question, plan)
     if recommendation.headroom is not None:
@@ -42,15 +42,17 @@ def explain(recommendation: Recommendation[BatchPlan], question: Question) -> It
         yield _if_random(recommendation.random_routing, plan, recommendation.objective)
 
 
-def asides(recommendation: Recommendation, question: Question) -> Iterator[str]:
-    """What the plan survives, and what would be enough under Poisson arrivals and under random routing."""
-    plan = recommendation.plan
-    if plan is None:
-        return
-    yield from _survival(recommendation, plan)
-    yield from _under_poisson(recommendation, question, plan)
-    if recommendation.random_routing is not None:
-        yield _if_random(recommendation.random_routing, plan, recommendation.objective)
+def saturates(plan: Plan, one: Saturation) -> str:
+    """The resource that a replica runs out of first, where that was measured."""
+    what = {
+        "kv_cache": f"its KV cache, {100.0 * one.kv_utilization:.0f} % full with {one.running_mean:.0f} requests",
+        "slots": f"its {plan.at_once} sequences",
+        "tokens": f"its {plan.other_setting[1]} tokens a step, with {one.running_mean:.0f} requests running",
+    }[one.binding]
+    return (
+        f"An engine saturates at {format_rate(one.rate_rps)}, bound by {what}; "
+        f"{100.0 * one.prefill_time_share:.0f} % of its time then goes to prompts."
+    )
 
 
 def format_headroom(headroom: Headroom) -> str:
@@ -73,15 +75,22 @@ def _if_random(random: RandomRouting, plan: Plan, objective: Objective) -> str:
     """What the same objective needs under random routing."""
     if plan.replicas == 1:
         return "With one replica, routing makes no difference."
-    p99, replicas = random.response_p99, random.replicas
-    found = "is not known" if p99 is None else f"would be {format_interval(p99)}"
+    replicas = random.replicas
+    found = _found_at_random(random)
     if replicas is None:
         takes = f"no fleet within the limits is known to meet {limits_in_words(objective)}"
     elif replicas == plan.replicas:
         takes = "the same number of replicas is enough"
     else:
         takes = f"the objective needs {replicas} replicas"
-    return f"Under random routing, such as a Kubernetes Service, its P99 {found}; {takes}."
+    return f"Under random routing, such as a Kubernetes Service, its {found}; {takes}."
+
+
+def _found_at_random(random: RandomRouting) -> str:
+    """The limited measure and its value under random routing."""
+    limit = random.limit or Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=math.inf)
+    found = random.response_p99 if random.limit is None else random.found
+    return f"{limit.what} " + ("is not known" if found is None else f"would be {format_value(limit, found)}")
 
 
 def _binds(objective: Objective, performance: Performance) -> str:
@@ -128,42 +137,6 @@ def format_found(limit: Limit, performance: Performance) -> str:
     return "" if found is None else f"{limit.what} is {format_value(limit, found)}"
 
 
-def token_refusal(candidate: Candidate[Any]) -> str:
-    """Why a plan for a language model was refused, or what an event leaves of it."""
-    rejection = candidate.rejection
-    if rejection is None:
-        return "accepted"
-    if rejection.event is None:
-        return _token_refusal(candidate, rejection)
-    is_load = rejection.limit is None and rejection.reason is Reason.SURVIVAL
-    left = replace(rejection, reason=Reason.STABILITY) if is_load else rejection
-    return f"with {rejection.event}, {_token_refusal(candidate, left)}"
-
-
-def _token_refusal(candidate: Candidate[Any], rejection: Rejection) -> str:
-    if rejection.reason is Reason.STABILITY and rejection.needed >= 1.0:
-        return f"load {rejection.needed:.3g}, more requests arrive than they can serve"
-    if rejection.reason is Reason.STABILITY:
-        return f"load {rejection.needed:.3f}, too near saturation for the profile's accuracy"
-    if rejection.reason is Reason.REPLICAS_MAX:
-        return f"{rejection.needed:g} replicas would be needed to be stable"
-    if rejection.reason is Reason.BUDGET:
-        return f"it would take {rejection.needed:.2g} simulated requests to tell"
-    limit = rejection.limit
-    assert limit is not None  # noqa: S101  (all other reasons are of a limit)
-    value = (
-        format_duration(rejection.needed)
-        if limit.measure.is_duration
-        else f"{100.0 * rejection.needed:.3g} %"
-    )
-    if candidate.verdict is Verdict.INCONCLUSIVE and rejection.needed <= rejection.allowed:
-        # The quantile's interval may end below the limit while the share of requests beyond it is undecided.
-        return f"{limit.what} may be above the {limit.allowed_text} that are allowed"
-    if candidate.verdict is Verdict.INCONCLUSIVE:
-        return f"{limit.what} may be as high as {value}, and {limit.allowed_text} are allowed"
-    return f"{limit.what} is {value}, and {limit.allowed_text} are allowed"
-
-
 def format_refusal(candidate: Candidate) -> str:
     """Why a candidate was refused, with numbers and units; empty if it was not."""
     rejection = candidate.rejection
@@ -179,7 +152,7 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
         return _broken(candidate, rejection, limit)
     match rejection.reason:
         case Reason.STABILITY | Reason.SURVIVAL:
-            return f"unstable: load {needed:.3f} >= {allowed:g}"
+            return _unstable(allowed, needed)
         case Reason.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
             if math.isinf(needed):
                 return (
@@ -207,6 +180,12 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
                 f"undecided within the budget of {allowed:.0f} simulated requests; "
                 f"{needed:.0f} might be enough (--requests-max)"
             )
+
+
+def _unstable(allowed: float, load: float) -> str:
+    if load < 1.0:  # where engines saturate is measured, with an error
+        return f"load {load:.3f}, too near saturation for the profile's accuracy"
+    return f"unstable: load {load:.3f} >= {allowed:g}"
 
 
 def _broken(candidate: Candidate, rejection: Rejection, limit: Limit) -> str:
@@ -264,9 +243,11 @@ def _explain_refusal(recommendation: Recommendation, question: Question) -> Iter
     )
 
 
-def _why_not_fewer(recommendation: Recommendation[BatchPlan], question: Question, plan: BatchPlan) -> str:
-    step = question.profile(plan.profile).instances_per_device
-    fewer = [one for one in recommendation.considered if _is_fewer(one.plan, plan, step)]
+def why_not_fewer(recommendation: Recommendation, question: Question, plan: Plan) -> str:
+    """Why one device fewer is not enough."""
+    family = question.family(plan)
+    step = family.per_device
+    fewer = [one for one in recommendation.considered if _is_fewer(one.plan, plan, family)]
     one = "replica" if step == 1 else "device"
     if plan.replicas <= step:
         return f"One {one} is the minimum."
@@ -279,6 +260,9 @@ def _why_not_fewer(recommendation: Recommendation[BatchPlan], question: Question
             return f"Fewer than {plan.replicas // step} {one}s were not tried; the reason is below."
         return f"One {one} fewer was not tried."
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
+    if nearest.accepted:
+        also = f"{less} meets the limits as well: the plan has more for what else was asked"
+        return f"{also}, such as to recover in time."
     fate = fate_of_fewer(nearest.verdict)
     if nearest.performance is None or nearest.performance.load is None:
         return f"{less} {fate}: {fleet(nearest.plan)}: {format_refusal(nearest)}."
@@ -293,11 +277,13 @@ def fate_of_fewer(verdict: Verdict) -> str:
     return "is in doubt" if verdict is Verdict.INCONCLUSIVE else "is not enough"
 
 
-def _is_fewer(one: BatchPlan, plan: BatchPlan, step: int) -> bool:
-    """Whether a plan has one device fewer, the same profile and routing, and a batch wait that is no longer."""
-    alike = (one.profile, one.routing) == (plan.profile, plan.routing)
-    alike = alike and one.batch_wait_max_s <= plan.batch_wait_max_s
-    return alike and one.replicas == plan.replicas - step
+def _is_fewer(one: Plan, plan: Plan, family: Family) -> bool:
+    """Whether a plan has one device fewer, is of the same family, and has a batch wait that is no longer."""
+    return (
+        one.replicas == plan.replicas - family.per_device
+        and family.includes(one)
+        and one.settings[0] <= plan.settings[0]
+    )
 
 
 def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
@@ -346,6 +332,7 @@ def _what_holds(recommendation: Recommendation) -> str:
 def fleet(plan: Plan) -> str:
     """A plan in words.
 
+    >>> from capacity.server.batch.plan import BatchPlan
     >>> fleet(BatchPlan(profile="t4", replicas=1, batch_size_max=8, batch_wait_max_s=0.002))
     '1 replica of t4 with batches up to 8 that wait up to 2 ms'
     """

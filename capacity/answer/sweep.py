@@ -6,7 +6,6 @@ import json
 import math
 import os
 import stat
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,69 +25,34 @@ from capacity.files import (
     write_whole,
 )
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Quantiles
-from capacity.question.grid import Answer, Outcome
-from capacity.server.batch.plan import BatchScenario
-from capacity.server.batch.stability import load_of
+from capacity.question.grid import COUNT_MAX, Answer, Column, Outcome, Row, RowForm, Value
 from capacity.traffic.scale import RATES, Scale
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import quantile_name
 
 QUANTILES_MAX = 100
-COUNT_MAX = 2**63 - 1  # largest value of a column of whole numbers
-Value = str | int | float | None
-Row = tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: its name, unit last, and the type of its values, any of which may be None."""
-
-    name: str
-    holds: Literal["text", "count", "number"]
-
-
-_ASKED = (
-    Column("replicas", "count"),
-    Column("batch_size_max", "count"),
-    Column("batch_wait_max_s", "number"),
-    Column("routing", "text"),
-    Column("timer", "text"),
-    Column("batching", "text"),
-    Column("preferred_sizes", "text"),
-    Column("queue_limit", "count"),
-    Column("request_overhead_s", "number"),
-    Column("instances_per_device", "count"),
-    Column("contention", "text"),
+_OUTCOME = (
     Column("seed", "count"),
     Column("confidence", "number"),
     Column("outcome", "text"),
     Column("reason", "text"),
     Column("load", "number"),
 )
-_SCALARS = (
-    "utilization",
-    "offered_load",
-    "throughput_rps",
-    "batch_size_mean",
-    "wait_probability",
-    "queue_length_mean",
-    "in_system_mean",
-    "wait_mean_s",
-    "response_mean_s",
-    "loss_probability",
-    "abandon_probability",
-    "empty_probability",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnyTable(ABC):
-    """What the rows of one sweep share, whatever is swept.
+class SweepTable:
+    """What the rows of one sweep share.
 
     Attributes:
+        form: what a row says of the kind of server that is swept.
+        quantiles: those of each duration of the form, rising: P99 of the response has the columns `response_p99_s`,
+            `response_p99_low_s` and `response_p99_high_s`; with lost requests as infinitely late,
+            `response_p99_with_losses_s` and its ends, empty where infinite.
         scale: the words and keys for the sizes of the demands.
     """
 
+    form: RowForm
     quantiles: Sequence[float]
     seed: int
     confidence: float
@@ -101,12 +65,19 @@ class AnyTable(ABC):
             raise InputError(f"--seed of a sweep must be at most {COUNT_MAX}, got {self.seed}")
 
     @property
-    @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """Name and type of each value in a row."""
+        names = [duration_column(what, q) for what in self.form.durations for q in self.quantiles]
+        ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
+        return (
+            *self._demand_columns,
+            *self.form.asked,
+            *_OUTCOME,
+            *(Column(name, "number") for name in (*self.form.scalars, *ends)),
+        )
 
     @property
-    def demand_columns(self) -> tuple[Column, ...]:
+    def _demand_columns(self) -> tuple[Column, ...]:
         """The first columns: the profile, and the rate, with the multiple of a trace or a day, or the users."""
         profile = Column("profile", "text")
         if self.scale.step:
@@ -115,14 +86,33 @@ class AnyTable(ABC):
         times = () if multiple is None else (Column(multiple.key, "number"),)
         return (profile, Column("arrival_rate_rps", "number"), Column("arrivals", "text"), *times)
 
-    def demand(self, demand: Demand) -> tuple[Value, ...]:
+    def _demand(self, demand: Demand) -> tuple[Value, ...]:
         """The values of these columns but the profile."""
         if isinstance(demand, ClosedPopulation):
             return demand.users, demand.think_time_s
         times = self.scale.times(demand.size)
         return (float(demand.size), arrivals_name(demand), *(() if times is None else (times,)))
 
-    def values(self, known: Quantiles) -> Iterator[Value]:
+    def row(self, cell: Any, answer: Answer, load: float | None) -> Row:
+        """One cell: no number of a performance where there is none, and none that is not finite."""
+        asked = (
+            cell.plan.profile,
+            *self._demand(cell.workload),
+            *self.form.values(cell),
+            self.seed,
+            float(self.confidence),
+            answer.outcome.value,
+            answer.reason or None,
+            finite(load),
+        )
+        performance = answer.performance
+        if performance is None:
+            return (*asked, *[None] * (len(self.columns) - len(asked)))
+        scalars = (finite(getattr(performance, name)) for name in self.form.scalars)
+        known = (_quantiles(performance, what) for what in self.form.durations)
+        return (*asked, *scalars, *(value for one in known for value in self._values(one)))
+
+    def _values(self, known: Quantiles) -> Iterator[Value]:
         """Each quantile with its ends; None for all of them if it is unknown."""
         for quantile in self.quantiles:
             interval = known.get(quantile)
@@ -132,53 +122,26 @@ class AnyTable(ABC):
                 yield from (finite(end) for end in (interval.value, interval.low, interval.high))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepTable(AnyTable):
-    """What the rows of a sweep over batching fleets share.
+_LOST = "_with_losses"
 
-    `quantiles` are those of waits and responses, rising: P99 of the response has the columns `response_p99_s`,
-    `response_p99_low_s` and `response_p99_high_s`; with lost requests as infinitely late,
-    `response_p99_with_losses_s` and its ends, empty where infinite.
+
+def duration_column(what: str, quantile: float) -> str:
+    """Name of the columns of a quantile, without end and unit.
+
+    >>> duration_column("response_with_losses", 0.99)
+    'response_p99_with_losses'
     """
+    name = f"{what.removesuffix(_LOST)}_{quantile_name(quantile)}"
+    return name + (_LOST if what.endswith(_LOST) else "")
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Name and type of each value in a row."""
-        names = [f"{what}_{quantile_name(q)}" for what in ("wait", "response") for q in self.quantiles]
-        names += [f"response_{quantile_name(q)}_with_losses" for q in self.quantiles]
-        ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
-        return (*self.demand_columns, *_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
-    def row(self, cell: BatchScenario, answer: Answer) -> Row:
-        """One cell: no number of a performance where there is none, and none that is not finite."""
-        plan, performance = cell.plan, answer.performance
-        asked = (
-            plan.profile,
-            *self.demand(cell.workload),
-            plan.replicas,
-            plan.batch_size_max,
-            float(plan.batch_wait_max_s),
-            plan.routing.value,
-            None if plan.timer is None else plan.timer.value,
-            plan.batching.value,
-            "+".join(map(str, plan.preferred_sizes)) or None,
-            plan.queue_limit,
-            float(cell.profile.request_overhead_s),
-            min(cell.profile.instances_per_device, COUNT_MAX),
-            _contention(cell),
-            self.seed,
-            float(self.confidence),
-            answer.outcome.value,
-            answer.reason or None,
-            finite(load_of(cell)),
-        )
-        if performance is None:
-            return (*asked, *[None] * (len(self.columns) - len(asked)))
-        scalars = (finite(getattr(performance, name)) for name in _SCALARS)
-        waits = self.values(performance.wait_quantiles_s)
-        served = performance.response_quantiles_s
-        late = performance.response_quantiles_with_losses_s or served
-        return (*asked, *scalars, *waits, *self.values(served), *self.values(late))
+def _quantiles(performance: Performance, what: str) -> Quantiles:
+    """Quantiles of a duration; with losses those of served requests if none was lost."""
+    served: Quantiles = getattr(performance, f"{what.removesuffix(_LOST)}_quantiles_s")
+    if not what.endswith(_LOST):
+        return served
+    late: Quantiles = getattr(performance, f"{what.removesuffix(_LOST)}_quantiles_with_losses_s")
+    return late or served
 
 
 def performance_columns(performance: Performance) -> dict[str, Value]:
@@ -192,14 +155,6 @@ def performance_columns(performance: Performance) -> dict[str, Value]:
             ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
             found |= {f"{column}{end}_s": finite(value) for end, value in ends.items()}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _contention(cell: BatchScenario) -> str:
-    """Source of the slowdown of instances that share a device."""
-    contention = cell.profile.device_contention(cell.plan.replicas)
-    if contention is None:
-        return "none"
-    return "measured" if contention.is_measured else "assumed"
 
 
 def outcomes(columns: Sequence[Column], rows: Iterable[Row]) -> Counter[Value]:

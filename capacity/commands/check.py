@@ -15,7 +15,6 @@ from capacity.question.asked import Flag, Kind
 
 if TYPE_CHECKING:
     from capacity.answers import CheckAnswer
-    from capacity.llm_answers import LlmCheckAnswer
 
 
 class GateFormat(StrEnum):
@@ -56,11 +55,10 @@ def check(context: typer.Context, out: list[str] | None, output: GateFormat, *, 
     raise typer.Exit(found.exit_code)
 
 
-def _print(output: GateFormat, found: "CheckAnswer | LlmCheckAnswer") -> None:
-    from capacity.answers import CheckAnswer
+def _print(output: GateFormat, found: "CheckAnswer") -> None:
     from capacity.render.check import github_lines, junit, markdown
 
-    answer = found.answer if isinstance(found, CheckAnswer) else found
+    answer = found.answer
     match output:
         case GateFormat.GITHUB:
             write_text("".join(f"{line}\n" for line in github_lines(answer)))

@@ -13,7 +13,6 @@ from capacity.files import format_suffix
 
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
-    from capacity.llm_answers import LlmPlanAnswer
     from capacity.question.question import Question
 
 
@@ -42,18 +41,13 @@ def plan(
 
 def _check_targets(paths: Sequence[Path], question: "Question[Any, Any, Any]") -> None:
     """Refuse early a plan that could not be written."""
-    from capacity.answer.saved_llm_plan import check_llm_plan_target
     from capacity.answer.saved_plan import check_plan_target
-    from capacity.server.batch.space import BatchSpace
 
     for path in paths:
-        if isinstance(question.space, BatchSpace):
-            check_plan_target(path, question)
-        else:
-            check_llm_plan_target(path, question)
+        check_plan_target(path, question)
 
 
-def _write(found: "PlanAnswer | LlmPlanAnswer", context: typer.Context, path: Path) -> None:
+def _write(found: "PlanAnswer", context: typer.Context, path: Path) -> None:
     """Write the plan, its page, its rows or its picture; without a plan, say why there is no picture or page."""
     from capacity import api
     from capacity.doors import ask

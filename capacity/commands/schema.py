@@ -44,14 +44,15 @@ def file_schema(file: File) -> dict[str, Any]:
 
 def _types() -> dict[File, Any]:
     """The type that reads each kind of file."""
-    from capacity.answer import saved_llm_plan, saved_plan
+    from capacity.answer.saved_batches import BatchFile
+    from capacity.answer.saved_engines import EngineFile
     from capacity.profile import formats, llm_formats
 
     return {
         File.PROFILE: formats._ProfileDocument,
         File.LLM_PROFILE: llm_formats._LlmDocument,
-        File.PLAN: saved_plan._PlanDocument,
-        File.LLM_PLAN: saved_llm_plan._PlanDocument,
+        File.PLAN: BatchFile,
+        File.LLM_PLAN: EngineFile,
     }
 
 

@@ -3,12 +3,12 @@
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
-from typing import Any, Generic, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
@@ -55,8 +55,59 @@ class Replicas(NamedTuple):
     routing: Routing
 
 
+COUNT_MAX = 2**63 - 1  # largest value of a column of whole numbers
+Value = str | int | float | None
+Row = tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its name, unit last, and the type of its values, any of which may be None."""
+
+    name: str
+    holds: Literal["text", "count", "number"]
+
+
+class RowForm(Protocol):
+    """What a row says of one kind of server, besides profile, arrivals, outcome and load."""
+
+    @property
+    def asked(self) -> tuple[Column, ...]:
+        """Columns of the requests, the fleet and its settings."""
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Columns with a number of a performance, by its field."""
+
+    @property
+    def durations(self) -> tuple[str, ...]:
+        """Durations that have columns of quantiles; `_with_losses` counts lost requests as infinitely late."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The columns of the settings that a table shows, by their heads."""
+
+    @property
+    def hides_shared(self) -> bool:
+        """Whether a table leaves out a setting that all rows share."""
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """The durations that a table shows, by their names there."""
+
+    def values(self, cell: Any) -> Row:
+        """Values of the columns `asked` for a cell."""
+
+    def label(self, row: Mapping[str, Value]) -> str:
+        """Settings of the fleet in a row, in a few words."""
+
+
 class Settings(Protocol):
     """Settings of a server that a sweep varies, and those that all its cells share."""
+
+    @property
+    def rows(self) -> RowForm:
+        """What a row says of such a server."""
 
     @property
     def axes(self) -> tuple[Sequence[Any], ...]:

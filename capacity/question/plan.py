@@ -60,6 +60,14 @@ class Plan(Protocol):
         """Requests that a replica takes at once."""
 
     @property
+    def size_name(self) -> str:
+        """Head of the column of that number in a table."""
+
+    @property
+    def other_setting(self) -> tuple[str, str]:
+        """Name and text of the setting beside that number, in a table."""
+
+    @property
     def at_once_name(self) -> str:
         """Name of that number on the axis of a figure."""
 

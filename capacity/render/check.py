@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from capacity.answer.check import GateAnswer, Gated
-from capacity.answer.documents import Document, like_it_document, picked, plain
+from capacity.answer.documents import Document, like_it_document, picked, plain, requests_document
 from capacity.files import printable
 from capacity.question.candidate import Verdict
 
@@ -21,8 +21,11 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
         "exit_code": verdict.exit_code,
         **like_it_document(answer.like_it),
         **picked(inputs, "plan", "replaced"),
-        **picked(inputs.question, "objective", "workload"),
-        **picked(answer, "findings", "performance", "reproduced", "survived"),
+        **picked(inputs.question, "objective"),
+        "workload": requests_document(inputs.question.workload, inputs.question.space.lengths),
+        **picked(answer, "findings", "performance"),
+        **(picked(answer, "rejection") if inputs.scenario.lengths is not None else {}),
+        **picked(answer, "reproduced", "survived"),
         "needed": None
         if needed is None
         else {

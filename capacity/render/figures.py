@@ -13,7 +13,8 @@ from capacity.units import format_quantile, quantile_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from capacity.answer.sweep import AnyTable, Row, Value
+    from capacity.answer.sweep import SweepTable
+    from capacity.question.grid import Row, RowForm, Value
     from capacity.question.objective import Limit
     from capacity.search.max_rate import Rates
     from capacity.search.recommendation import Recommendation
@@ -104,18 +105,6 @@ def rate_curve(rates: "Rates") -> ObjectiveCurve:
         points=tuple(point for point in points if point is not None),
         size_title=rates.scale.title,
     )
-
-
-def token_plan_curve(found: "Recommendation") -> ObjectiveCurve | None:
-    """The quantity whose limit a smaller fleet misses, over the fleets that were judged; None without a plan."""
-    plan, performance = found.plan, found.performance
-    if plan is None or performance is None:
-        return None
-    chosen = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
-    smaller = [one for one in found.considered if one.plan.replicas < plan.replicas and one.performance]
-    broken = [one.rejection.limit for one in smaller if one.rejection and one.rejection.limit]
-    limit = broken[-1] if broken else found.objective.binding(performance)
-    return replicas_curve(chosen, limit, found.considered)
 
 
 def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
@@ -241,6 +230,7 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
         plot.axes.set_xticks(list(names), list(names.values()))
 
 
+_OF_TOKENS = ("ttft", "tpot", "itl")
 TOKEN_TITLES = {
     "ttft": "first token",
     "tpot": "per output token",
@@ -276,11 +266,11 @@ def _add_quantiles(
         plot.simulated([100.0 * q for q in known], found, name, number=number)
 
 
-def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response") -> Plot:
+def draw_sweep(table: "SweepTable", rows: "Sequence[Row]", what: str = "response") -> Plot:
     """The highest quantile of one duration against the arrival rate or the users, one line for each fleet. [ms]
 
     Args:
-        what: response, ttft, tpot or itl.
+        what: response, wait, ttft, tpot or itl.
     """
     quantile = max(table.quantiles)
     names = [column.name for column in table.columns]
@@ -290,8 +280,9 @@ def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response")
         if isinstance(value := row[f"{key}_s"], float):
             low, high = (float(row[f"{key}_{end}_s"] or value) for end in ("low", "high"))
             found = Interval(value=1e3 * value, low=1e3 * low, high=1e3 * high)
-            lines.setdefault(_line_label(row), []).append((float(row[table.scale.key] or 0.0), found))
-    shown = what if what == "response" else what.upper()
+            size = float(row[table.scale.key] or 0.0)
+            lines.setdefault(_line_label(table.form, row), []).append((size, found))
+    shown = what.upper() if what in _OF_TOKENS else what
     title = f"{format_quantile(quantile)} of the {shown}"
     x_title = "users" if table.scale.step else "arrival rate (requests/s)"
     plot = new_plot(x_title=x_title, y_title=f"{shown} (ms)", title=title)
@@ -302,14 +293,9 @@ def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response")
     return plot
 
 
-def _line_label(row: "Mapping[str, Value]") -> str:
+def _line_label(form: "RowForm", row: "Mapping[str, Value]") -> str:
     """A fleet of a sweep in a few words."""
-    size = (
-        f"batch {row['batch_size_max']}"
-        if "batch_size_max" in row
-        else f"{row['sequences_max']} sequences, {row['batched_tokens_max']} tokens"
-    )
-    return f"{row['replicas']} x {row['profile']}, {size}, {row['routing']}"
+    return f"{row['replicas']} x {row['profile']}, {form.label(row)}, {row['routing']}"
 
 
 def _in_ms(interval: Interval) -> Interval:

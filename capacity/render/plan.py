@@ -15,15 +15,15 @@ from capacity.answer.sentences import (
     format_missed_at,
     format_verdict,
 )
+from capacity.performance import Performance, format_interval
 from capacity.question.candidate import Candidate, Reason
 from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.render.tables import caveat_lines, performance_rows, plan_rows, short_rows, sparkline, table
 from capacity.search.by_hour import Schedule
-from capacity.search.recommendation import Recommendation
-from capacity.server.batch.plan import BatchPlan
-from capacity.units import format_duration, format_rate
+from capacity.search.recommendation import Change, Recommendation
+from capacity.units import format_rate
 
 
 def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
@@ -62,11 +62,13 @@ def hours_alike(day: Schedule) -> Iterator[tuple[str, str, str]]:
 
 _SHORT_QUANTILES = (0.5, 0.95, 0.99)
 _SIZES_SHOWN, _SIZES_OF_MANY_KINDS = 8, 3
-_PARTICULAR = ("routing", "wait")
+_PARTICULAR = (
+    2  # columns that a table has only if its candidates differ there: the routing, and another setting
+)
 
 
 def recommendation_tables(
-    recommendation: Recommendation[BatchPlan], question: Question, confidence: float, *, verbose: bool = False
+    recommendation: Recommendation, question: Question, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
     """All tables of `capacity plan`; `verbose` adds every figure of the plan, and the work of the search."""
     verdict, *others = explain(recommendation, question)
@@ -77,7 +79,9 @@ def recommendation_tables(
         yield plan_table(recommendation, verbose=verbose)
     replicas = None if recommendation.plan is None else recommendation.plan.replicas
     yield Text()
-    yield from considered_tables(recommendation.considered, shown_limit(question.objective), replicas)
+    yield from considered_tables(recommendation.considered, shown_limits(question.objective), replicas)
+    if recommendation.changes:
+        yield changes_table(recommendation.changes)
     if verbose:
         yield Text(tally_line(recommendation))
     if recommendation.performance is not None:
@@ -109,7 +113,7 @@ def _short_plan_rows(plan: Plan) -> list[tuple[str, str]]:
     return [row for row in plan_rows(plan) if row[0] != "profile" and row not in usual]
 
 
-def tally_line(recommendation: Recommendation[BatchPlan]) -> str:
+def tally_line(recommendation: Recommendation) -> str:
     """Number of candidates by how they were decided."""
     tally = recommendation.tally
     return (
@@ -125,8 +129,21 @@ def shown_limit(objective: Objective) -> Limit:
     return (responses or list(limits))[-1]
 
 
+_SAY_LESS = (Measure.WAIT, Measure.LOSS, Measure.UTILIZATION)
+
+
+def shown_limits(objective: Objective, binding: Limit | None = None) -> list[Limit]:
+    """The limits that tables have a column for: of each measure the one at the highest quantile.
+
+    The last one is `shown_limit`, or `binding` instead of the one of its measure; what says less has no other column.
+    """
+    chosen = binding or shown_limit(objective)
+    by_measure = {one.measure: one for one in objective.limits if one.measure not in _SAY_LESS}
+    return [*(one for one in by_measure.values() if one.measure is not chosen.measure), chosen]
+
+
 def considered_tables(
-    candidates: Sequence[Candidate[BatchPlan]], limit: Limit, replicas: int | None = None
+    candidates: Sequence[Candidate], limits: Sequence[Limit], replicas: int | None = None
 ) -> Iterator[Table]:
     """A table for each profile: every candidate with its interval and refusal, similar ones in one row.
 
@@ -136,37 +153,36 @@ def considered_tables(
     several = len({one.plan.profile for one in candidates}) > 1
     for profile, group in groupby(candidates, key=lambda one: one.plan.profile):
         title = f"Considered: {profile}" if several else "Considered"
-        yield _considered_table(list(group), limit, replicas, title)
+        yield _considered_table(list(group), limits, replicas, title)
 
 
 def _considered_table(
-    candidates: Sequence[Candidate[BatchPlan]], limit: Limit, replicas: int | None, title: str
+    candidates: Sequence[Candidate], limits: Sequence[Limit], replicas: int | None, title: str
 ) -> Table:
-    particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
+    parts = _parts_of(candidates[0].plan)
+    particular = [name for name in parts if len({_parts_of(one.plan)[name] for one in candidates}) > 1]
     columns = (
         *(f"<{name}" for name in particular),
         "replicas",
-        "<batch",
+        f"<{candidates[0].plan.size_name}",
         "load",
-        f"~{limit.what}",
+        *(f"~{limit.what}" for limit in limits),
         *(["rejected"] if _loses(candidates) else []),
         "<verdict",
     )
-    shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS
+    shown = _SIZES_SHOWN if len(particular) < _PARTICULAR else _SIZES_OF_MANY_KINDS
     groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
     has_losses = _loses(candidates)
-    rows = (_candidates_row(group, limit, particular, has_losses=has_losses) for group in groups)
+    rows = (_candidates_row(group, limits, particular, has_losses=has_losses) for group in groups)
     return table(columns, rows, title=title)
 
 
-def _loses(candidates: Sequence[Candidate[BatchPlan]]) -> bool:
+def _loses(candidates: Sequence[Candidate]) -> bool:
     """Whether any of them loses a request."""
     return any(format_loss(one.performance) for one in candidates)
 
 
-def _nearest(
-    candidates: Sequence[Candidate[BatchPlan]], replicas: int | None, count: int
-) -> Iterator[Candidate[BatchPlan]]:
+def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) -> Iterator[Candidate]:
     """The candidates of a few fleet sizes."""
     sizes = {one.plan.replicas for one in candidates}
     middle = max(sizes) if replicas is None else replicas
@@ -174,24 +190,23 @@ def _nearest(
     return (one for one in candidates if one.plan.replicas in shown)
 
 
-def _refused_alike(candidate: Candidate[BatchPlan]) -> tuple[object, ...]:
+def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
     """Properties shared by candidates in one row; a simulated candidate with a batch wait has its own."""
     plan = candidate.plan
-    alike = (plan.profile, plan.routing, plan.replicas, plan.batch_wait_max_s > 0.0)
-    if plan.batch_wait_max_s > 0.0:  # there are many
+    alike = (plan.profile, plan.routing, plan.replicas, plan.starts_at_once)
+    if not plan.starts_at_once:  # there are many
         return *alike, candidate.accepted
     if candidate.performance is None and candidate.rejection is not None:
         return *alike, candidate.rejection.reason, candidate.rejection.event
-    return *alike, plan.batch_size_max, "simulated"
+    return *alike, plan.settings, "simulated"
 
 
 def _candidates_row(
-    group: Sequence[Candidate[BatchPlan]], limit: Limit, particular: Sequence[str], *, has_losses: bool
+    group: Sequence[Candidate], limits: Sequence[Limit], particular: Sequence[str], *, has_losses: bool
 ) -> tuple[str, ...]:
     first, last = group[0], group[-1]
-    nearest = min(group, key=lambda one: _distance(one, limit))
-    sizes = sorted({one.plan.batch_size_max for one in group})
-    load, found = _found(nearest, limit)
+    nearest = min(group, key=lambda one: _distance(one, limits[-1]))
+    sizes = sorted({one.plan.at_once for one in group})
     refused = nearest.rejection
     is_load = refused is not None and refused.reason in (Reason.STABILITY, Reason.SURVIVAL)
     unstable = is_load and refused is not None and refused.limit is None
@@ -200,14 +215,14 @@ def _candidates_row(
         *(_parts(group, name) for name in particular),
         str(first.plan.replicas),
         _span(list(map(str, sizes))),
-        load,
-        found,
+        _load(nearest),
+        *(format_candidate(nearest, limit) for limit in limits),
         *([format_loss(nearest.performance)] if has_losses else []),
         _verdict(nearest, is_short=len(particular) > 1) + (" at best" if best else ""),
     )
 
 
-def _distance(candidate: Candidate[BatchPlan], limit: Limit) -> float:
+def _distance(candidate: Candidate, limit: Limit) -> float:
     """The value that refused a candidate, or else the value found; candidates with lower ones come first."""
     if candidate.rejection is not None:
         return candidate.rejection.needed
@@ -215,35 +230,57 @@ def _distance(candidate: Candidate[BatchPlan], limit: Limit) -> float:
     return 0.0 if found is None else found.value
 
 
-def _found(candidate: Candidate[BatchPlan], limit: Limit) -> tuple[str, str]:
-    """Load and interval of a simulated candidate; an undecided one shows a lower bound of its quantile."""
+def _load(candidate: Candidate) -> str:
+    """Load of a simulated candidate."""
     performance = candidate.performance
-    if performance is None:
-        return "", ""
-    found = limit.found(performance)
+    return "" if performance is None or performance.load is None else f"{performance.load:.3f}"
+
+
+def format_candidate(candidate: Candidate, limit: Limit) -> str:
+    """Interval of a simulated candidate; an undecided one shows a lower bound of its quantile."""
+    if candidate.performance is None:
+        return ""
+    found = limit.found(candidate.performance)
     least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
-    shown = "" if found is None else format_value(limit, found)
-    return "" if performance.load is None else f"{performance.load:.3f}", f"{least}{shown}"
+    return least + ("" if found is None else format_value(limit, found))
 
 
-def _part(plan: BatchPlan, name: str) -> str:
-    parts = {
-        "routing": plan.routing.value,
-        "wait": format_duration(plan.batch_wait_max_s),
-    }
-    return parts[name]
+def _parts_of(plan: Plan) -> dict[str, str]:
+    """The properties of a plan that are shown if candidates differ there, by name."""
+    return {"routing": plan.routing.value, **dict([plan.other_setting])}
 
 
-def _parts(group: Sequence[Candidate[BatchPlan]], name: str) -> str:
+def _parts(group: Sequence[Candidate], name: str) -> str:
     """The values of one property in several candidates, from the least to the largest."""
-    ordered = sorted(group, key=lambda one: one.plan.batch_wait_max_s)
-    return _span(list(dict.fromkeys(_part(one.plan, name) for one in ordered)))
+    ordered = sorted(group, key=lambda one: one.plan.settings)
+    return _span(list(dict.fromkeys(_parts_of(one.plan)[name] for one in ordered)))
 
 
 def _span(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
-def _verdict(candidate: Candidate[BatchPlan], *, is_short: bool) -> str:
+def changes_table(changes: Sequence[Change]) -> Table:
+    """Effects of other engine settings on the same fleet."""
+
+    def p99(found: Performance | None, name: str) -> str:
+        known = {} if found is None else getattr(found, name)
+        return format_interval(known[0.99]) if 0.99 in known else ""
+
+    rows = [
+        (
+            one.what,
+            "" if one.saturation is None else format_rate(one.saturation.rate_rps * one.plan.replicas),
+            *(p99(one.candidate.performance, name) for name in _CHANGED),
+        )
+        for one in changes
+    ]
+    return table(("<setting", "saturates at", *_CHANGED.values()), rows, title="Other settings")
+
+
+_CHANGED = {"ttft_quantiles_s": "TTFT P99", "itl_quantiles_s": "ITL P99", "response_quantiles_s": "P99"}
+
+
+def _verdict(candidate: Candidate, *, is_short: bool) -> str:
     verdict = format_verdict(candidate)
     return verdict.removeprefix("missed: ") if is_short else verdict

@@ -1,18 +1,24 @@
 """Rates as text: sentences, a table and caveats for the rates, or users, at which a plan meets its objective."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, limits_in_words
+from capacity.answer.sentences import (
+    fleet,
+    format_found,
+    format_loss,
+    format_refusal,
+    limits_in_words,
+    saturates,
+)
 from capacity.question.candidate import Verdict
-from capacity.question.objective import format_value
+from capacity.question.objective import Limit
+from capacity.render.plan import format_candidate, shown_limits
 from capacity.render.tables import caveat_lines, table
 from capacity.search.max_rate import Point, Rates, caveats
-from capacity.server.batch.stability import load
 from capacity.traffic.scale import Scale
 
 
@@ -51,13 +57,16 @@ def sentences(rates: Rates) -> Iterator[str]:
             f"At the lowest rates, where each request is alone, {format_found(rates.limit, lone)}: the "
             f"objective is {kept}."
         )
+    if rates.saturation is not None:
+        yield saturates(plan, rates.saturation)
     yield from _note_on_rising(rates)
 
 
 def _note_on_rising(rates: Rates) -> Iterator[str]:
     """Note on assumptions, if any were made."""
     if rates.only_rises and rates.points:
-        yield f"Assumed: {rates.limit.what} rises with the {rates.scale.one}, since batches start at once."
+        why = "since batches start at once" if rates.saturation is None else "as in all runs so far"
+        yield f"Assumed: {rates.limit.what} rises with the {rates.scale.one}, {why}."
 
 
 def stretches_in_words(rates: Rates) -> str:
@@ -69,43 +78,42 @@ def stretches_in_words(rates: Rates) -> str:
 
 def _points_table(rates: Rates) -> Table:
     """The curve, size by size."""
-    limit, scale = rates.limit, rates.scale
+    limits, scale = shown_limits(rates.scenario.objective, rates.limit), rates.scale
     has_losses = any(format_loss(point.candidate.performance) for point in rates.points)
-    heads = scale_heads(scale)
-    columns = (*heads, _busy_head(scale), limit.what, *(["rejected"] if has_losses else []), "<verdict")
-    return table(columns, (_row(rates, point, has_losses=has_losses) for point in rates.points))
+    columns = (
+        *_scale_heads(scale),
+        "utilization" if scale.step else "load",  # users have no rate of their own
+        *(limit.what for limit in limits),
+        *(["rejected"] if has_losses else []),
+        "<verdict",
+    )
+    return table(columns, (_row(rates, point, limits, has_losses=has_losses) for point in rates.points))
 
 
-def scale_heads(scale: Scale) -> tuple[str, ...]:
-    """Heads of the columns of `scale_cells`."""
+def _scale_heads(scale: Scale) -> tuple[str, ...]:
+    """Heads of the columns of `_scale_cells`."""
     return (scale.head,) if scale.multiple is None else (scale.multiple.head, scale.head)
 
 
-def scale_cells(scale: Scale, size: float) -> tuple[str, ...]:
+def _scale_cells(scale: Scale, size: float) -> tuple[str, ...]:
     """A size, and the multiple of a trace or a day."""
     times = scale.times(size)
     return (scale.shown(size),) if times is None else (f"{times:.3g} x", scale.shown(size))
 
 
-def _busy_head(scale: Scale) -> str:
-    return "utilization" if scale.step else "load"  # users have no rate of their own
-
-
 def _busy(rates: Rates, point: Point) -> str:
-    scenario, performance = rates.scenario, point.candidate.performance
+    performance = point.candidate.performance
     if rates.scale.step:
         return "" if performance is None else f"{performance.utilization:.3f}"
-    return f"{load(scenario.profile, point.size, scenario.plan):.3f}"
+    return f"{rates.load(point.size):.3f}"
 
 
-def _row(rates: Rates, point: Point, *, has_losses: bool) -> tuple[str, ...]:
-    candidate, performance = point.candidate, point.candidate.performance
-    found = None if performance is None else rates.limit.found(performance)
-    least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
+def _row(rates: Rates, point: Point, limits: Sequence[Limit], *, has_losses: bool) -> tuple[str, ...]:
+    candidate = point.candidate
     return (
-        *scale_cells(rates.scale, point.size),
+        *_scale_cells(rates.scale, point.size),
         _busy(rates, point),
-        "" if found is None else least + format_value(rates.limit, found),
-        *([format_loss(performance)] if has_losses else []),
+        *(format_candidate(candidate, limit) for limit in limits),
+        *([format_loss(candidate.performance)] if has_losses else []),
         "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
     )

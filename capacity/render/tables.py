@@ -11,15 +11,16 @@ from rich.text import Text
 
 from capacity.performance import Interval, Kind, Performance, Quantiles, format_interval
 from capacity.question.objective import Measure
-from capacity.units import format_duration, format_quantile, format_rate, format_share, quantile_name
+from capacity.units import format_duration, format_quantile, format_rate, format_share
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from capacity.answer.check import Gated
-    from capacity.answer.sweep import AnyTable, Row, Value
+    from capacity.answer.sweep import SweepTable
     from capacity.profile.profile import ServiceProfile
     from capacity.question.caveat import Caveat
+    from capacity.question.grid import Row, RowForm, Value
     from capacity.question.plan import Plan
     from capacity.traffic.scale import Scale
 
@@ -32,37 +33,51 @@ def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
     yield from (Text(f"Note: {note}.") for note in answer.notes)
 
 
-def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
+def sweep_table(common: "SweepTable", rows: "Sequence[Row]") -> Table:
     """A line for each row: the fleet, the load, the highest quantile, the outcome, and why numbers are missing.
 
     A profile and a routing that all rows share are in the title.
     """
     names = [column.name for column in common.columns]
-    quantile = max(common.quantiles)
     known = [dict(zip(names, row, strict=True)) for row in rows]
     alike = {name for name in ("profile", "routing") if len({row[name] for row in known}) == 1}
-    waits = any(row["batch_wait_max_s"] for row in known)  # if nobody waits, there is room for the rest
-    lost = any(row["loss_probability"] for row in known)
-    shown: dict[str, Callable[[Mapping[str, Value]], str]] = {
+    shown = _sweep_columns(common)
+    absent = {f"<{name}" for name in alike} | {head for head in _IF_ANY if not any(map(shown[head], known))}
+    absent |= {head for head, name in common.form.settings.items() if _says_nothing(common.form, name, known)}
+    heads = [head for head in shown if head not in absent]
+    title = ", ".join(str(known[0][name]) for name in ("profile", "routing") if name in alike)
+    return table(heads, ([shown[head](row) for head in heads] for row in known), title=title or None)
+
+
+def _says_nothing(form: "RowForm", name: str, rows: "Sequence[Mapping[str, Value]]") -> bool:
+    """Whether a setting needs no column: no fleet has it, or all have the same and the form leaves that out."""
+    values = {row[name] for row in rows}
+    return not any(values) or (form.hides_shared and len(values) == 1)
+
+
+_IF_ANY = ("rejected", "<why")  # columns that are left out if all their cells are empty
+
+
+def _sweep_columns(common: "SweepTable") -> "dict[str, Callable[[Mapping[str, Value]], str]]":
+    """The cells of a row by the heads of their columns."""
+    quantile, form = max(common.quantiles), common.form
+    return {
         "<profile": lambda row: str(row["profile"]),
         **size_columns(common.scale),
         "replicas": lambda row: str(row["replicas"]),
-        "batch": lambda row: str(row["batch_size_max"]),
-        "batch wait": lambda row: format_duration(_number(row["batch_wait_max_s"])),
+        **{head: partial(_shown_setting, name) for head, name in form.settings.items()},
         "<routing": lambda row: str(row["routing"]),
         "load": lambda row: "" if row["load"] is None else f"{row['load']:.3f}",
-        format_quantile(quantile): partial(_shown_response, quantile),
+        **{
+            f"~{name} {format_quantile(quantile)}" if name else format_quantile(quantile): partial(
+                _shown_quantile, what, quantile
+            )
+            for name, what in form.shown.items()
+        },
         "rejected": _shown_losses,
         "<outcome": lambda row: str(row["outcome"]),
         "<why": no_numbers,
     }
-    absent = {f"<{name}" for name in alike}
-    absent |= {head for head, has in (("batch wait", waits), ("rejected", lost)) if not has}
-    if not any(map(no_numbers, known)):
-        absent.add("<why")
-    heads = [head for head in shown if head not in absent]
-    title = ", ".join(str(known[0][name]) for name in ("profile", "routing") if name in alike)
-    return table(heads, ([shown[head](row) for head in heads] for row in known), title=title or None)
 
 
 def size_columns(scale: "Scale") -> "dict[str, Callable[[Mapping[str, Value]], str]]":
@@ -91,14 +106,21 @@ def no_numbers(row: "Mapping[str, Any]") -> str:
     return "too few requests"
 
 
-def _shown_response(quantile: float, row: "Mapping[str, Value]") -> str:
-    name = f"response_{quantile_name(quantile)}_with_losses"
+def _shown_setting(name: str, row: "Mapping[str, Value]") -> str:
+    value = row[name]
+    return format_duration(_number(value)) if name.endswith("_s") else str(value)
+
+
+def _shown_quantile(what: str, quantile: float, row: "Mapping[str, Value]") -> str:
+    from capacity.answer.sweep import duration_column  # only sweeps need what it imports
+
+    name = duration_column(what, quantile)
     interval = _shown_interval(*(row[f"{name}{end}_s"] for end in ("", "_low", "_high")))
-    return interval or ("infinite" if row["loss_probability"] else "")
+    return interval or ("infinite" if row.get("loss_probability") else "")
 
 
 def _shown_losses(row: "Mapping[str, Value]") -> str:
-    losses = row["loss_probability"]
+    losses = row.get("loss_probability")
     return format_share(_number(losses)) if losses else ""
 
 

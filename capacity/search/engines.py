@@ -13,6 +13,7 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.question import Family
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
+from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.space import EngineQuestion
 from capacity.traffic.lengths import LengthLaws, LengthRows
@@ -33,9 +34,27 @@ class EngineTheory:
     search_requests_max, confirm_requests_max = 60_000_000, 400_000_000
     mends = ENGINE_MENDS
     confirms_anew = True  # a saved plan does not keep where it began
+    curve_loads: tuple[float, ...] = (
+        0.1,
+        0.3,
+        0.5,
+        0.6,
+        0.65,
+        0.7,
+        0.75,
+        0.8,
+        0.85,
+        0.9,
+    )  # slow responses explode before the last
 
     def require(self, profile: LlmProfile) -> None:
         """The question has looked at its settings."""
+
+    def require_plan(self, scenario: TokenScenario) -> None:
+        """Refuse settings beyond what was measured, and requests without room."""
+        plan = scenario.plan
+        scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
+        require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
 
     def floors(self, question: EngineQuestion, confidence: float) -> Floors:
         """None are known."""
@@ -142,6 +161,10 @@ class EngineTheory:
     def caveats(self, scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
         """Caveats on the load, the cache, the lengths and the steps."""
         return engine_caveats(scenario, performance)
+
+    def grid_caveats(self, scenario: TokenScenario, quantile_max: float) -> Iterator[Caveat]:
+        """Caveats on the lengths, the steps and the cache."""
+        return self.profile_caveats(scenario)
 
     def profile_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""

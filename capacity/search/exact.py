@@ -28,6 +28,7 @@ from capacity.queues.general.mg1_wait import Empirical
 from capacity.search.batch_caveats import (
     MENDS,
     batching_caveats,
+    device_caveats,
     mend_of,
     plausibility_caveats,
     profile_caveats,
@@ -277,15 +278,20 @@ class Theory(Protocol):
         confirm_requests_max: simulated requests after which no larger fleet is confirmed: it would need as many.
         mends: what settles a doubt, by its cause.
         confirms_anew: whether a confirmation begins with the fewest requests, whatever it took to choose the plan.
+        curve_loads: shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
     """
 
     search_requests_max: int
     confirm_requests_max: int
     mends: Mapping[Doubt, str]
     confirms_anew: bool
+    curve_loads: tuple[float, ...]
 
     def require(self, profile: Any) -> None:
         """Refuse a profile that lacks what every fleet needs."""
+
+    def require_plan(self, scenario: Any) -> None:
+        """Refuse a plan that its profile or its requests do not allow."""
 
     def floors(self, question: Any, confidence: float) -> Floors:
         """Settings that no number of replicas helps."""
@@ -343,6 +349,9 @@ class Theory(Protocol):
 
     def profile_caveats(self, scenario: Any) -> Iterator[Caveat]:
         """What the measurements behind a plan leave open, at any rate."""
+
+    def grid_caveats(self, scenario: Any, quantile_max: float) -> Iterator[Caveat]:
+        """What a grid of fleets of the scenario's profile leaves open, whatever their settings."""
 
     def caveats(self, scenario: Any, performance: Performance) -> Iterator[Caveat]:
         """What the measurements, the settings and the load of a plan leave open."""
@@ -425,10 +434,29 @@ class BatchTheory:
     search_requests_max, confirm_requests_max = 400_000_000, 800_000_000
     mends = MENDS
     confirms_anew = False
+    curve_loads: tuple[float, ...] = (
+        0.05,
+        0.15,
+        0.25,
+        0.35,
+        0.45,
+        0.55,
+        0.65,
+        0.7,
+        0.75,
+        0.8,
+        0.85,
+        0.9,
+        0.93,
+        0.95,
+    )
 
     def require(self, profile: ServiceProfile) -> None:
         """Refuse a profile without batches of one."""
         require_batch_of_one(profile)
+
+    def require_plan(self, scenario: Scenario) -> None:
+        """Accept any plan: a batch size that was not measured is a refusal with numbers."""
 
     def floors(self, question: BatchQuestion, confidence: float) -> Floors:
         """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
@@ -571,6 +599,11 @@ class BatchTheory:
         """Caveats on the batch times behind the quantiles that are asked for."""
         quantiles = scenario.quantiles or scenario.objective.quantiles or (0.99,)
         return profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+
+    def grid_caveats(self, scenario: BatchScenario, quantile_max: float) -> Iterator[Caveat]:
+        """Caveats on an implausible profile, and on the assumed cost of sharing devices."""
+        yield from plausibility_caveats(scenario.profile, quantile_max)
+        yield from device_caveats(scenario.profile)
 
     def caveats(self, scenario: BatchScenario, performance: Performance) -> Iterator[Caveat]:
         """Caveats on the profile and on the batching rule."""

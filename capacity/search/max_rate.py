@@ -19,6 +19,7 @@ from capacity.search.caveats import day_caveats, trace_caveats
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import RatesEffort
 from capacity.search.what_if import Asker
+from capacity.server.batch.stability import load as load_of_batches
 from capacity.traffic.scale import Scale, scale_of
 
 
@@ -87,6 +88,15 @@ class Rates:
     def size_max(self) -> float | None:
         """The highest size found to meet the objective."""
         return self.stretches[-1].high.value if self.stretches else None
+
+    def load(self, arrival_rate_rps: float) -> float:
+        """Load of the fleet at a rate; users have none."""
+        plan = self.scenario.plan
+        if self.saturation is None:
+            load: float = load_of_batches(self.scenario.profile, arrival_rate_rps, plan)
+            return load
+        most_rps: float = plan.replicas * self.saturation.rate_rps
+        return arrival_rate_rps / most_rps
 
     @property
     def size_open(self) -> float | None:

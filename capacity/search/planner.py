@@ -7,6 +7,7 @@ from typing import Any
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Judge, Verdict
 from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Survival
@@ -42,7 +43,7 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     if plan.routing in (Routing.RANDOM, Routing.SHARED_QUEUE):
         return None
     if plan.replicas == 1:
-        return RandomRouting(replicas=1, response_p99=_p99(performance))
+        return _random(search, 1, performance, performance)
     question = search.question
     asked = replace(question, profiles=(question.profile(plan.profile),), routings=(Routing.RANDOM,))
     other, at_random = search.separate(asked), replace(plan, routing=Routing.RANDOM)
@@ -56,10 +57,22 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
         other.requests += candidate.requests
     devices = _fewest(other, family, at_random)
     search.count_in(other)
-    return RandomRouting(
-        replicas=None if devices is None else family.replicas(devices),
-        response_p99=_p99(candidate.performance) if candidate.settled else None,
+    replicas = None if devices is None else family.replicas(devices)
+    return _random(search, replicas, performance, candidate.performance if candidate.settled else None)
+
+
+def _random(
+    search: Search, replicas: int | None, today: Performance | None, at_random: Performance | None
+) -> RandomRouting:
+    """The replicas under random routing, with P99 of the response, and if that has no limit what binds today."""
+    random, objective = (
+        RandomRouting(replicas=replicas, response_p99=_p99(at_random)),
+        search.question.objective,
     )
+    if today is None or 0.99 in objective.by_quantile(Measure.RESPONSE):
+        return random
+    limit = objective.binding(today)
+    return replace(random, limit=limit, found=None if at_random is None else limit.found(at_random))
 
 
 def _p99(performance: Performance | None) -> Interval | None:

@@ -10,7 +10,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import Objective
+from capacity.question.objective import Limit, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import AnyPlan, Plan
 from capacity.question.question import Family
@@ -196,10 +196,14 @@ class RandomRouting:
         replicas: that would meet the objective; None if no number within the limits is known to.
         response_p99: of the recommended plan's replicas, counting lost requests as late; None if it has
             none. [s]
+        limit: the limit that binds the recommended plan; None if P99 of the response has a limit.
+        found: value of what it limits, for the recommended plan's replicas; None if it is not known.
     """
 
     replicas: int | None
     response_p99: Interval | None
+    limit: Limit | None = None
+    found: Interval | None = None
 
 
 CHANGE_STEP = 0.1  # of a rate and a service time, for which a sensitivity is stated

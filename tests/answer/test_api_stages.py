@@ -25,7 +25,9 @@ from capacity.question.scenario import Scenario
 from capacity.search.by_hour import Schedule
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.rows import BatchRows
 from capacity.server.batch.settings import BatchSettings
+from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import GammaArrivals, Workload
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
@@ -136,7 +138,7 @@ def made_up_curve(
 ) -> tuple[LoadCurveAnswer, list[dict[str, Any]]]:
     """A load curve with a P95 of 10, 20 and 40 ms, of which the sweep answered only the first `known`."""
     asked: list[dict[str, Any]] = []
-    table = SweepTable(quantiles=(0.95,), seed=0, confidence=0.95)
+    table = SweepTable(form=BatchRows(), quantiles=(0.95,), seed=0, confidence=0.95)
     workloads = tuple(Workload(arrival_rate_rps=rate_rps) for rate_rps in RATES)
     grid = Grid(profiles=(PROFILE,), workloads=workloads, replicas=(2,), settings=BatchSettings())
     rows = []
@@ -145,7 +147,8 @@ def made_up_curve(
         found = Interval(value=value_s, low=0.9 * value_s, high=1.1 * value_s)
         performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.95: found})
         answer = Answer(outcome=Outcome.ANSWERED, performance=performance)
-        rows.append(table.row(cell, answer if number < known else Answer(outcome=Outcome.INCONCLUSIVE)))
+        answer = answer if number < known else Answer(outcome=Outcome.INCONCLUSIVE)
+        rows.append(table.row(cell, answer, load_of(cell)))
 
     def swept(of_fleet: Grid[Any], given: Any) -> SweepAnswer:
         asked.append({"grid": of_fleet, **given})
@@ -180,7 +183,7 @@ def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.M
     text = " ".join(curve.explain().split())
     assert "P95 is 10 (9 to 11) ms at load 0.12 (100 rps)." in text
     assert "It doubles between load 0.12 and 0.50, 100 rps to 400 rps." in text
-    assert "P95 of 2 x p, up to 4" in text
+    assert "P95 of 2 x p, batches up to 4" in text
 
 
 def test_a_load_curve_without_a_point_has_no_chart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned import file_document
 from questions import batch_question
 
 from capacity.answer.check import (
@@ -23,7 +24,7 @@ from capacity.answer.check import (
     split_role,
 )
 from capacity.answer.documents import dumps
-from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
+from capacity.answer.saved_plan import SavedPlan, read_plan_file_document
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
@@ -66,7 +67,7 @@ def question(**changes: Any) -> Question:
 
 def saved(asked: Question, name: str = "plan.json", effort: Effort = EFFORT) -> SavedPlan:
     answer = recommend(asked, judge(effort), plan_alone=True)
-    document = json.loads(dumps(plan_file_document(answer, asked, effort)))
+    document = json.loads(dumps(file_document(answer, asked, effort)))
     return read_plan_file_document(document, name)
 
 
@@ -258,7 +259,7 @@ def without_answer(*profiles: ServiceProfile) -> SavedPlan:
         objective=asked.objective,
         plan=BatchPlan(profile=profiles[-1].name, replicas=3, batch_size_max=4),
     )
-    return read_plan_file_document(json.loads(dumps(plan_file_document(answer, asked, EFFORT))), "plan.json")
+    return read_plan_file_document(json.loads(dumps(file_document(answer, asked, EFFORT))), "plan.json")
 
 
 def test_a_profile_takes_the_role_of_its_name_or_the_only_one() -> None:

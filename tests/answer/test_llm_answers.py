@@ -14,15 +14,14 @@ from questions import varied
 
 import capacity as cap
 from capacity.answer.compare import contenders
-from capacity.answers import SimulationAnswer
+from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
 from capacity.api_llm import (
-    _LOADS,
     _objective,
     _sweep_caveats,
     asked_engine,
 )
 from capacity.api_work import at_work
-from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer, LlmRatesAnswer
+from capacity.llm_answers import LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
@@ -30,6 +29,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
+from capacity.search.engines import EngineTheory
 from capacity.search.max_rate import Point
 from capacity.search.recommendation import Headroom
 from capacity.traffic.lengths import LengthRows
@@ -42,17 +42,19 @@ PLAN = {"profile": "line", "sequences_max": 16, "batched_tokens_max": 512, "rout
 
 
 @pytest.fixture(scope="module")
-def planned() -> LlmPlanAnswer:
+def planned() -> PlanAnswer:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
         asked = {"lengths": LENGTHS, "slo_tpot_mean": "6.4ms", "precision": 0.1}
         found = cap.plan(LINE, rate_rps=100.0, **asked)
-    assert isinstance(found, LlmPlanAnswer)
+    assert isinstance(found, PlanAnswer)
     return found
 
 
-def test_a_plan_has_a_row_for_each_fleet_that_was_judged(planned: LlmPlanAnswer) -> None:
-    two, three, four = planned.rows()
+def test_a_plan_is_a_row_and_so_is_each_fleet_that_was_judged(planned: PlanAnswer) -> None:
+    (chosen,) = planned.rows()
+    assert (chosen["replicas"], chosen["hourly_usd"], planned.sustainable_rate_rps > 100.0) == (3, 6.0, True)
+    two, three, four = planned.considered.to_frame().to_dict("records")
     assert {name: two[name] for name in PLAN} == PLAN
     verdicts = [(row["replicas"], row["verdict"]) for row in (two, three, four)]
     assert verdicts == [(2, "missed"), (3, "met"), (4, "met")]
@@ -64,7 +66,7 @@ def test_a_plan_has_a_row_for_each_fleet_that_was_judged(planned: LlmPlanAnswer)
             assert row == [known.low, known.value, known.high]
 
 
-def test_the_curve_of_a_plan_is_of_the_limit_that_fewer_replicas_break(planned: LlmPlanAnswer) -> None:
+def test_the_curve_of_a_plan_is_of_the_limit_that_binds(planned: PlanAnswer) -> None:
     curve = planned.curve()
     assert curve.title == "TPOT mean of line by replicas, the best settings that were tried"
     assert (curve.chosen, curve.beyond, curve.size_name) == (3, (), "S: sequences at most")
@@ -76,7 +78,7 @@ def test_the_curve_of_a_plan_is_of_the_limit_that_fewer_replicas_break(planned: 
         nothing.plot()
 
 
-def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: LlmPlanAnswer, tmp_path: Path) -> None:
+def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: PlanAnswer, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     planned.save(path)
     planned.save(str(path))
@@ -87,10 +89,8 @@ def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: LlmPlanAnswer, tmp_p
     assert (saved.name, saved.verdict, saved.plan) == ("mine", Verdict.MET, planned.plan)
     assert planned.to_saved().name == "plan.json"
     checked = cap.check(planned)
-    assert checked.summary == "3 replicas of line at 100 rps: the plan holds"
-    for count, fleet in ((1, "1 replica of line"), (2, "2 replicas of line")):
-        fewer = replace(saved, recommendation_plan=replace(saved.plan, replicas=count))
-        assert replace(checked, saved=fewer).summary == f"{fleet} at 100 rps: the plan holds"
+    assert checked.summary == "3 replicas of line with up to 16 sequences at 100 rps: the plan holds"
+    assert checked.answer.reproduced  # with the certificate, to the last digit
     assert checked.exit_code == 0
     assert [row["what"] for row in checked.rows()] == ["TPOT mean <= 6.4 ms"]
     assert checked.rows()[0]["verdict"] == "met"
@@ -99,11 +99,13 @@ def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: LlmPlanAnswer, tmp_p
     assert titles == ["first token", "between tokens", "response"]
     unstable = cap.check(planned, rate_rps=250.0)
     assert unstable.exit_code == 3
-    with pytest.raises(cap.InputError, match="the plan has no steady state: there is nothing to draw"):
+    with pytest.raises(
+        cap.InputError, match="the plan was refused before a simulation: there is nothing to draw"
+    ):
         unstable.plot()
 
 
-def test_an_explanation_has_a_row_for_each_setting(planned: LlmPlanAnswer) -> None:
+def test_an_explanation_has_a_row_for_each_setting(planned: PlanAnswer) -> None:
     found = cap.explain(planned)
     rows = found.rows()
     assert [row["what"] for row in rows] == ["--sequences-max 8", "--batched-tokens-max 256"]
@@ -163,8 +165,9 @@ def test_a_sweep_and_a_comparison_have_rows_too() -> None:
 
 
 def test_a_curve_tells_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [0.0, *_LOADS, 1.0] == sorted({0.0, *_LOADS, 1.0})
-    monkeypatch.setattr("capacity.api_llm._LOADS", (0.1, 0.3))
+    loads = EngineTheory.curve_loads
+    assert [0.0, *loads, 1.0] == sorted({0.0, *loads, 1.0})
+    monkeypatch.setattr(EngineTheory, "curve_loads", (0.1, 0.3))
     found = cap.curve(LINE, lengths=LENGTHS, quantile=0.5)
     loads = [load for load, _, _ in found.points()]
     assert loads == pytest.approx([0.1, 0.3])
@@ -172,7 +175,7 @@ def test_a_curve_tells_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [rate_rps for _, rate_rps, _ in found.points()]
     assert rates[1] == pytest.approx(3.0 * rates[0])
     pieces = list(found.tables(100))
-    assert str(pieces[0]).startswith("1 x line, up to 16 sequences: TTFT P50 is ")
+    assert str(pieces[0]).startswith("1 replica of line with up to 16 sequences: TTFT P50 is ")
     assert "TTFT P50 of 1 x line, up to 16 sequences\n" in str(pieces[-3])
 
 
@@ -185,7 +188,7 @@ def test_a_profile_from_sweeps_has_a_row_for_each_step_and_no_figure() -> None:
         found.plot()
 
 
-def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> None:
+def test_plans_are_compared_under_the_same_requests(planned: PlanAnswer) -> None:
     question = planned.question
     slower = replace(question, workload=replace(question.workload, arrival_rate_rps=50.0))
     slow = replace(planned, question=slower, effort=replace(planned.effort, seed=7)).to_saved("slow.json")
@@ -285,7 +288,7 @@ def test_steps_that_read_little_of_what_they_may_are_noted() -> None:
     assert list(_sweep_caveats(replace(at_half, kv=KvCache(tokens=12_816), limits_measured=replace(limits, context_tokens_max=1024)))) == []  # fmt: skip
 
 
-def test_a_plan_that_does_not_recover_is_missed(planned: LlmPlanAnswer) -> None:
+def test_a_plan_that_does_not_recover_is_missed(planned: PlanAnswer) -> None:
     for chosen, verdict, code in ((None, Verdict.MISSED, 3), (object(), Verdict.MET, 0)):
         found = replace(planned, recovery=SimpleNamespace(chosen=chosen))  # type: ignore[arg-type]
         assert (found.verdict, found.exit_code) == (verdict, code)
@@ -308,21 +311,21 @@ def test_a_plan_document_has_its_price_and_headroom_where_known(planned) -> None
     assert (planned.hourly_usd, priced.hourly_usd) == (6.0, None)
 
 
-def test_rates_have_a_row_each(planned: LlmPlanAnswer) -> None:
+def test_rates_have_a_row_each(planned: PlanAnswer) -> None:
     one, *_ = planned.recommendation.considered
     points = (
         Point(size=10.0, candidate=one),
         Point(size=20.0, candidate=replace(one, performance=None)),
     )
-    first, second = LlmRatesAnswer(
-        rates=SimpleNamespace(points=points, scale=RATES), effort=planned.effort
-    ).rows()  # type: ignore[arg-type]
+    rates: Any = SimpleNamespace(points=points, scale=RATES)
+    first, second = RatesAnswer(rates=rates, effort=planned.effort).rows()
     assert (first["arrival_rate_rps"], first["verdict"]) == (10.0, one.verdict.value)
     assert first["tpot_mean_s"] == one.performance.tpot_mean_s
-    assert second == {"arrival_rate_rps": 20.0, "verdict": one.verdict.value}
+    assert (second["arrival_rate_rps"], second["verdict"]) == (20.0, one.verdict.value)
+    assert "tpot_mean_s" not in second
 
 
-def test_rows_of_a_replay_by_hand(planned: LlmPlanAnswer) -> None:
+def test_rows_of_a_replay_by_hand(planned: PlanAnswer) -> None:
     """Each has 10 input tokens, which makes an overhead of 0.5 s + 10 x 0.01 s outside the engine."""
     columns = {
         "arrived_s": [1.0, 2.0], "input_tokens": [10, 10], "output_tokens": [1, 5], "first_s": [1.5, 3.0],

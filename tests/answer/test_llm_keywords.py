@@ -14,7 +14,6 @@ from questions import engine_question
 import capacity as cap
 from capacity import api_llm
 from capacity.api_llm import (
-    _at_rate,
     _fleet,
     _priced,
     _require_vllm,
@@ -25,7 +24,6 @@ from capacity.api_llm import (
     _share,
     _single,
     _trouble,
-    _with_profile,
     _workload,
     asked_engine,
     sweep_settings,
@@ -316,45 +314,7 @@ def test_a_saved_plan_goes_with_another_rate_routing_or_number() -> None:
     )
 
 
-def test_a_check_at_another_rate_says_so() -> None:
-    notes: list[str] = []
-    assert _at_rate(QUESTION, {}, notes) is QUESTION
-    assert _at_rate(QUESTION, {"rate": "20rps"}, notes) is QUESTION
-    assert notes == []
-    changed = _at_rate(QUESTION, {"rate_rps": 30.0}, notes)
-    assert changed == replace(QUESTION, workload=Workload(arrival_rate_rps=30.0))
-    assert notes == ["the arrival rate is 30 rps instead of 20 rps"]
-
-
-def test_a_check_with_new_measurements_says_whether_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(found: Any, *news: Any) -> tuple[Question, list[str]]:
-        seen: list[Any] = []
-        monkeypatch.setattr(api_llm.parse, "find_profile", lambda given: seen.append(given) or found)
-        notes: list[str] = []
-        asked = _with_profile(QUESTION, news, SAVED, notes)
-        assert seen == [text.removeprefix("line=") for text in news]
-        return asked, notes
-
-    assert told(None) == (QUESTION, [])
-    assert told(LINE, "line=new.json") == (QUESTION, ["profile line is unchanged"])
-    faster = replace(LINE, overhead=replace(LINE.overhead, request_s=0.5))
-    asked, notes = told(faster, "new.json")
-    assert notes == ["profile line is replaced by another with the same name"]
-    assert asked.profiles == (faster,)
-    asked, notes = told(replace(faster, name="other", hourly_usd=9.0), "new.json")
-    assert notes == ["profile line is replaced by other"]
-    assert asked.profiles == (replace(faster, hourly_usd=9.0),)
-    with pytest.raises(
-        InputError, match=r"^a plan for a language model runs one profile; give --profile once$"
-    ):
-        _with_profile(QUESTION, ["a", "b"], SAVED, [])
-    with pytest.raises(InputError, match=r"^batches has batch times; give one of kind llm$"):
-        told(SimpleNamespace(name="batches"), "new.json")
-
-
-def test_what_a_saved_plan_is_not_checked_with_is_refused() -> None:
-    for name in ("baseline", "arrivals", "cluster"):
-        refused(f"--{name} does not apply to plans for language models", api_llm.check, SAVED, {name: "x"})
+def test_what_a_saved_plan_is_not_explained_with_is_refused() -> None:
     for name in ("arrivals", "cluster"):
         refused(f"--{name} does not apply to plans for language models", api_llm.explain, SAVED, {name: "x"})
 
@@ -397,30 +357,25 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
     """An engine that saturates at 50 rps, and three of them."""
     seen: list[Any] = []
 
-    def sweep(profiles: Any, given: Any, scaled: Any) -> Any:
-        seen.append((profiles, dict(given)))
-        return SimpleNamespace(grid="grid", table="table", cells=("cell",))
+    def swept(grid: Any, asked: Any) -> Any:
+        seen.append((grid, asked))
+        return SimpleNamespace(table="table", cells=("cell",))
 
-    monkeypatch.setattr("simulations.saturation.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
-    monkeypatch.setattr(api_llm, "sweep", sweep)
-    found = api_llm.load_curve(LINE, 3, {"lengths": LENGTHS, "routing": "random", "seed": 5})
-    ((profiles, asked),) = seen
-    assert profiles == [LINE]
+    monkeypatch.setattr("simulations.judge.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
+    monkeypatch.setattr("capacity.api._swept", swept)
+    asked = {"lengths": LENGTHS, "routing": "random"}
+    found = cap.curve(LINE, 3, **asked, seed=5)
+    ((grid, given),) = seen
     shares = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
-    assert asked["rate_rps"] == pytest.approx([150.0 * share for share in shares])
-    assert {name: asked[name] for name in ("engine", "output", "fresh", "arrivals", "rate", "seed")} == {
-        "engine": "kernel", "output": None, "fresh": False, "arrivals": "poisson", "rate": None, "seed": 5
-    }  # fmt: skip
-    assert (found.grid, found.table, found.cells, found.plan.replicas) == ("grid", "table", ("cell",), 3)
-    api_llm.load_curve(LINE, 3, {"lengths": LENGTHS, "routing": "random", "arrivals": "gamma:cv=2"})
-    assert seen[-1][1]["arrivals"] == "gamma:cv=2"
-    traced = {
-        "lengths": LENGTHS,
-        "routing": "random",
-        "arrivals": TraceArrivals(instants_s=(0.0, 1.0), name="t"),
-    }
-    api_llm.load_curve(LINE, 3, traced)
-    assert seen[-1][1]["rate_rps"] == pytest.approx(sorted([1.0, *(150.0 * share for share in shares)]))
+    cells = list(grid.cells())
+    assert [one.workload.arrival_rate_rps for one in cells] == pytest.approx([150.0 * one for one in shares])
+    assert {one.plan for one in cells} == {found.plan}
+    assert (given["seed"], found.plan.replicas, found.plan.routing.value) == (5, 3, "random")
+    cap.curve(LINE, 3, **asked, arrivals="gamma:cv=2")
+    assert seen[-1][0].workloads[0].arrivals == GammaArrivals(cv=2.0)
+    cap.curve(LINE, 3, **asked, arrivals=TraceArrivals(instants_s=(0.0, 1.0), name="t"))
+    rates_rps = [one.workload.arrival_rate_rps for one in seen[-1][0].cells()]
+    assert rates_rps == pytest.approx(sorted([1.0, *(150.0 * share for share in shares)]))
 
 
 EFFORT = {
@@ -504,32 +459,6 @@ def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, 
     assert (answer.recommendation.plan, answer.effort.workers) == (plan, 7)
 
 
-@pytest.mark.parametrize("rate_rps", [None, 30.0])
-def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(monkeypatch, rate_rps):
-    steps: list[Any] = []
-
-    def certify(scenario: Any, attempt: int, requests_first: int) -> Candidate[TokenPlan]:
-        steps.append((scenario.workload.arrival_rate_rps, attempt))
-        return Candidate(plan=scenario.plan, verdict=Verdict.MET)
-
-    def at_work(effort: Effort, _: object) -> Any:
-        steps.append((effort.requests_max, effort.workers))
-        return nullcontext(SimpleNamespace(judge=SimpleNamespace(certify=certify)))
-
-    monkeypatch.setattr(api_llm, "at_work", at_work)
-    monkeypatch.setattr("simulations.saturation.require_check", lambda _: None)
-    monkeypatch.setattr(
-        "capacity.search.planner.recommend", lambda *_, plan_alone: f"plan alone: {plan_alone}"
-    )
-    saved: Any = SimpleNamespace(
-        question=QUESTION, plan=PLAN, effort=Effort(requests_max=5_000_000), answer={}
-    )
-    given = {"rate_rps": rate_rps, "workers": 3, "progress": lambda _: None}
-    answer = api_llm.check(saved, given | ({} if rate_rps is None else {"requests_max": 2_000_000}))
-    assert steps == [(5_000_000 if rate_rps is None else 2_000_000, 3), (rate_rps or 20.0, 1)]
-    assert answer.needed == (None if rate_rps is None else "plan alone: True")
-
-
 def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: Any) -> None:
         raise InputError("it fails its check")
@@ -552,9 +481,6 @@ def test_a_file_that_cannot_be_written_is_told_before_a_sweep(monkeypatch, outpu
 
     monkeypatch.setattr("capacity.answer.sweep.check_file", looked_at)
     monkeypatch.setattr("capacity.answer.sweep.kept_rows", kept)
-    given = given_of(
-        **EFFORT, lengths=LENGTHS, rate=[], rate_rps=[20.0], replicas=[1], routing=None, output=output,
-        fresh=False, batch_size_max=None, progress=lambda _: None,
-    )  # fmt: skip
-    refused("kept" if output is None else "no rows.csv", api_llm.sweep, [LINE], given)
+    with pytest.raises(InputError, match="kept" if output is None else "no rows.csv"):
+        cap.sweep(LINE, 1, lengths=LENGTHS, rate_rps=20.0, output=output)
     assert steps == (["keep None"] if output is None else [])

@@ -16,21 +16,18 @@ import cases
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned import file_document
 from questions import batch_question, varied
 
-from capacity.answer import saved_plan as saved_workload
+from capacity.answer import saved_batches, saved_parts
 from capacity.answer.documents import dumps
+from capacity.answer.saved_batches import PlanDocument, QuestionDocument, question_to_document
+from capacity.answer.saved_parts import read_workload_document, workload_to_document
 from capacity.answer.saved_plan import (
-    PlanDocument,
-    QuestionDocument,
-    _signature,
     check_plan_target,
-    plan_file_document,
-    question_to_document,
     read_plan_file,
     read_plan_file_document,
-    read_workload_document,
-    workload_to_document,
+    signature,
     write_plan_file,
 )
 from capacity.errors import DependencyError, InputError
@@ -176,7 +173,7 @@ def questions(draw: st.DrawFn) -> Question:
 
 def saved(question: Question = QUESTION, answer: Recommendation = ANSWER) -> dict[str, Any]:
     """What a file holds, through JSON."""
-    return json.loads(dumps(plan_file_document(answer, question, Effort(seed=5, precision=0.1))))
+    return json.loads(dumps(file_document(answer, question, Effort(seed=5, precision=0.1))))
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -206,13 +203,13 @@ def test_an_effort_comes_back_as_it_was(seed: int, confidence: float, precision:
     effort = Effort(
         seed=seed, confidence=confidence, precision=precision, requests_max=most, engine="simpy", workers=3
     )
-    document = json.loads(dumps(plan_file_document(ANSWER, QUESTION, effort)))
+    document = json.loads(dumps(file_document(ANSWER, QUESTION, effort)))
     assert read_plan_file_document(document, "x").effort == replace(effort, workers=None)
 
 
 def test_a_plan_comes_back_with_all_it_was_made_from(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
-        write_plan_file(tmp_path / name, plan_file_document(ANSWER, QUESTION, Effort(seed=5)))
+        write_plan_file(tmp_path / name, file_document(ANSWER, QUESTION, Effort(seed=5)))
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
     found = read_plan_file(tmp_path / "a.json")
@@ -263,7 +260,7 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
     assert names(QuestionDocument) == asked
     assert names(PlanDocument) == names(BatchPlan) | {"timer"}
     seen_by_a_replica = {SurgingArrivals, ModulatedArrivals}  # never asked for
-    known = {*saved_workload._PROCESSES.values(), TraceArrivals, *seen_by_a_replica}
+    known = {*saved_parts._PROCESSES.values(), TraceArrivals, *seen_by_a_replica}
     assert set(get_args(ArrivalProcess)) == known
 
 
@@ -277,7 +274,7 @@ def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
     document["question"]["timer"] = timer
     if timer == "open":
         plan["timer"] = timer
-    document["sha256"] = _signature(document)
+    document["sha256"] = signature(document)
     found = read_plan_file_document(document, "x")
     assert (found.question.space.batching, found.plan.batching) == (batching, batching)
 
@@ -309,21 +306,21 @@ def test_an_answer_without_a_plan_is_saved_and_has_none() -> None:
 
 
 def traced(monkeypatch: pytest.MonkeyPatch, limit: int) -> dict[str, Any]:
-    monkeypatch.setattr(saved_workload, "INSTANTS_MAX", limit)
+    monkeypatch.setattr(saved_parts, "INSTANTS_MAX", limit)
     return saved(replace(QUESTION, workload=Workload(arrival_rate_rps=2.0, arrivals=TRACE)))
 
 
 def test_a_short_trace_is_kept_and_a_long_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = traced(monkeypatch, 50)
     assert read_plan_file_document(kept, "x").question.workload.arrivals == TRACE
-    assert not saved_workload.is_named_only(read_plan_file_document(kept, "x").question.workload)
+    assert not saved_parts.is_named_only(read_plan_file_document(kept, "x").question.workload)
     named = traced(monkeypatch, 49)
     arrivals = named["question"]["workload"]["arrivals"]
     assert (arrivals["instants_s"], arrivals["instants"], arrivals["name"]) == (None, 50, "log.csv")
     renamed = replace(TRACE, name="moved.csv")
     assert read_plan_file_document(named, "x", renamed).question.workload.arrivals == TRACE
     assert "give it again by --arrivals trace:log.csv" in refusal(lambda: read_plan_file_document(named, "x"))
-    assert saved_workload.is_named_only(read_plan_file_document(named, "x", renamed).question.workload)
+    assert saved_parts.is_named_only(read_plan_file_document(named, "x", renamed).question.workload)
     other = replace(TRACE, instants_s=(*TRACE.instants_s[:-1], 5.1))
     message = refusal(lambda: read_plan_file_document(named, "x", other))
     assert "--arrivals trace:log.csv is not the trace of the plan, which has 50 arrivals" in message
@@ -347,8 +344,8 @@ def test_only_steady_arrivals_are_saved() -> None:
 def test_a_saved_plan_has_at_most_a_thousand_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     document = saved()
     (one,) = document["question"]["profiles"]
-    assert saved_workload.PROFILES_MAX == 1000
-    monkeypatch.setattr(saved_workload, "PROFILES_MAX", 1)
+    assert saved_batches.PROFILES_MAX == 1000
+    monkeypatch.setattr(saved_batches, "PROFILES_MAX", 1)
     assert read_plan_file_document(document, "x").question.profiles
     document["question"]["profiles"] = [one, one]
     message = refusal(lambda: read_plan_file_document(signed_again(document), "x"))
@@ -484,7 +481,7 @@ def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
 
 
 def test_profiles_too_long_to_be_read_again_are_refused_early(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("capacity.answer.saved_plan.FILE_BYTES_MAX", 8 * 2**20 + 100)
+    monkeypatch.setattr("capacity.answer.saved_batches.FILE_BYTES_MAX", 8 * 2**20 + 100)
     assert "keep fewer samples" in refusal(lambda: check_plan_target(tmp_path / "p.json", QUESTION))
 
 
@@ -498,7 +495,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path) -> None:
         with pytest.raises(
             DependencyError, match="cannot write .*plan.json: .*; free space, or use another disk"
         ):
-            write_plan_file(path, plan_file_document(ANSWER, QUESTION, Effort()))
+            write_plan_file(path, file_document(ANSWER, QUESTION, Effort()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text(encoding="utf-8") == "before"
@@ -516,9 +513,7 @@ def test_the_reader_is_light() -> None:
 
 
 def test_no_number_is_not_finite() -> None:
-    assert not any(
-        math.isnan(x) or math.isinf(x) for x in _floats(plan_file_document(ANSWER, QUESTION, Effort()))
-    )
+    assert not any(math.isnan(x) or math.isinf(x) for x in _floats(file_document(ANSWER, QUESTION, Effort())))
 
 
 def _floats(value: Any) -> list[float]:

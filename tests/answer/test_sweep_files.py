@@ -33,12 +33,13 @@ from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.render.tables import sweep_table
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.rows import BatchRows
 from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
 
 ROOT = Path(__file__).parents[2]
-TABLE = SweepTable(quantiles=(0.5, 0.999), seed=3, confidence=0.9)
+TABLE = SweepTable(form=BatchRows(), quantiles=(0.5, 0.999), seed=3, confidence=0.9)
 NAMES = [column.name for column in TABLE.columns]
 SETTINGS = {"seed": 3, "profiles": {"made-up": "abc"}}
 CELL = Scenario(
@@ -54,8 +55,8 @@ PERFORMANCE = Performance(
     wait_quantiles_s={0.5: Interval.exact(0.0), 0.999: Interval(value=0.02, low=0.0, high=math.inf)},
     response_quantiles_s={0.5: Interval.exact(0.01), 0.999: Interval(value=0.03, low=0.02, high=0.05)},
 )
-ANSWERED = TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=PERFORMANCE))
-UNSTABLE = TABLE.row(CELL, Answer(outcome=Outcome.UNSTABLE, reason='load, "1.2" >= 1'))
+ANSWERED = TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=PERFORMANCE), load_of(CELL))
+UNSTABLE = TABLE.row(CELL, Answer(outcome=Outcome.UNSTABLE, reason='load, "1.2" >= 1'), load_of(CELL))
 ROWS = [ANSWERED, UNSTABLE]
 
 
@@ -85,7 +86,7 @@ def test_a_row_says_how_the_contention_is_known() -> None:
             contention=None if slowdowns is None else measured(slowdowns),
         )
         cell = replace(CELL, profile=profile, plan=replace(CELL.plan, replicas=replicas))
-        row = known(TABLE.row(cell, Answer(outcome=Outcome.UNSTABLE, reason="x")))
+        row = known(TABLE.row(cell, Answer(outcome=Outcome.UNSTABLE, reason="x"), load_of(cell)))
         assert row["instances_per_device"] == instances
         return row["contention"]
 
@@ -96,7 +97,7 @@ def test_a_row_says_how_the_contention_is_known() -> None:
 
 def test_unknown_quantiles_are_empty() -> None:
     fewer = replace(PERFORMANCE, response_quantiles_s={0.5: Interval.exact(0.01)})
-    row = known(TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=fewer)))
+    row = known(TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=fewer), load_of(CELL)))
     assert [row[f"response_p50{end}_s"] for end in ("", "_low", "_high")] == [0.01] * 3
     assert [row[f"response_p99_9{end}_s"] for end in ("", "_low", "_high")] == [None] * 3
     assert [row[f"wait_p99_9{end}_s"] for end in ("", "_low", "_high")] == [0.02, 0.0, None]
@@ -111,7 +112,7 @@ def test_a_row_without_an_answer_has_a_reason_and_no_number_of_a_performance() -
 
 
 def test_quantiles_near_each_other_have_names_of_their_own() -> None:
-    table = SweepTable(quantiles=(0.0125, 0.125, 0.99, 0.999), seed=0, confidence=0.95)
+    table = SweepTable(form=BatchRows(), quantiles=(0.0125, 0.125, 0.99, 0.999), seed=0, confidence=0.95)
     names = [column.name for column in table.columns]
     assert len(set(names)) == len(names)
     assert {"response_p1_25_s", "response_p12_5_s", "response_p99_s", "response_p99_9_low_s"} <= set(names)
@@ -119,14 +120,14 @@ def test_quantiles_near_each_other_have_names_of_their_own() -> None:
 
 def test_what_a_column_cannot_hold_is_refused_before_the_sweep() -> None:
     with pytest.raises(InputError, match="--seed of a sweep must be at most 9223372036854775807"):
-        SweepTable(quantiles=(0.5,), seed=2**63, confidence=0.95)
+        SweepTable(form=BatchRows(), quantiles=(0.5,), seed=2**63, confidence=0.95)
     with pytest.raises(InputError, match="100 quantiles at most, got 101"):
-        SweepTable(quantiles=[n / 1000 for n in range(1, 102)], seed=0, confidence=0.95)
+        SweepTable(form=BatchRows(), quantiles=[n / 1000 for n in range(1, 102)], seed=0, confidence=0.95)
 
 
 def test_exit_code_is_4_where_any_row_is_inconclusive() -> None:
-    inconclusive = TABLE.row(CELL, Answer(outcome=Outcome.INCONCLUSIVE, reason="budget"))
-    beyond = TABLE.row(CELL, Answer(outcome=Outcome.PROFILE_RANGE, reason="range"))
+    inconclusive = TABLE.row(CELL, Answer(outcome=Outcome.INCONCLUSIVE, reason="budget"), load_of(CELL))
+    beyond = TABLE.row(CELL, Answer(outcome=Outcome.PROFILE_RANGE, reason="range"), load_of(CELL))
     assert sweep_exit_code(TABLE.columns, []) == sweep_exit_code(TABLE.columns, [*ROWS, beyond]) == 0
     assert sweep_exit_code(TABLE.columns, [*ROWS, inconclusive, beyond]) == 4
     assert outcome_document(TABLE.columns, [*ROWS, beyond, beyond], "x.csv") == {
@@ -147,13 +148,17 @@ def test_the_table_shows_no_quantile_without_its_interval() -> None:
     assert unstable.split()[-6:-4] == ["0.125", "unstable"]
     assert "batch wait" not in text.get()
     open_ended = replace(PERFORMANCE, response_quantiles_s=PERFORMANCE.wait_quantiles_s)
-    row = TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=open_ended))
+    row = TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=open_ended), load_of(CELL))
     with console.capture() as text:
         console.print(sweep_table(TABLE, [row]))
     assert text.get().split()[-3:] == ["or", "more)", "answered"]
     waiting = replace(CELL, plan=replace(CELL.plan, batch_wait_max_s=0.002))
     with console.capture() as text:
-        console.print(sweep_table(TABLE, [ANSWERED, TABLE.row(waiting, Answer(outcome=Outcome.UNSTABLE))]))
+        console.print(
+            sweep_table(
+                TABLE, [ANSWERED, TABLE.row(waiting, Answer(outcome=Outcome.UNSTABLE), load_of(waiting))]
+            )
+        )
     assert "batch wait" in text.get()
     assert "2 ms" in text.get()
 
@@ -169,7 +174,7 @@ def test_the_table_says_why_there_are_no_numbers() -> None:
 
     def row(outcome: Outcome, rate_rps: float) -> Row:
         cell = replace(CELL, workload=replace(CELL.workload, arrival_rate_rps=rate_rps))
-        return TABLE.row(cell, Answer(outcome=outcome, reason="a long sentence"))
+        return TABLE.row(cell, Answer(outcome=outcome, reason="a long sentence"), load_of(cell))
 
     most_rps = CELL.workload.arrival_rate_rps / load_of(CELL)
     at_most = f"at most {format_rate(most_rps)}"
@@ -192,9 +197,8 @@ def test_what_is_the_same_in_all_rows_is_the_title_of_the_table() -> None:
     from rich.console import Console
 
     console = Console(width=160)
-    other = TABLE.row(
-        replace(CELL, plan=replace(CELL.plan, routing=Routing.RANDOM)), Answer(outcome=Outcome.UNSTABLE)
-    )
+    elsewhere = replace(CELL, plan=replace(CELL.plan, routing=Routing.RANDOM))
+    other = TABLE.row(elsewhere, Answer(outcome=Outcome.UNSTABLE), load_of(elsewhere))
     with console.capture() as text:
         console.print(sweep_table(TABLE, ROWS))
     assert text.get().splitlines()[0].strip() == "made-up, round-robin"
@@ -221,7 +225,7 @@ def test_csv(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reason", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_a_text_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path, reason: str) -> None:
-    row = TABLE.row(CELL, Answer(outcome=Outcome.INCONCLUSIVE, reason=reason))
+    row = TABLE.row(CELL, Answer(outcome=Outcome.INCONCLUSIVE, reason=reason), load_of(CELL))
     write_file(tmp_path / "x.csv", TABLE.columns, [row])
     with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
         (read,) = csv.DictReader(file)

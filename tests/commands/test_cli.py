@@ -352,7 +352,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
     )
     console = Console(width=80)
     with console.capture() as text:
-        console.print(*considered_tables([candidate], promise))
+        console.print(*considered_tables([candidate], [promise]))
     (line,) = [row for row in text.get().splitlines() if "1023" in row]
     for part in ("131072", "0.886", "48.3 (46 to 50.7) ms", "missed: P99 above 40 ms"):
         assert part in line

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import capacity as cap
-from capacity.answer.saved_llm_plan import _signature
+from capacity.answer.saved_plan import signature
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
 from capacity.profile.load import load_llm
 from capacity.render.check import junit, markdown
@@ -223,7 +223,7 @@ def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Pat
     assert (met["verdict"], met["notes"]) == ("met", [])
     document = json.loads(saved.read_text())
     document["answer"]["recovery"] = {"within_s": 60.0}
-    (folder / "recovers.json").write_text(json.dumps(document | {"sha256": _signature(document)}))
+    (folder / "recovers.json").write_text(json.dumps(document | {"sha256": signature(document)}))
     assert answer("check", "--plan", folder / "recovers.json")["notes"] == [
         "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
     ]
@@ -492,7 +492,7 @@ def test_a_curve_says_where_the_first_token_explodes(folder: Path, tmp_path: Pat
     figure = tmp_path / "curve.svg"
     asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--quantile", "0.9", "-o", figure]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.api_llm._LOADS", (0.1, 0.5, 0.8))
+        patch.setattr("capacity.search.engines.EngineTheory.curve_loads", (0.1, 0.5, 0.8))
         done = run("curve", *asked)
         assert done.exit_code == 0, done.output
     assert "TTFT P90 is" in done.stdout

@@ -193,6 +193,9 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
 PLAN = BatchPlan(profile="p", replicas=3, batch_size_max=1)
 
 
+TTFT = Limit(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
+
+
 def recommended(**others) -> Recommendation:
     given = {"plan": PLAN, "performance": performance(0.03), "objective": OBJECTIVE, "verdict": Verdict.MET}
     return Recommendation(**given | others)
@@ -213,6 +216,12 @@ def recommended(**others) -> Recommendation:
             RandomRouting(replicas=None, response_p99=Interval.exact(0.05)),
             "its P99 would be 50 ms; no fleet within the limits is known to meet P99 <= 40 ms.",
         ),
+        (
+            3,
+            RandomRouting(replicas=4, response_p99=Interval.exact(20.9), limit=TTFT, found=Interval.exact(0.9)),
+            "its TTFT P99 would be 900 ms; the objective needs 4 replicas.",
+        ),
+        (3, RandomRouting(replicas=4, response_p99=None, limit=TTFT), "its TTFT P99 is not known; the objective needs 4 replicas."),
     ],
 )  # fmt: skip
 def test_what_random_routing_would_need(replicas, random, told):

@@ -17,9 +17,10 @@ from capacity.errors import DependencyError, InputError
 from capacity.files import check_target, format_suffix, write_whole
 from capacity.queues.curves import Axis, Quantity, curves
 from capacity.render.figures import draw_curves
+from capacity.server.batch.rows import BatchRows
 
 ROOT = Path(__file__).parents[2]
-TABLE = SweepTable(quantiles=(0.5,), seed=0, confidence=0.95)
+TABLE = SweepTable(form=BatchRows(), quantiles=(0.5,), seed=0, confidence=0.95)
 
 
 def mode_of(path: Path) -> int:

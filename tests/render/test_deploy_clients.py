@@ -6,9 +6,10 @@ from functools import cache
 
 import pytest
 import yaml
+from planned import file_document
 
 import capacity as cap
-from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
+from capacity.answer.saved_plan import SavedPlan, read_plan_file_document
 from capacity.errors import InputError
 from capacity.recovery_answers import recovery_plan_document
 from capacity.render.deploy.registry import render
@@ -25,7 +26,7 @@ def document(**trouble):
         "resnet50-t4-fp16", rate="100rps", slo_p99="100ms", batch_size_max=1, batch_wait="0ms", **trouble
     )
     others = {"recovery": recovery_plan_document(answer.recovery)} if answer.recovery else {}
-    return plan_file_document(answer.recommendation, answer.question, answer.effort, others)
+    return file_document(answer.recommendation, answer.question, answer.effort, others)
 
 
 def saved(setting=None, **trouble) -> SavedPlan:

@@ -11,12 +11,12 @@ from planned import ENGINES, TOKEN_LIMITS
 from questions import engine_question
 from shown import unwrapped
 
-from capacity.answer.saved_llm_plan import (
-    LENGTHS_MAX,
-    SavedLlmPlan,
-    check_llm_plan_target,
-    llm_plan_document,
-    read_llm_plan_document,
+from capacity.answer.saved_engines import LENGTHS_MAX
+from capacity.answer.saved_plan import (
+    SavedPlan,
+    check_plan_target,
+    plan_file_document,
+    read_plan_file_document,
 )
 from capacity.errors import InputError
 from capacity.profile.formats import digest
@@ -54,14 +54,14 @@ def document(
     answer = {"verdict": "met" if plan else "missed", "recommendation": recommendation}
     if recovery is not None:
         answer["recovery"] = recovery
-    return llm_plan_document(question(profile), Effort(seed=7), answer) | {"schema_version": 1}
+    return plan_file_document(question(profile), Effort(seed=7), None, answer) | {"schema_version": 1}
 
 
-def saved(profile: LlmProfile = LINE, plan: TokenPlan | None = ENGINES, **recovery: Any) -> SavedLlmPlan:
-    return read_llm_plan_document(document(profile, plan, recovery or None), "plan.json")
+def saved(profile: LlmProfile = LINE, plan: TokenPlan | None = ENGINES, **recovery: Any) -> SavedPlan:
+    return read_plan_file_document(document(profile, plan, recovery or None), "plan.json")
 
 
-def recovers(setting: str | None = None, **clients: Any) -> SavedLlmPlan:
+def recovers(setting: str | None = None, **clients: Any) -> SavedPlan:
     return saved(chosen={}, setting=setting, clients=CLIENTS | clients)
 
 
@@ -242,7 +242,7 @@ def test_vllm_refuses_a_plan_for_another_engine() -> None:
 
 def test_an_answer_without_a_plan_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"plan\.json holds no plan: its verdict is missed; make it again with"
+        InputError, match=r"plan\.json holds no plan: its verdict is missed; change the question"
     ):
         render(saved(plan=None), "vllm")
 
@@ -250,7 +250,7 @@ def test_an_answer_without_a_plan_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"format": "capacity-plan"}, r"its format is not capacity-llm-plan\)"),
+        ({"format": "a plan"}, r"its format is not capacity-plan\)"),
         ({"schema_version": 0}, "schema_version must be 1; a newer capacity"),
         ({"schema_version": 2}, "schema_version must be 1; a newer capacity"),
         ({"sha256": "0"}, r"edited since it was saved \(its sha256 does not fit\)"),
@@ -258,33 +258,45 @@ def test_an_answer_without_a_plan_is_refused() -> None:
 )
 def test_files_that_are_not_plans_are_refused(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        read_llm_plan_document(document() | changed, "plan.json")
+        read_plan_file_document(document() | changed, "plan.json")
 
 
 def signed_again(found: dict[str, Any]) -> dict[str, Any]:
     """The file with a digest that fits its changes."""
-    return found | {"sha256": digest({key: found[key] for key in ("question", "effort", "answer")})}
+    return found | {
+        "sha256": digest(
+            {key: found[key] for key in ("question", "effort", "certificate", "answer") if key in found}
+        )
+    }
+
+
+def test_a_plan_that_an_older_version_saved_without_its_confirmation_is_read() -> None:
+    found = document()
+    del found["certificate"]
+    assert read_plan_file_document(signed_again(found), "plan.json") == saved()
+    with pytest.raises(InputError, match="edited since it was saved"):
+        read_plan_file_document(found, "plan.json")
 
 
 def test_an_edited_profile_is_refused() -> None:
     found = document()
     found["question"]["profiles"][0]["profile"]["kv"]["tokens"] = 1024
     with pytest.raises(InputError, match=r"question.profiles\[0\] was edited after the plan was made"):
-        read_llm_plan_document(signed_again(found), "plan.json")
+        read_plan_file_document(signed_again(found), "plan.json")
 
 
 def test_a_plan_for_a_language_model_needs_an_arrival_rate() -> None:
     found = document()
     found["question"]["workload"] = {"users": 8, "think_time_s": 1.0}
     with pytest.raises(InputError, match="question.workload must have an arrival rate"):
-        read_llm_plan_document(signed_again(found), "plan.json")
+        read_plan_file_document(signed_again(found), "plan.json")
 
 
 def test_a_saved_plan_holds_at_most_200_000_lengths() -> None:
     assert LENGTHS_MAX == 200_000
-    check_llm_plan_target(Path("plan.json"), question(rows=200_000))
+    check_plan_target(Path("plan.json"), question(rows=200_000))
     with pytest.raises(InputError, match="lengths has more than 200000 rows, too many for a saved plan"):
-        check_llm_plan_target(Path("plan.json"), question(rows=200_001))
+        check_plan_target(Path("plan.json"), question(rows=200_001))
 
 
 def grpc(**clients: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -110,11 +110,11 @@ def test_the_same_plan_gives_the_same_bytes(plan: Path) -> None:
 
 
 def test_an_answer_without_its_numbers_is_refused(tmp_path: Path) -> None:
-    from capacity.answer.saved_plan import _signature
+    from capacity.answer.saved_plan import signature
 
     document: dict[str, Any] = plan_document()
     del document["answer"]["performance"]
-    document["sha256"] = _signature(document)
+    document["sha256"] = signature(document)
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(cap.InputError, match=r"answer\.performance"):

@@ -29,6 +29,7 @@ from capacity.render.figures import (
 from capacity.render.plot import PALETTE, Plot
 from capacity.render.recovery.figure import stress_figure
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.rows import BatchRows
 from capacity.traffic.scale import RATES
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
@@ -201,7 +202,7 @@ def test_quantiles_of_a_language_model_have_a_panel_each() -> None:
 
 def test_a_sweep_has_a_line_of_its_highest_quantile_for_each_fleet() -> None:
     """A point without known ends has no bar; without a known value there is no point."""
-    table = SweepTable(quantiles=(0.5, 0.9), seed=0, confidence=0.95)
+    table = SweepTable(form=BatchRows(), quantiles=(0.5, 0.9), seed=0, confidence=0.95)
     names = [column.name for column in table.columns]
 
     def row(rate_rps: float, replicas: int, p90_s: float | None, *, ends: bool = True) -> Any:

@@ -28,7 +28,7 @@ def candidate(plan: BatchPlan, p99_s: float | None = None, rejection: Rejection 
 
 def rows(candidates: list[Candidate]) -> list[list[str]]:
     """The cells of the table, led by those of its head."""
-    return printed(*considered_tables(candidates, P99))[1:]
+    return printed(*considered_tables(candidates, [P99]))[1:]
 
 
 def printed(*tables: RenderableType) -> list[list[str]]:
@@ -71,7 +71,7 @@ def test_of_many_fleet_sizes_the_nearest_are_shown() -> None:
     many = [candidate(replace(PLAN, replicas=number), 0.05) for number in range(1, 30)]
     console = Console(width=160)
     with console.capture() as text:
-        console.print(*considered_tables(many, P99, 12))
+        console.print(*considered_tables(many, [P99], 12))
     counts = [int(line.split()[0]) for line in text.get().splitlines() if line.strip()[:1].isdigit()]
     assert counts == list(range(8, 16))
 

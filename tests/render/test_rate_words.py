@@ -49,7 +49,7 @@ def rates(*, replicas: int = 2, **others: Any) -> Any:
     )
     usual: dict[str, Any] = {
         "scenario": scenario, "limit": P99, "stretches": (), "verdict": Verdict.MISSED, "closest": None, "lone": None,
-        "only_rises": False, "points": (), "scale": RATES,
+        "only_rises": False, "points": (), "scale": RATES, "saturation": None, "load": lambda rate_rps: rate_rps / 200.0,
     }  # fmt: skip
     return SimpleNamespace(**usual | others)
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import capacity as cap
 from capacity import api
-from capacity.answer.saved_plan import SavedPlan, question_to_document, read_plan_file
+from capacity.answer.saved_batches import question_to_document
+from capacity.answer.saved_plan import SavedPlan, read_plan_file
 from capacity.doors import Asked, door
 from capacity.question.question import Question
 from capacity.render.report_command import command_to_repeat

@@ -12,19 +12,23 @@ from questions import engine_question
 from rich.console import Console, RenderableType
 from shown import around
 
-from capacity.answer.token_sweep import TokenSweepTable
+from capacity.answer.sentences import explain, saturates, why_not_fewer
+from capacity.answer.sweep import SweepTable
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
-from capacity.question.objective import Limit, Measure, Objective
+from capacity.question.objective import Limit, Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.render import tokens
-from capacity.render.tables import performance_rows, short_rows
+from capacity.render.plan import changes_table, considered_tables, recommendation_tables, shown_limits
+from capacity.render.rates import rates_tables
+from capacity.render.tables import performance_rows, short_rows, sweep_table
 from capacity.search.max_rate import Point, Rates, stretches_of
 from capacity.search.recommendation import Change, Headroom, Recommendation, Tally
 from capacity.server.engine.plan import TokenPlan
+from capacity.server.engine.rows import EngineRows
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
@@ -107,65 +111,42 @@ def rows(piece: RenderableType) -> list[list[str]]:
     return [re.split(r" {2,}", line) for line in text([piece])]
 
 
+FLEET = "3 replicas of line with up to 16 sequences"
+LIMITS = "TTFT P99 <= 500 ms, TPOT mean <= 10 ms"
+
+
 def test_the_answer_in_one_sentence() -> None:
-    limits = "TTFT P99 <= 500 ms and TPOT mean <= 10 ms"
-    assert tokens.verdict_sentence(found(hourly_usd=6.0), QUESTION) == (
-        f"3 replicas of line meet {limits} at 40 rps, for 6.000 USD/h: TTFT P99 is 400 (360 to 440) ms; "
-        "TPOT mean is 8 ms."
-    )
-    one = replace(ENGINES, replicas=1)
-    assert tokens.verdict_sentence(found(plan=one), QUESTION).startswith(
-        f"1 replica of line meets {limits} at 40 rps: "
-    )
-    none = {"plan": None, "performance": None}
-    assert tokens.verdict_sentence(found(verdict=Verdict.INCONCLUSIVE, **none), QUESTION) == (
-        f"Inconclusive: no fleet is known to meet {limits} at 40 rps, and some may."
-    )
-    assert tokens.verdict_sentence(found(verdict=Verdict.MISSED, **none), QUESTION) == (
-        f"No fleet of up to 1024 replicas meets {limits} at 40 rps."
-    )
-    alone = Objective.of(ttft={0.99: 0.5})
-    assert "meet TTFT P99 <= 500 ms at 40 rps: " in tokens.verdict_sentence(found(objective=alone), QUESTION)
-    three = Objective.of(ttft={0.99: 0.5}, itl={0.99: 0.1}, tpot_mean=0.01)
-    assert re.search(
-        r"meet [^,]*, [^,]* and TPOT mean <= 10 ms at",
-        tokens.verdict_sentence(found(objective=three), QUESTION),
+    first, *_ = explain(found(hourly_usd=6.0), QUESTION)
+    assert first == (
+        f"{FLEET} meet {LIMITS} at 40 rps for 6.000 USD/h: TTFT P99 is 400 (360 to 440) ms, the closest to its limit, "
+        "at 80 % of it."
     )
 
 
-NOT_JUDGED = "2 replicas: not judged."
+FEWER = (
+    "2 replicas of line with up to 16 sequences would run at load 0.667, but TTFT P99 of 400 (360 to 440) ms"
+)
 
 
 @pytest.mark.parametrize(
     ("replicas", "least", "considered", "told"),
     [
-        (1, 1, (), "There is no smaller fleet."),
+        (1, 1, (), "One replica is the minimum."),
         (3, 3, (), "Fewer than 3 replicas were not tried; the reason is below."),
-        (3, 4, (), "Fewer than 3 replicas were not tried; the reason is below."),
-        (3, 2, (), NOT_JUDGED),
-        (3, 2, (judged(1), judged(3), judged(2, profile="other")), NOT_JUDGED),
-        (3, 1, (judged(2, sequences_max=8),), NOT_JUDGED),
-        (3, 1, (judged(2, batched_tokens_max=8),), NOT_JUDGED),
-        (3, 1, (judged(2, routing=Routing.RANDOM),), NOT_JUDGED),
-        (3, 3, (judged(2),), "One fewer is not enough: with 2 replicas, TTFT P99 is 600 ms, and 500 ms are allowed."),
-        (
-            3,
-            1,
-            (judged(2, Verdict.INCONCLUSIVE),),
-            "One fewer is in doubt: with 2 replicas, TTFT P99 may be as high as 600 ms, and 500 ms are allowed.",
-        ),
-        (
-            2,
-            1,
-            (judged(1, Verdict.MET),),
-            "1 replica meets the limits as well: one more is for what else was asked, such as to recover in time.",
-        ),
-        (3, 1, (judged(2, Verdict.MET),), "2 replicas meet the limits as well: one more is for"),
+        (3, 2, (), "One replica fewer was not tried."),
+        (3, 2, (judged(1), judged(3), judged(2, profile="other")), "One replica fewer was not tried."),
+        (3, 1, (judged(2, sequences_max=8),), "One replica fewer was not tried."),
+        (3, 1, (judged(2, batched_tokens_max=8),), "One replica fewer was not tried."),
+        (3, 1, (judged(2, routing=Routing.RANDOM),), "One replica fewer was not tried."),
+        (3, 3, (judged(2),), f"One fewer is not enough: {FEWER} is above 500 ms."),
+        (3, 1, (judged(2, Verdict.INCONCLUSIVE),), f"One fewer is in doubt: {FEWER} may be above 500 ms."),
+        (2, 1, (judged(1, Verdict.MET),), "One fewer meets the limits as well: the plan has more for what else was asked"),
     ],
 )  # fmt: skip
 def test_why_one_fewer_is_not_enough(replicas, least, considered, told) -> None:
-    answer = found(plan=replace(ENGINES, replicas=replicas), considered=considered)
-    assert tokens.why_not_fewer(answer, replace(QUESTION, replicas_min=least)).startswith(told)
+    plan = replace(ENGINES, replicas=replicas)
+    question = replace(QUESTION, replicas_min=least)
+    assert why_not_fewer(found(plan=plan, considered=considered), question, plan).startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +158,7 @@ def test_why_one_fewer_is_not_enough(replicas, least, considered, told) -> None:
     ],
 )
 def test_what_limits_an_engine_first(binding: str, what: str) -> None:
-    assert tokens.binding_sentence(found(saturation=replace(SATURATION, binding=binding))) == (
+    assert saturates(ENGINES, replace(SATURATION, binding=binding)) == (
         f"An engine saturates at 20 rps, bound by {what}; 35 % of its time then goes to prompts."
     )
 
@@ -212,19 +193,22 @@ def test_settings_that_all_candidates_share_have_no_column() -> None:
     lost = replace(
         judged(4), performance=replace(SEEN, ttft_quantiles_s={0.99: Interval.exact(float("inf"))})
     )
-    shown = rows(tokens.considered_table([refused, judged(3, Verdict.MET), lost], TOKEN_LIMITS))
-    assert shown[0] == ["Considered"]
-    assert shown[1] == ["replicas", "load", "TTFT P99", "TPOT mean", "verdict"]
-    assert shown[2] == ["2", "1.250", "missed: load 1.25, more requests arrive than they can serve"]
-    assert shown[3] == ["3", "0.667", "400 (360 to 440) ms", "8 ms", "met"]
-    assert shown[4] == ["4", "0.667", "8 ms", "missed: TTFT P99 is 600 ms, and 500 ms are allowed"]
+    limits = shown_limits(TOKEN_LIMITS)
+    (shown,) = considered_tables([refused, judged(3, Verdict.MET), lost], limits)
+    assert rows(shown) == [
+        ["Considered"],
+        ["replicas", "sequences", "load", "TTFT P99", "TPOT mean", "verdict"],
+        ["2", "16", "unstable: load 1.250"],
+        ["3", "16", "0.667", "400 (360 to 440) ms", "8 ms", "met"],
+        ["4", "16", "0.667", "infinite", "8 ms", "missed: TTFT P99 above 500 ms"],
+    ]
     others = [
         judged(3, Verdict.MET),
-        judged(3, Verdict.MET, profile="b", routing=Routing.RANDOM, sequences_max=8, batched_tokens_max=64),
+        judged(3, Verdict.MET, routing=Routing.RANDOM, sequences_max=8, batched_tokens_max=64),
     ]
-    shown = rows(tokens.considered_table(others, TOKEN_LIMITS))
-    assert shown[1][:5] == ["profile", "routing", "sequences", "tokens", "replicas"]
-    assert shown[3][:6] == ["b", "random", "8", "64", "3", "0.667"]
+    (shown,) = considered_tables(others, limits)
+    assert rows(shown)[1][:4] == ["routing", "tokens", "replicas", "sequences"]
+    assert rows(shown)[3][:5] == ["random", "64", "3", "8", "0.667"]
 
 
 def changed(what: str, performance: Performance | None) -> Change:
@@ -234,7 +218,7 @@ def changed(what: str, performance: Performance | None) -> Change:
 
 
 def test_other_settings_are_compared_for_the_whole_fleet() -> None:
-    shown = rows(tokens.changes_table([changed("S 8", SEEN), changed("S 4", None)]))
+    shown = rows(changes_table([changed("S 8", SEEN), changed("S 4", None)]))
     assert shown[1:] == [
         ["setting", "saturates at", "TTFT P99", "ITL P99", "P99"],
         ["S 8", "60 rps", "400 (360 to 440) ms", "20 (18 to 22) ms", "4 (3.6 to 4.4) s"],
@@ -260,19 +244,21 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
             points=points,
             stretches=tuple(stretches_of([*kept, points[1]])),
         )
-        return text(tokens.rates_tables(found, 0.9))
+        return text(rates_tables(found, "", 0.9))
 
-    limits = "TTFT P99 <= 500 ms and TPOT mean <= 10 ms"
-    assert rates(45.0)[:5] == [
-        f"3 replicas of line meet {limits} up to 45 (45 to 60) rps, and saturate at 60 rps.",
+    wall = "An engine saturates at 20 rps, bound by its 16 sequences; 35 % of its time then goes to prompts."
+    assert rates(45.0)[:7] == [
+        f"{FLEET} meet {LIMITS} up to 45 (45 to 60) rps.",
+        wall,
+        "Assumed: TPOT mean rises with the rate, as in all runs so far.",
         "rate  load  TTFT P99  TPOT mean  verdict",
         "45 rps  0.750  400 (360 to 440) ms  8 ms  met",
-        "60 rps  1.000  missed: load 1.25, more requests arrive than they can serve",
+        "60 rps  1.000  missed",
         "In brackets: 90 % intervals.",
     ]
-    assert rates(None)[0] == f"3 replicas of line meet {limits} at no rate that was tried."
+    assert rates(None)[0] == f"At no rate would {FLEET} meet {LIMITS}."
     one = rates(15.0, replace(ENGINES, replicas=1))
-    assert one[0] == f"1 replica of line meets {limits} up to 15 (15 to 60) rps, and saturates at 20 rps."
+    assert one[0] == f"1 replica of line with up to 16 sequences meets {LIMITS} up to 15 (15 to 60) rps."
 
 
 def test_the_screen_of_a_plan() -> None:
@@ -283,70 +269,59 @@ def test_the_screen_of_a_plan() -> None:
         changes=(changed("S 8", SEEN),),
         tally=Tally(screened=9, simulated=2, certified=1, requests=12_345),
     )
-    shown = text(tokens.token_tables(answer, QUESTION, 0.95))
-    assert shown[1].startswith("One fewer is not enough: with 2 replicas, ")
+    shown = text(recommendation_tables(answer, QUESTION, 0.95))
+    assert shown[1].startswith("One fewer is not enough: 2 replicas ")
     assert shown[2].startswith("An engine saturates at 20 rps, ")
-    assert shown[3] == "replicas  3"
+    assert shown[3].startswith("Headroom: the same plan still meets the objective at 55 rps (+38 %), ")
+    assert shown[4] == "replicas  3"
     assert {"headroom  up to 55 rps (+38 %)", "cost  6.000 USD/h", "Considered", "Other settings"} <= set(
         shown
     )
     assert shown[-1] == "In brackets: 95 % intervals."
     tally = "Candidates: 9 screened by theory, 2 simulated, 1 confirmed; 1.23e+04 requests."
     assert tally not in shown
-    assert tally in text(tokens.token_tables(answer, QUESTION, 0.95, verbose=True))
-    bare = text(tokens.token_tables(found(considered=answer.considered), QUESTION, 0.95))
+    assert tally in text(recommendation_tables(answer, QUESTION, 0.95, verbose=True))
+    bare = text(recommendation_tables(found(considered=answer.considered), QUESTION, 0.95))
     assert not [line for line in bare if line.startswith(("headroom", "cost", "Other settings"))]
     none = found(plan=None, performance=None, verdict=Verdict.MISSED, considered=answer.considered)
-    assert [line.split("  ")[0] for line in text(tokens.token_tables(none, QUESTION, 0.95))][
+    assert [line.split("  ")[0] for line in text(recommendation_tables(none, QUESTION, 0.95))][
         1
     ] == "Considered"
 
 
 def test_the_screen_of_an_explanation() -> None:
     shown = text(tokens.explanation_tables(found(considered=(judged(2),)), QUESTION))
-    assert shown[0].startswith("One fewer is not enough: with 2 replicas, ")
+    assert shown[0].startswith("One fewer is not enough: 2 replicas ")
     assert shown[1].startswith("An engine saturates at 20 rps, ")
     assert shown[2] == "Other settings"
 
 
-def swept(rate_rps: float, replicas: int = 2, ttft_s: float | None = 0.1, **others: Any) -> dict[str, Any]:
+def swept(rate_rps: float, replicas: int = 2, ttft_s: float | None = 0.1, **others: Any) -> tuple[Any, ...]:
     usual: dict[str, Any] = {
-        "profile": "line",
-        "routing": "random",
-        "sequences_max": 16,
-        "batched_tokens_max": 512,
-        "replicas": replicas,
-        "arrival_rate_rps": rate_rps,
-        "load": 0.5,
-        "outcome": "answered",
-        "reason": None,
-    }
-    for name in ("ttft", "tpot"):
-        for end in ("", "_low", "_high"):
-            usual[f"{name}_p99{end}_s"] = ttft_s
-    return usual | others
+        "profile": "line", "routing": "random", "sequences_max": 16, "batched_tokens_max": 512, "replicas": replicas,
+        "arrival_rate_rps": rate_rps, "load": 0.5, "outcome": "answered",
+    }  # fmt: skip
+    usual |= {f"{name}_p99{end}_s": ttft_s for name in ("ttft", "tpot") for end in ("", "_low", "_high")}
+    return tuple((usual | others).get(column.name) for column in SWEPT.columns)
 
 
-def table_of(*quantiles: float) -> TokenSweepTable:
-    return TokenSweepTable(quantiles=quantiles, seed=0, confidence=0.95)
+SWEPT = SweepTable(form=EngineRows(), quantiles=(0.5, 0.99), seed=0, confidence=0.95)
 
 
 def test_a_sweep_has_a_line_for_each_row() -> None:
-    shown = rows(
-        tokens.token_sweep_table(table_of(0.5, 0.99), [swept(10.0), swept(20.0, ttft_p99_high_s=None)])
-    )
+    shown = rows(sweep_table(SWEPT, [swept(10.0), swept(20.0, ttft_p99_high_s=None)]))
     assert shown == [
-        ["line, random, 2 replicas"],
-        ["rate", "load", "TTFT P99", "TPOT P99", "outcome"],
-        ["10 rps", "0.500", "100 ms", "100 ms", "answered"],
-        ["20 rps", "0.500", "100 ms (100 ms or more)", "100 ms", "answered"],
+        ["line, random"],
+        ["rate", "replicas", "load", "TTFT P99", "TPOT P99", "outcome"],
+        ["10 rps", "2", "0.500", "100 ms", "100 ms", "answered"],
+        ["20 rps", "2", "0.500", "100 ms (100 ms or more)", "100 ms", "answered"],
     ]
     unstable = swept(20.0, 1, None, load=None, outcome="unstable", reason="load 1.25 >= 1")
-    shown = rows(tokens.token_sweep_table(table_of(0.99), [swept(10.0), unstable]))
-    assert shown[0] == ["line, random"]
-    assert shown[1] == ["replicas", "rate", "load", "TTFT P99", "TPOT P99", "outcome", "why"]
-    assert shown[3][:3] == ["1", "20 rps", "unstable"]
-    assert rows(tokens.token_sweep_table(table_of(0.99), [swept(10.0, 1)]))[0] == ["line, random, 1 replica"]
+    shown = rows(sweep_table(SWEPT, [swept(10.0), unstable]))
+    assert shown[1][-2:] == ["outcome", "why"]
+    assert shown[3] == ["20 rps", "1", "unstable", "too few requests"]
+    settings = rows(sweep_table(SWEPT, [swept(10.0), swept(10.0, sequences_max=8)]))
+    assert settings[1][:4] == ["rate", "replicas", "sequences", "load"]
 
 
 def test_the_sources_and_the_check_of_a_profile() -> None:

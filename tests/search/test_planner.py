@@ -677,6 +677,22 @@ def test_what_random_routing_takes_is_said() -> None:
     assert at_random[0] == (3, 1)  # its own search, which may spend the whole probability of error
 
 
+def test_random_routing_has_the_figure_of_the_limit_that_binds() -> None:
+    """The plan uses half of its limit on P50, and a tenth of that on P95."""
+    values = {Routing.ROUND_ROBIN: (0.5, 5.0), Routing.RANDOM: (0.75, 6.0)}
+
+    def judge(plan: BatchPlan) -> Candidate:
+        p50_s, p99_s = map(Interval.exact, values[plan.routing])
+        found = Performance(kind=Kind.EXACT, response_quantiles_s={0.5: p50_s, 0.95: p99_s, 0.99: p99_s})
+        return replace(MET if plan.replicas >= 3 else MISSED, performance=found)
+
+    objective = Objective.of(response={0.5: 1.0, 0.95: 50.0})
+    question = replace(question_of(rate_rps=20.0), objective=objective)
+    random = recommend(question, ScriptedJudge(judge)).random_routing
+    assert (str(random.limit), random.found) == ("P50 <= 1 s", Interval.exact(0.75))
+    assert random.response_p99 == Interval.exact(6.0)
+
+
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.SHARED_QUEUE])
 def test_where_random_routing_is_no_news_nothing_is_said(routing: Routing) -> None:
     judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= 3 else 2.0))

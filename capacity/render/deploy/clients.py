@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.plan import Routing
@@ -27,7 +26,7 @@ class SafeClients:
         queue_limit: capacity of each replica's queue; None if it is unlimited.
     """
 
-    saved: SavedPlan | SavedLlmPlan
+    saved: SavedPlan
     recovery: Recovery
     queue_limit: int | None
 
@@ -44,15 +43,16 @@ class SafeClients:
     @property
     def in_service_max(self) -> int:
         """Largest number of requests in service in the whole fleet: in batches, or as sequences of engines."""
-        plan = self.saved.plan
-        return plan.replicas * plan.at_once
+        requests: int = self.saved.plan.replicas * self.saved.plan.at_once
+        return requests
 
     @property
     def requests_max(self) -> int | None:
         """Largest number of requests in queues and in service; None without a queue limit."""
         if self.queue_limit is None:
             return None
-        return self.saved.plan.replicas * self.queue_limit + self.in_service_max
+        replicas: int = self.saved.plan.replicas
+        return replicas * self.queue_limit + self.in_service_max
 
     @property
     def rate_rps(self) -> float:
@@ -134,7 +134,7 @@ class SafeClients:
         return found
 
 
-def safe_clients(saved: SavedPlan | SavedLlmPlan, target: str) -> SafeClients:
+def safe_clients(saved: SavedPlan, target: str) -> SafeClients:
     """The clients of a plan that recovers.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.plan import Routing
 from capacity.recovery.protection import Shedding
@@ -14,7 +14,7 @@ from capacity.server.batch.batching import Batching
 from capacity.traffic.clients import ALL_FAILURES, BudgetKind, Clients
 from capacity.units import format_duration
 
-AnyPlan = Fleet | SavedLlmPlan
+AnyPlan = Fleet | SavedPlan
 
 
 class Feature(StrEnum):
@@ -161,7 +161,7 @@ def _of_fleet(fleet: Fleet) -> Iterator[tuple[Feature, str]]:
             yield feature, told
 
 
-def _of_engines(saved: SavedLlmPlan, recovery: Recovery | None) -> Iterator[tuple[Feature, str]]:
+def _of_engines(saved: SavedPlan, recovery: Recovery | None) -> Iterator[tuple[Feature, str]]:
     plan = saved.plan
     yield Feature.REPLICAS, counted(plan.replicas, "engine")
     if plan.replicas > 1:

@@ -17,7 +17,7 @@ from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.workload import ClosedPopulation
+from capacity.traffic.workload import ClosedPopulation, Demand
 
 _WAIT_MIN_S = 1e-6  # a server takes 0 for no limit
 _NAME_MAX = 40  # of 63 in a DNS label: tools append words of their own
@@ -42,12 +42,14 @@ class Fleet:
     @property
     def plan(self) -> BatchPlan:
         """The recommended plan."""
-        return self.saved.plan
+        plan: BatchPlan = self.saved.plan
+        return plan
 
     @property
     def profile(self) -> ServiceProfile:
         """Profile of the plan."""
-        return self.saved.question.profile(self.plan.profile)
+        profile: ServiceProfile = self.saved.profile
+        return profile
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ class Fleet:
         Raises:
             InputError: the plan is for a closed population.
         """
-        workload = self.saved.question.workload
+        workload: Demand = self.saved.question.workload
         if isinstance(workload, ClosedPopulation):
             raise InputError(
                 f"{self.saved.name} was made for {workload.users} users, and this target needs an arrival rate; "
@@ -164,6 +166,11 @@ def dns_label(name: str) -> str:
     """
     label = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_NAME_MAX].strip("-")
     return label if label[:1].isalpha() else f"model-{label}".rstrip("-")
+
+
+def batches(saved: SavedPlan) -> bool:
+    """Whether a saved plan is of a fleet that batches."""
+    return isinstance(saved.plan, BatchPlan)
 
 
 def read_fleet(saved: SavedPlan) -> Fleet:

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator
 
-from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.plan import Routing
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
 from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature, unset_notes
-from capacity.render.deploy.fleet import read_fleet
+from capacity.render.deploy.fleet import batches, read_fleet
 from capacity.traffic.clients import BudgetKind, Failure
 
 NAME = "grpc"
@@ -41,7 +40,7 @@ def render(safe: SafeClients) -> str:
         raise InputError("gRPC has no budget of concurrent retries; plan with --retry-budget throttle:10,0.1")
     backoff = clients.backoff
     first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
-    plan = read_fleet(safe.saved) if isinstance(safe.saved, SavedPlan) else safe.saved
+    plan = read_fleet(safe.saved) if batches(safe.saved) else safe.saved
     config: dict[str, object] = {
         "comment": [*safe.notes(), *_notes(safe), *unset_notes(plan, NAME)],
         "methodConfig": [

@@ -5,13 +5,12 @@ import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
 from capacity.performance import Kind
 from capacity.question.plan import Routing
 from capacity.render.deploy.features import counted, unset_notes
-from capacity.render.deploy.fleet import Fleet, read_fleet
+from capacity.render.deploy.fleet import Fleet, batches, read_fleet
 from capacity.render.report_command import command_to_repeat
 from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation
@@ -45,9 +44,9 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
     return "".join(f"{line}\n" for line in made)
 
 
-def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]) -> str:
+def header_of(saved: SavedPlan, target: str, notes: Iterable[str]) -> str:
     """The header for a plan of either kind."""
-    if isinstance(saved, SavedPlan):
+    if batches(saved):
         return header(read_fleet(saved), target, notes)
     plan, question = saved.plan, saved.question
     objective = ", ".join(str(one) for one in question.objective.limits)

@@ -5,6 +5,7 @@ from math import ceil
 
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.question.plan import Routing
+from capacity.question.resilience import Survival
 from capacity.render.deploy.controller import behavior, controller_notes, metric_name, quantity
 from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
@@ -41,7 +42,8 @@ def render(plan: Fleet) -> str:
 
 def pods_lost(fleet: Fleet) -> int:
     """Pods that maintenance may take away at once: whole pods among the plan's spare replicas."""
-    return fleet.saved.question.survival.spare // fleet.profile.instances_per_device
+    survival: Survival = fleet.saved.question.survival
+    return survival.spare // fleet.profile.instances_per_device
 
 
 def scaling_notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
@@ -116,7 +118,8 @@ spec:
 
 def _unavailable(fleet: Fleet) -> int:
     """Pods that an update may take away before new ones are ready."""
-    losses = fleet.saved.question.survival.losses(fleet.plan.replicas, fleet.profile.instances_per_device)
+    survival: Survival = fleet.saved.question.survival
+    losses = survival.losses(fleet.plan.replicas, fleet.profile.instances_per_device)
     return losses.get("rolling update", 0) // fleet.profile.instances_per_device
 
 

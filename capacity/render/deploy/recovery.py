@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import printable, read_as
@@ -45,7 +44,7 @@ class Recovery:
         return None if self.shed is None else f"--shed {self.shed}"
 
 
-def read_recovery(saved: SavedPlan | SavedLlmPlan) -> Recovery | None:
+def read_recovery(saved: SavedPlan) -> Recovery | None:
     """What a saved plan needs to recover; None if it was not made to, or does not.
 
     Raises:

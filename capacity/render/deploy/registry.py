@@ -4,14 +4,13 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
-from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.render import deploy
 from capacity.render.deploy.clients import SafeClients, safe_clients
 from capacity.render.deploy.features import AnyPlan, Coverage
-from capacity.render.deploy.fleet import Fleet, read_fleet
+from capacity.render.deploy.fleet import Fleet, batches, read_fleet
 from capacity.render.deploy.recovery import read_recovery
 
 
@@ -56,7 +55,7 @@ def has_file(plan: AnyPlan, target: Target) -> bool:
     return isinstance(plan, target.PLANS)
 
 
-def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
+def render(saved: SavedPlan, name: str) -> str:
     """A saved plan as a target's file.
 
     Raises:
@@ -65,16 +64,15 @@ def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
     target = find_target(name)
     if target.PLANS is SafeClients:
         return target.render(safe_clients(saved, name))
-    if isinstance(saved, SavedLlmPlan) != (target.PLANS is SavedLlmPlan):
+    if batches(saved) != (target.PLANS is Fleet):
         raise InputError(_misfit(saved, name))
-    return target.render(saved if isinstance(saved, SavedLlmPlan) else read_fleet(saved))
+    return target.render(read_fleet(saved) if batches(saved) else saved)
 
 
-def _misfit(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
-    of_tokens = isinstance(saved, SavedLlmPlan)
-    fitting = [one.NAME for one in TARGETS.values() if one.PLANS is (SavedLlmPlan if of_tokens else Fleet)]
+def _misfit(saved: SavedPlan, name: str) -> str:
+    fitting = [one.NAME for one in TARGETS.values() if one.PLANS is (Fleet if batches(saved) else SavedPlan)]
     held, wanted = "a language model", "a fleet that batches requests"
-    if not of_tokens:
+    if batches(saved):
         held, wanted = wanted, held
     return (
         f"--target {name} is for a plan of {wanted}, and {printable(saved.name)} is one of {held}; "

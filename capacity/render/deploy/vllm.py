@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError, quoted
 from capacity.profile.llm import Scheduler
 from capacity.question.objective import Objective
@@ -13,14 +13,14 @@ from capacity.units import format_rate
 
 NAME = "vllm"
 FILE = "vllm-serve.sh"
-PLANS = SavedLlmPlan
+PLANS = SavedPlan
 COVERS = Coverage(
     sets=frozenset({Feature.ENGINE, Feature.QUEUE_LIMIT}),
     says=frozenset({Feature.REPLICAS, Feature.ROUTING}),
 )
 
 
-def render(saved: SavedLlmPlan) -> str:
+def render(saved: SavedPlan) -> str:
     """The `vllm serve` command with the settings that were evaluated, one for each replica.
 
     Raises:
@@ -56,7 +56,7 @@ def render(saved: SavedLlmPlan) -> str:
     return "\n".join([*lines, *(f"  {flag} \\" for flag in flags[:-1]), f"  {flags[-1]}"]) + "\n"
 
 
-def _recovery(saved: SavedLlmPlan) -> Iterator[str]:
+def _recovery(saved: SavedPlan) -> Iterator[str]:
     """The setting with which the engines recover."""
     recovery = read_recovery(saved)
     if recovery is None or recovery.setting is None:
@@ -70,7 +70,7 @@ def _recovery(saved: SavedLlmPlan) -> Iterator[str]:
     yield f"# and later, counts the {runs} that run as well. A gateway can hold the limit: --target envoy."
 
 
-def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
+def _vllm_flags(saved: SavedPlan) -> Iterator[str]:
     plan, profile = saved.plan, saved.profile
     engine = profile.engine
     yield f"--max-num-seqs {plan.sequences_max}"

@@ -68,6 +68,16 @@ class BatchPlan:
         return self.batch_size_max
 
     @property
+    def size_name(self) -> str:
+        """Head of the column of the largest batch."""
+        return "batch"
+
+    @property
+    def other_setting(self) -> tuple[str, str]:
+        """The batch wait."""
+        return "wait", format_duration(self.batch_wait_max_s)
+
+    @property
     def at_once_name(self) -> str:
         """The symbol of the largest batch, and its name."""
         return "B: largest batch"

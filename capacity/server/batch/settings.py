@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from capacity.profile.profile import ServiceProfile
 from capacity.question.grid import Replicas, short
 from capacity.question.scenario import Scenario
 from capacity.server.batch.batching import Batching
-from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.plan import BatchPlan, BatchScenario
+from capacity.server.batch.rows import BatchRows
 from capacity.traffic.workload import Demand
 
 
@@ -25,6 +26,23 @@ class BatchSettings:
     batching: Batching = Batching.TRITON
     preferred_sizes: tuple[int, ...] = ()
     queue_limit: int | None = None
+
+    @classmethod
+    def of(cls, scenario: BatchScenario) -> Self:
+        """The settings of one fleet."""
+        plan = scenario.plan
+        return cls(
+            batch_sizes_max=(plan.batch_size_max,),
+            batch_waits_max_s=(plan.batch_wait_max_s,),
+            batching=plan.batching,
+            preferred_sizes=plan.preferred_sizes,
+            queue_limit=plan.queue_limit,
+        )
+
+    @property
+    def rows(self) -> BatchRows:
+        """Columns of the fleets."""
+        return BatchRows()
 
     @property
     def axes(self) -> tuple[Sequence[Any], ...]:

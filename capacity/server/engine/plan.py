@@ -49,6 +49,16 @@ class TokenPlan:
         return self.sequences_max, self.batched_tokens_max
 
     @property
+    def size_name(self) -> str:
+        """Head of the column of sequences."""
+        return "sequences"
+
+    @property
+    def other_setting(self) -> tuple[str, str]:
+        """Name and text of the setting beside the size, in a table."""
+        return "tokens", str(self.batched_tokens_max)
+
+    @property
     def at_once(self) -> int:
         """Sequences that run at once."""
         return self.sequences_max

@@ -13,6 +13,7 @@ from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario, require_second_tokens
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
+from capacity.server.engine.rows import EngineRows
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
 
@@ -32,6 +33,23 @@ class EngineSpace:
     batched_tokens_max: tuple[int, ...] | None = None
     cached_share: float = 0.0
     in_order: bool = False
+
+    @classmethod
+    def of(cls, scenario: TokenScenario) -> Self:
+        """The settings of one fleet, and its requests."""
+        plan = scenario.plan
+        return cls(
+            lengths=scenario.lengths,
+            sequences_max=(plan.sequences_max,),
+            batched_tokens_max=(plan.batched_tokens_max,),
+            cached_share=scenario.cached_share,
+            in_order=scenario.in_order,
+        )
+
+    @property
+    def rows(self) -> EngineRows:
+        """Columns of the fleets."""
+        return EngineRows()
 
     @property
     def axes(self) -> tuple[Sequence[Any], ...]:

@@ -1,0 +1,192 @@
+"""Saved engines: the question and the plan of a language model's fleet, in the form of a saved plan."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from capacity.answer.documents import Document, objective_document
+from capacity.answer.saved_parts import (
+    ANEW,
+    INSTANTS_MAX,
+    FileDocument,
+    ObjectiveDocument,
+    is_named_only,
+    read_workload_document,
+    survival_document,
+    workload_to_document,
+)
+from capacity.errors import InputError
+from capacity.files import Line, read_as
+from capacity.profile.formats import digest
+from capacity.profile.llm import LlmProfile
+from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
+from capacity.question.plan import Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.server.engine.plan import MEASURES, TokenPlan
+from capacity.server.engine.space import EngineQuestion, EngineSpace
+from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.workload import ArrivalProcess, Workload
+
+LENGTHS_MAX = 200_000  # rows that a file holds
+_NOTHING = Survival()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SignedLlm:
+    sha256: str
+    profile: dict[str, Any]
+    path: Line | None = None
+
+    def read(self, where: str) -> LlmProfile:
+        if digest(self.profile) != self.sha256:
+            raise InputError(f"{where} was edited after the plan was made (its sha256 is another); {ANEW}")
+        return replace(read_llm_document(self.profile, f"{where}.profile"), path=self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RowsDocument:
+    input_tokens: tuple[int, ...]
+    output_tokens: tuple[int, ...]
+    name: Line
+    dropped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LawsDocument:
+    input: LengthLaw
+    output: LengthLaw
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineQuestionDocument:
+    """A saved question, in the form of `SavedEngines.question`."""
+
+    profiles: tuple[_SignedLlm, ...]
+    workload: dict[str, Any]
+    lengths: dict[str, Any]
+    objective: ObjectiveDocument
+    sequences_max: tuple[int, ...] | None
+    batched_tokens_max: tuple[int, ...] | None
+    routings: tuple[Routing, ...]
+    replicas_max: int
+    cached_share: float
+    in_order: bool
+    survival: Survival = _NOTHING
+
+    def question(self, trace: ArrivalProcess | None) -> EngineQuestion:
+        """The question in the document.
+
+        Args:
+            trace: the trace, for a document that does not hold it.
+
+        Raises:
+            InputError: an invalid question, or a profile or a trace that was edited.
+        """
+        workload = read_workload_document(self.workload, "question.workload", trace)
+        if not isinstance(workload, Workload):
+            raise InputError("question.workload must have an arrival rate")
+        profiles = (one.read(f"question.profiles[{at}]") for at, one in enumerate(self.profiles))
+        return Question(
+            profiles=tuple(profiles),
+            workload=workload,
+            objective=self.objective.objective().require_among(MEASURES, "a language model"),
+            space=EngineSpace(
+                lengths=_read_lengths(self.lengths),
+                sequences_max=self.sequences_max,
+                batched_tokens_max=self.batched_tokens_max,
+                cached_share=self.cached_share,
+                in_order=self.in_order,
+            ),
+            routings=self.routings,
+            replicas_max=self.replicas_max,
+            survival=self.survival,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFile(FileDocument):
+    """A saved plan of a fleet that serves a language model."""
+
+    question: EngineQuestionDocument
+
+
+class SavedEngines:
+    """`capacity.answer.saved_parts.SavedForm` of fleets that serve a language model."""
+
+    format = "capacity-llm-plan"
+    file = EngineFile
+
+    def question(self, question: EngineQuestion) -> Document:
+        """The question as a document."""
+        # Not the fewest replicas: they are of what else was asked, such as a recovery in time.
+        space = question.space
+        survival = {} if question.survival == _NOTHING else {"survival": survival_document(question.survival)}
+        return {
+            "profiles": [_signed(one) for one in question.profiles],
+            "workload": workload_to_document(question.workload),
+            "lengths": _lengths_document(space.lengths),
+            "objective": objective_document(question.objective),
+            "sequences_max": space.sequences_max,
+            "batched_tokens_max": space.batched_tokens_max,
+            "routings": [one.value for one in question.routings],
+            "replicas_max": question.replicas_max,
+            "cached_share": space.cached_share,
+            "in_order": space.in_order,
+            **survival,
+        }
+
+    def refuse(self, question: EngineQuestion, name: str) -> None:
+        """Refuse more lengths or arrivals than a file holds.
+
+        Raises:
+            InputError: with the limit.
+        """
+        if is_named_only(question.workload):
+            raise InputError(
+                f"the trace has more than {INSTANTS_MAX} arrivals, too many for a saved plan of a language model; "
+                "give a shorter stretch of it"
+            )
+        lengths = question.space.lengths
+        if isinstance(lengths, LengthRows) and len(lengths.input_tokens) > LENGTHS_MAX:
+            raise InputError(
+                f"{lengths.name} has more than {LENGTHS_MAX} rows, too many for a saved plan; give a sample"
+            )
+
+    def plan(self, document: Any, question: EngineQuestion) -> TokenPlan:
+        """The recommended plan.
+
+        Raises:
+            InputError: no plan, or one of another question.
+        """
+        plan = read_as(TokenPlan, document, "answer.recommendation")
+        names = [profile.name for profile in question.profiles]
+        if plan.profile not in names:
+            raise InputError(f"answer.recommendation.profile is none of the question's; {ANEW}")
+        return plan
+
+
+def _signed(profile: LlmProfile) -> Document:
+    """A profile with its digest, and the path of its file if it has one."""
+    document = llm_profile_to_document(profile)
+    path = {} if profile.path is None else {"path": profile.path}
+    return {"sha256": digest(document), "profile": document} | path
+
+
+def _lengths_document(lengths: AnyLengths) -> Document:
+    if isinstance(lengths, LengthRows):
+        return {
+            "input_tokens": list(lengths.input_tokens),
+            "output_tokens": list(lengths.output_tokens),
+            "name": lengths.name,
+            "dropped": lengths.dropped,
+        }
+    return {"input": asdict(lengths.input), "output": asdict(lengths.output), "limit": lengths.limit}
+
+
+def _read_lengths(value: dict[str, Any]) -> AnyLengths:
+    if "input_tokens" in value:
+        rows = read_as(_RowsDocument, value, "question.lengths")
+        return LengthRows(rows.input_tokens, rows.output_tokens, rows.name, rows.dropped)
+    laws = read_as(_LawsDocument, value, "question.lengths")
+    return LengthLaws(laws.input, laws.output, laws.limit)
