@@ -20,9 +20,7 @@ from capacity.question.plan import Routing
 from capacity.question.question import Family
 from capacity.search.batch_caveats import (
     autoscale_caveats,
-    batches_missing,
     batching_caveats,
-    device_caveats,
     format_count,
     interval_caveats,
     plausibility_caveats,
@@ -282,14 +280,6 @@ def in_doubt(found: Interval | None, allowed: float = 0.1, **fields) -> Candidat
     return Candidate(**(given | fields))
 
 
-def test_as_many_times_the_fewest_samples_are_missing():
-    """Four times the samples: three times as many more as there are of the size with the fewest."""
-    profile = ServiceProfile(name="p", timings=(MANY, replace(MANY, batch_size=2, samples_s=(0.1,) * 40)))
-    assert batches_missing(profile, 4.0) == pytest.approx(3 * 40)
-    assert batches_missing(profile, None) is batches_missing(profile, 1e9) is None
-    assert batches_missing(ServiceProfile(name="p", timings=(FULL,)), 4.0) is None
-
-
 def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (), **fields) -> SimpleNamespace:
     """What the caveats of a search look at."""
     question = batch_question(
@@ -425,17 +415,6 @@ def test_one_balancer_is_doubted_from_100_replicas_on_unless_it_sees_nothing():
     assert " over 100 replicas needs one balancer that sees every request;" in message
     assert told(replicas=99, routing=Routing.LEAST_OUTSTANDING) == []
     assert told(replicas=100, routing=Routing.RANDOM) == []
-
-
-def test_the_sharing_of_a_device_is_assumed_until_it_is_measured():
-    def told(instances: int) -> list[str]:
-        profile = ServiceProfile(name="p", timings=(FULL,), instances_per_device=instances)
-        return [one.message for one in device_caveats(profile)]
-
-    (message,) = told(2)
-    assert message.startswith("2 replicas share a device;")
-    assert "measure the throughput of 1 to 2 busy instances" in message
-    assert told(1) == []
 
 
 def test_a_trace_of_few_bursts_says_so_first():

@@ -721,15 +721,6 @@ def test_a_trial_far_from_its_limit_takes_few_resampled_profiles(share_of_p99: f
     assert widths_s[0] > 1.2 * widths_s[1]
 
 
-def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
-    profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
-    judge = SimulationJudge(precision=0.02)
-    objective = Objective.of(response={0.5: 1.0})
-    interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
-    within = Objective.of(response={0.5: interval.value + 0.8 * (interval.high - interval.value)})
-    assert judge.certify(asked(within, workload, profile), 1, 0).verdict is Verdict.INCONCLUSIVE
-
-
 def test_whatever_is_not_accepted_says_why() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
     judge = SimulationJudge(precision=0.02)
