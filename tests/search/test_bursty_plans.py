@@ -24,11 +24,9 @@ from capacity.search.exact import BatchTheory
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.burstiness import Irregularity, irregularity
+from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import (
     ArrivalProcess,
-    DeterministicArrivals,
-    GammaArrivals,
     MmppArrivals,
     PoissonArrivals,
     TraceArrivals,
@@ -97,23 +95,6 @@ def test_poisson_arrivals_are_compared_with_nothing() -> None:
     answer, told = planned(PoissonArrivals(), 900.0, 0.02)
     assert answer.under_poisson is None
     assert not any("Poisson" in sentence for sentence in told)
-
-
-@pytest.mark.parametrize("arrivals", [PoissonArrivals(), DeterministicArrivals()])
-def test_what_has_no_bursts_has_no_irregularity(arrivals: ArrivalProcess) -> None:
-    assert irregularity(Workload(arrival_rate_rps=5.0, arrivals=arrivals)) is None
-
-
-def test_irregularity_is_what_is_known() -> None:
-    assert irregularity(Workload(arrival_rate_rps=5.0, arrivals=GammaArrivals(cv=3.0))) == Irregularity(
-        gap_cv=3.0
-    )
-    bursts = MmppArrivals(ratio=5.0, burst_mean_s=2.0, calm_mean_s=8.0)
-    found = irregularity(Workload(arrival_rate_rps=50.0, arrivals=bursts))
-    assert found == Irregularity(dispersion=bursts.dispersion_index(50.0, 2.0), window_s=2.0)
-    clock = TraceArrivals(instants_s=tuple(float(k) for k in range(3000)))
-    seen = irregularity(Workload(arrival_rate_rps=1.0, arrivals=clock))
-    assert seen == Irregularity(gap_cv=0.0, dispersion=0.0, window_s=60.0)
 
 
 def test_the_command_says_it(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
+from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
@@ -28,6 +29,7 @@ def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
 
 
 PROFILE = profile_of({1: 0.010, 2: 0.012, 4: 0.016})
+TIMES_S = (0.010, 0.012, 0.014, 0.016)  # a batch of 3 takes what lies between
 PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=4)
 POISSON = Workload(arrival_rate_rps=150.0)
 P99 = Objective.of(response={0.99: 0.05})
@@ -35,13 +37,19 @@ ASKED = Scenario(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
 
 
 @pytest.mark.parametrize("routing", [Routing.ROUND_ROBIN, Routing.RANDOM])
+@pytest.mark.parametrize("batching", [Batching.TRITON, Batching.TORCHSERVE])
 @pytest.mark.parametrize("wait_s", [0.0, 0.006])
-def test_the_performance_is_that_of_the_law(routing: Routing, wait_s: float) -> None:
-    plan = replace(PLAN, routing=routing, batch_wait_max_s=wait_s)
+def test_the_performance_is_that_of_the_law(routing: Routing, batching: Batching, wait_s: float) -> None:
+    plan = replace(PLAN, routing=routing, batching=batching, batch_wait_max_s=wait_s)
+    law = Bulk(
+        arrival_rate_rps=150.0, batch_times_s=TIMES_S, replicas=2, batch_wait_max_s=wait_s, timer=plan.timer,
+        routing=routing,
+    )  # fmt: skip
     candidate = judge_exactly(replace(ASKED, plan=plan))
     assert (candidate.verdict, candidate.rejection, candidate.requests) == (Verdict.MET, None, 0)
     assert (candidate.settled, candidate.is_precise, candidate.batch_size_largest) == (True, True, None)
-    assert candidate.performance == predict(PROFILE, POISSON, plan, (0.99,))
+    assert candidate.performance == law.performance((0.99,))
+    assert predict(PROFILE, POISSON, plan) == law.performance()
 
 
 def test_every_quantile_that_is_asked_for_is_there_and_p99_besides() -> None:
@@ -94,12 +102,21 @@ def test_of_several_broken_promises_the_one_exceeded_most_is_named() -> None:
 
 
 def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
-    plan = replace(PLAN, replicas=3, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    objective = Objective.of(response={0.99: 1.0}, wait={0.99: 1.0}, response_mean=1.0)
-    candidate = judge_exactly(replace(ASKED, plan=plan, objective=objective))
-    queue = MDc(arrival_rate_rps=150.0, service_time_s=0.010, servers=3)
-    assert candidate.performance.response_quantiles_s[0.99].value == queue.response_quantile_s(0.99)
-    assert candidate.performance.wait_quantiles_s[0.99].value == queue.wait_quantile_s(0.99)
+    plan = replace(PLAN, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    law = MDc(arrival_rate_rps=150.0, service_time_s=0.010, servers=2).performance()
+    assert predict(PROFILE, POISSON, plan) == replace(law, batch_size_mean=1.0, empty_probability=None)
+
+
+def test_overhead_is_on_every_response_and_takes_no_capacity() -> None:
+    bare, carried = (
+        predict(replace(PROFILE, request_overhead_s=x), POISSON, PLAN, (0.5, 0.99)) for x in (0.0, 0.005)
+    )
+    assert carried.response_mean_s == pytest.approx(bare.response_mean_s + 0.005, rel=1e-12)
+    assert carried.in_system_mean == pytest.approx(bare.in_system_mean + 0.75, rel=1e-12)
+    assert carried.wait_mean_s == bare.wait_mean_s
+    assert carried.utilization == bare.utilization
+    for q, interval in carried.response_quantiles_s.items():
+        assert interval.value == pytest.approx(bare.response_quantiles_s[q].value + 0.005, rel=1e-12)
 
 
 def test_the_overhead_counts_in_responses_and_not_in_waits() -> None:
@@ -177,36 +194,57 @@ def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
     assert time.process_time() - began_s < 10.0  # a second by itself; summed one by one it took two minutes
 
 
+ONE = replace(PLAN, batch_size_max=1)
+MIXED = ServiceProfile(name="p", timings=(*VARYING.timings, BatchTiming(batch_size=4, mean_s=0.02)))
+
+
 @pytest.mark.parametrize(
-    ("profile", "plan", "said"),
+    ("profile", "plan", "said", "way_out"),
     [
-        (PROFILE, replace(PLAN, preferred_sizes=(2,)), "no exact law covers preferred batch sizes"),
-        (PROFILE, replace(PLAN, batching=Batching.RAY_SERVE), "no exact law covers ray-serve batching"),
-        (PROFILE, replace(PLAN, queue_limit=9), "no exact law covers a queue limit"),
-        (replace(PROFILE, wake_s=0.001), PLAN, "no exact law covers a slower first batch after an idle pause"),
+        (PROFILE, replace(PLAN, preferred_sizes=(2,)), "preferred batch sizes", "or use triton batching"),
+        (PROFILE, replace(PLAN, batching=Batching.RAY_SERVE), "ray-serve batching", "or use triton batching"),
+        (PROFILE, replace(PLAN, queue_limit=9), "a queue limit", "or plan without one"),
+        (replace(PROFILE, wake_s=0.001), PLAN, "a slower first batch after an idle pause", "or leave wake_s out"),
         (
-            replace(PROFILE, spells=Spells(share=0.5, lasting_s=1.0)),
-            PLAN,
-            "no exact law covers service times that come in spells",
+            replace(PROFILE, spells=Spells(share=0.5, lasting_s=1.0)), PLAN,
+            "service times that come in spells", "or leave spells out",
         ),
-        (
-            ServiceProfile(name="p", timings=(*VARYING.timings, BatchTiming(batch_size=4, mean_s=0.02))),
-            PLAN,
-            "batches whose service time varies",
-        ),
-        (VARYING, replace(PLAN, batch_size_max=1), "routing round-robin of service that varies"),
-        (PROFILE, replace(PLAN, batch_size_max=1, routing=Routing.POWER_OF_TWO), "of constant service"),
-        (PROFILE, replace(PLAN, routing=Routing.SHARED_QUEUE), "a shared queue with deterministic batches"),
+        (MIXED, PLAN, r"batches whose service time varies \(profile p\)", r"\(capacity queue bulk --service-cv has"),
+        (VARYING, ONE, "routing round-robin of service that varies", r"\(random routing has one"),
+        (PROFILE, replace(ONE, routing=Routing.POWER_OF_TWO), "routing power-of-two of constant service", "or use round-robin"),
+        (PROFILE, replace(PLAN, routing=Routing.SHARED_QUEUE), "a shared queue with deterministic batches", "or use round-robin"),
     ],
 )  # fmt: skip
-def test_a_case_without_an_exact_law_is_refused_with_a_way_out(profile, plan, said) -> None:
-    with pytest.raises(DomainError, match=f"{said}.*; simulate instead"):
+def test_a_case_without_an_exact_law_is_refused_with_a_way_out(profile, plan, said, way_out) -> None:
+    with pytest.raises(DomainError, match=f"^no exact law covers {said}.*; simulate instead,? {way_out}"):
         predict(profile, POISSON, plan)
+
+
+@pytest.mark.parametrize(
+    ("workload", "plan", "said"),
+    [
+        (POISSON, replace(PLAN, routing=Routing.LEAST_OUTSTANDING),
+         "has no exact law, only round-robin and random have; simulate instead"),
+        (Workload(arrival_rate_rps=1.0, arrivals=DeterministicArrivals()), PLAN, "that are not Poisson; simulate instead"),
+        (POISSON, replace(PLAN, batch_size_max=5), "from batch size 1 to 4 and does not cover 5; measure that size"),
+        (POISSON, replace(PLAN, batch_wait_max_s=0.02),
+         "up to the service time of a full batch, 0.016 s; simulate instead, or take the timer 'open'"),
+    ],
+)  # fmt: skip
+def test_a_case_beyond_its_law_is_refused_with_a_way_out(workload, plan, said) -> None:
+    with pytest.raises(DomainError, match=said):
+        predict(PROFILE, workload, plan)
+
+
+def test_no_number_at_a_load_of_one() -> None:
+    with pytest.raises(UnstableError, match="load 1.2 >= 1 .* use at least 3 replicas"):
+        predict(PROFILE, Workload(arrival_rate_rps=600.0), PLAN)
 
 
 def test_each_replica_of_a_random_split_is_m_g_1() -> None:
     plan = BatchPlan(profile="p", replicas=3, batch_size_max=1, routing=Routing.RANDOM)
     found = predict(VARYING, POISSON, plan)
     one = MG1(arrival_rate_rps=50.0, service=Empirical(law=VARYING.law(1)))
-    assert found.response_mean_s == pytest.approx(one.response_mean_s)
-    assert found.in_system_mean == pytest.approx(150.0 * one.response_mean_s)
+    assert found.response_mean_s == one.response_mean_s
+    assert found.in_system_mean == pytest.approx(3 * one.in_system_mean, rel=1e-12)
+    assert found.throughput_rps == 150.0

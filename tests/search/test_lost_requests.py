@@ -21,7 +21,6 @@ from capacity.queues.markov.mmck import MMcK
 from capacity.search.candidates import refuse_loads
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import refuse_load
-from capacity.server.batch.stability import device_throughput_max_rps, devices_serving_min, loss_min
 from capacity.traffic.workload import Workload
 from cli import app
 from simulations.draws.arrivals import Seed, Stage
@@ -174,16 +173,6 @@ def proposal_of(rate_rps: float, replicas: int, objective: Objective) -> Scenari
     return Scenario(
         profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, objective=objective
     )
-
-
-def test_a_fleet_loses_what_it_cannot_serve() -> None:
-    """Batches of 4 in 20 ms are 200 rps: of 250 rps one replica loses a fifth at least."""
-    plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=8)
-    assert device_throughput_max_rps(PROFILE, 4) == pytest.approx(200.0)
-    assert loss_min(PROFILE, 250.0, plan) == pytest.approx(0.2)
-    assert loss_min(PROFILE, 150.0, plan) == 0.0
-    assert devices_serving_min(PROFILE, 250.0, 4, 0.2) == 1
-    assert devices_serving_min(PROFILE, 250.0, 4, 0.19) == 2
 
 
 def test_losses_beyond_the_strictest_promise_are_refused_at_once() -> None:

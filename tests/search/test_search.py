@@ -40,7 +40,6 @@ from simulations.draws.arrivals import Seed, draw
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
-from simulations.statistics.relaxation import relaxation_requests
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=60)
 MEAN_S = 0.01
@@ -401,20 +400,6 @@ def test_fewest_stable_replicas(rate_rps: float, mean_s: float, batch_size: int)
     assert load(profile, rate_rps, plan) < 1.0
     if replicas > 1:
         assert load(profile, rate_rps, replace(plan, replicas=replicas - 1)) >= 1.0 - 1e-12
-
-
-def test_relaxation_times_by_hand() -> None:
-    """0.81/(1 - 0.9)² = 81 requests for each queue, times (ca² + B·cs²)/2 where that is above 1."""
-
-    def requests(load: float, queues: int, in_service: float, variability: float) -> float:
-        return relaxation_requests(load, queues, in_service, variability)
-
-    assert requests(0.81, 1, 1.0, 2.0) == pytest.approx(81.0)
-    assert requests(0.81, 1, 1.0, 0.5) == pytest.approx(81.0)
-    assert requests(0.81, 3, 1.0, 2.0) == pytest.approx(243.0)
-    assert requests(0.81, 1, 1.0, 5.0) == pytest.approx(2.5 * 81.0)
-    assert requests(0.81, 1, 500.0, 2.0) == 500.0
-    assert requests(1e-6, 1, 0.1, 2.0) == 1.0
 
 
 def test_a_profile_must_know_batches_of_one() -> None:

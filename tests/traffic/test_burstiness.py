@@ -12,6 +12,7 @@ from capacity.errors import DomainError
 from capacity.traffic.burstiness import Irregularity, irregularity, measure
 from capacity.traffic.workload import (
     ArrivalProcess,
+    DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
     PoissonArrivals,
@@ -210,6 +211,7 @@ def test_a_usual_window_fits_ten_times(span_s: float, windows: list[float] | Non
     ("arrivals", "expected"),
     [
         (PoissonArrivals(), None),
+        (DeterministicArrivals(), None),
         (GammaArrivals(cv=3.0), Irregularity(gap_cv=3.0)),
         (TraceArrivals(instants_s=tuple(map(float, range(19))), name="short"), None),
     ],
