@@ -42,6 +42,27 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
     return seen
 
 
+@pytest.fixture
+def on_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """All that the page's template is given for some findings, explained by some reasons."""
+
+    def given(found: Findings, *reasons: str) -> dict[str, Any]:
+        if reasons:
+            monkeypatch.setattr(report, "explain", lambda *_: ["The plan.", *reasons])
+        monkeypatch.setattr(report, "_template", lambda: SimpleNamespace(render=keep))
+        report.write_page(found)
+        return seen
+
+    seen: dict[str, Any] = {}
+
+    def keep(**fields: Any) -> str:
+        seen.clear()
+        seen.update(fields)
+        return ""
+
+    return given
+
+
 def performance(p99_s: float, **others: Any) -> Performance:
     known = {0.99: Interval(value=p99_s, low=0.9 * p99_s, high=1.1 * p99_s)}
     usual: dict[str, Any] = {"kind": Kind.SIMULATION, "load": 0.5, "response_quantiles_s": known}
@@ -105,38 +126,43 @@ def asked(objective: Objective, **others: Any) -> Any:
     return saved_plan(objective=objective, batch_wait_max_s=0.0, **others)
 
 
-def test_each_limit_shows_the_share_that_is_used() -> None:
+def test_each_limit_shows_the_share_that_is_used(on_page) -> None:
     """An unknown or infinite value fills the bar."""
     objective = Objective.of(response={0.5: 0.02, 0.99: 0.05}, response_mean=0.01, loss=0.02)
     known = {0.99: Interval.exact(0.04), 0.5: Interval.exact(math.inf)}
     seen = performance(0.04, response_quantiles_s=known, response_mean_s=0.0125)
-    found = list(report._limit_rows(findings(asked(objective), performance=seen)))
+    found = on_page(findings(asked(objective), performance=seen), "why")["limits"]
     told = {str(one): row for one, (_, *row) in zip(objective.limits, found, strict=True)}
     assert [row[0] for row in found] == [str(one) for one in objective.limits]
     assert told["P99 <= 50 ms"] == ["40 ms", "80 %", pytest.approx(0.8)]
     assert told["mean <= 10 ms"] == ["12.5 ms", "125 %", 1.0]
     assert told["P50 <= 20 ms"][1:] == ["", 1.0]
     assert told["loss <= 2 %"] == ["not known", "", 1.0]
-    assert list(report._limit_rows(findings(performance=None))) == [("P99 <= 50 ms", "not known", "", 1.0)]
+    assert on_page(findings(performance=None), "why")["limits"] == [("P99 <= 50 ms", "not known", "", 1.0)]
 
 
-def test_what_the_numbers_in_brackets_are() -> None:
-    assert report._confidence(findings()) == "In brackets: 95 % intervals."
+def test_what_the_numbers_in_brackets_are(on_page) -> None:
     exact = performance(0.04, kind=Kind.EXACT)
-    assert report._confidence(findings(performance=exact)) == ("By an exact law; no simulation is behind it.")
-    assert report._confidence(findings(performance=None)) == "In brackets: 95 % intervals."
+    for seen, told in (
+        (ANSWER.performance, "In brackets: 95 % intervals."),
+        (exact, "By an exact law; no simulation is behind it."),
+        (None, "In brackets: 95 % intervals."),
+    ):
+        assert on_page(findings(performance=seen), "why")["confidence"] == told
 
 
-def test_a_price_is_shown_by_the_hour_and_the_month() -> None:
-    assert report._price(findings(hourly_usd=2.0)) == "2.000 USD/h, about 1460 USD in a month of 730 hours"
-    assert report._price(findings()).startswith("Not known: the profile has no price.")
+def test_a_price_is_shown_by_the_hour_and_the_month(on_page) -> None:
+    priced, unpriced = (on_page(one)["price"] for one in (findings(hourly_usd=2.0), findings()))
+    assert priced == "2.000 USD/h, about 1460 USD in a month of 730 hours"
+    assert unpriced.startswith("Not known: the profile has no price.")
 
 
-def others(found: Findings, *reasons: str) -> list[tuple[str, str]]:
-    return list(report._alternatives(found, ["fewer", *reasons]))
+def test_reasons_have_headings_and_none_is_repeated(on_page) -> None:
+    def others(found: Findings, *reasons: str) -> list[tuple[str, str]]:
+        first, dies, *rest = on_page(found, "fewer", *reasons)["what_ifs"]
+        assert (first, dies[0]) == (("With one fewer", "fewer"), "If a replica dies")
+        return rest
 
-
-def test_reasons_have_headings_and_none_is_repeated() -> None:
     gone = Survived(event="1 replica gone", plan=of(4), performance=performance(0.045))
     found = findings(survived=(gone,), one_lost=judged(of(4), 0.045))
     told = "With 1 replica gone: 4 are left."
@@ -163,8 +189,11 @@ def test_reasons_have_headings_and_none_is_repeated() -> None:
         ("With a spike", "P99 is"),
         ("Also", "One thing more"),
     ]
-    assert report._one_fewer(["a", "b"]) == [("With one fewer", "a")]
-    assert report._one_fewer([]) == []
+
+
+def test_where_nothing_is_explained_the_loss_of_one_comes_first(on_page, monkeypatch) -> None:
+    monkeypatch.setattr(report, "explain", lambda *_: ["The plan."])
+    assert [head for head, _ in on_page(findings())["what_ifs"]] == ["If a replica dies"]
 
 
 @pytest.mark.parametrize(
@@ -188,8 +217,9 @@ def test_reasons_have_headings_and_none_is_repeated() -> None:
         ),
     ],
 )
-def test_what_happens_when_one_replica_is_gone(one: Candidate | None, told: str) -> None:
-    assert report._one_lost(findings(one_lost=one)).startswith(told)
+def test_what_happens_when_one_replica_is_gone(one: Candidate | None, told: str, on_page) -> None:
+    found = dict(on_page(findings(one_lost=one))["what_ifs"])
+    assert found["If a replica dies"].startswith(told)
 
 
 def test_caveats_come_first_and_checked_assumptions_last() -> None:
@@ -211,34 +241,38 @@ def test_caveats_come_first_and_checked_assumptions_last() -> None:
     ]
 
 
-def test_a_plan_that_is_no_longer_known_to_meet() -> None:
+def test_a_plan_that_is_no_longer_known_to_meet(on_page) -> None:
     doubt = judged(PLAN, 0.051, Verdict.INCONCLUSIVE)
-    (told,) = report._verdict(findings(verdict=Verdict.INCONCLUSIVE, certified=doubt))
     fleet = "5 replicas of resnet50 with batches up to 16"
-    assert told.startswith(f"{fleet} is not known to meet P99 <= 50 ms at 1000 rps any more: ")
-    (told,) = report._verdict(findings(verdict=Verdict.MISSED, certified=judged(PLAN, 0.06)))
-    assert told.startswith(f"{fleet} does not meet P99 <= 50 ms at 1000 rps any more: P99 of 60 ")
-    assert len(report._verdict(findings())) > 1
+    told = on_page(findings(verdict=Verdict.INCONCLUSIVE, certified=doubt))
+    assert told["sentence"].startswith(f"{fleet} is not known to meet P99 <= 50 ms at 1000 rps any more: ")
+    assert [head for head, _ in told["what_ifs"]] == ["If a replica dies"]
+    told = on_page(findings(verdict=Verdict.MISSED, certified=judged(PLAN, 0.06)))
+    assert told["sentence"].startswith(f"{fleet} does not meet P99 <= 50 ms at 1000 rps any more: P99 of 60 ")
+    assert len(on_page(findings())["what_ifs"]) > 1
 
 
-def test_inputs_are_listed_with_their_source() -> None:
-    told = dict(report._inputs(findings(digest="abc")))
+def test_inputs_are_listed_with_their_source(on_page) -> None:
+    def inputs(found: Findings) -> dict[str, str]:
+        return dict(on_page(found, "why")["inputs"])
+
+    told = inputs(findings(digest="abc"))
     names = ("traffic", "arrivals", "objective", "seed", "precision asked", "requests at most", "its SHA-256")
     assert [told[name] for name in names] == [
         "1000 rps", "poisson", "P99 <= 50 ms", "5", "2 %", "100 000 000", "abc"
     ]  # fmt: skip
     assert not {"measured", "source"} & set(told)
-    assert "its SHA-256" not in dict(report._inputs(findings()))
+    assert "its SHA-256" not in inputs(findings())
     known = saved_plan(model="resnet", precision="fp16", source={"means": "a test"})
-    told = dict(report._inputs(findings(known)))
+    told = inputs(findings(known))
     assert (told["measured"], told["source"]) == ("resnet, fp16", "means: a test")
-    users = dict(report._inputs(findings(saved_plan(workload=ClosedPopulation(users=8, think_time_s=0.1)))))
+    users = inputs(findings(saved_plan(workload=ClosedPopulation(users=8, think_time_s=0.1))))
     assert users["traffic"] == "8 users who think for 100 ms"
     assert "arrivals" not in users
 
 
-def test_a_profile_that_is_not_bundled_is_named_beside_the_commands() -> None:
-    note, plan, page = report._commands(SAVED)
+def test_a_profile_that_is_not_bundled_is_named_beside_the_commands(on_page) -> None:
+    note, plan, page = on_page(FOUND)["commands"]
     assert note == "# resnet50: give its file instead of the name; plan.json has its measurements"
     assert plan.startswith("capacity plan ")
     assert page == "capacity report plan.json -o report.html"
@@ -403,10 +437,13 @@ def test_a_fleet_is_named_by_what_differs() -> None:
         for name in ("resnet50", "b")
     )
     several = replace(SAVED, question=replace(question, profiles=two, routings=tuple(Routing)))
-    assert report._short_fleet(of(1), SAVED) == "1 replica, batch 16"
-    assert report._short_fleet(of(2, batch_wait_max_s=0.002), several) == (
-        "2 × resnet50, batch 16, wait 2 ms, round-robin"
-    )
+    missed = tuple(judged(plan, 0.06) for plan in (of(1), of(2, batch_wait_max_s=0.002)))
+    for saved, (one, two) in (
+        (SAVED, ("1 replica, batch 16", "2 replicas, batch 16, wait 2 ms")),
+        (several, ("1 × resnet50, batch 16, round-robin", "2 × resnet50, batch 16, wait 2 ms, round-robin")),
+    ):
+        told = rows(report.refused_section(findings(saved, considered=missed)))
+        assert [row[0] for row in told] == [one, two]
 
 
 def window(replicas: int = 1, shown: int = 1, length_s: float = 10.0, batches: int = 3) -> Window:
@@ -481,7 +518,7 @@ def test_the_exit_code_is_that_of_the_verdict() -> None:
 
 
 def test_comparison_signs_are_typeset() -> None:
-    assert report._typeset("a <= b >= c") == "a ≤ b ≥ c"
-    marked = report.Markup("a <= b")
-    assert report._typeset(marked) is marked
-    assert report._typeset(SimpleNamespace) is SimpleNamespace
+    """In text, and not in markup: the description of a chart stands in an SVG."""
+    page = report.write_page(findings(rates=((500.0, judged(PLAN, 0.02)),))).page
+    assert "P99 ≤ 50 ms" in page
+    assert "The objective is P99 &lt;= 50 ms, and the plan" in page
