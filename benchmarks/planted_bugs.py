@@ -314,7 +314,7 @@ BUGS = (
     Bug("a quantile is that of the served alone", "Limit.found", "(late or served)", "served",
         "test_lost_requests.py::test_a_promise_is_found_among_all_requests"),
     Bug("a lost request is not late", "pool.with_lost",
-        "SERVED[measure](sample).with_lost(sample.lost)", "SERVED[measure](sample)",
+        "sample.durations(measure).with_lost(sample.lost)", "sample.durations(measure)",
         "test_lost_requests.py::test_lost_requests_lie_beyond_every_response"),
     Bug("the smallest zone is lost", "Survival.losses",
         "-(-devices // self.zones) * per_device", "devices // self.zones * per_device",

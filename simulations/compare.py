@@ -30,7 +30,7 @@ from simulations.statistics.intervals import (
     width_of,
 )
 from simulations.statistics.path import require_enough
-from simulations.statistics.pool import SERVED, Pool, responses
+from simulations.statistics.pool import Pool, responses, served
 from simulations.statistics.sample import Length, Sample, Tally
 from simulations.workers import Mapper
 
@@ -145,7 +145,7 @@ class PairedSimulation:
             fields[mean.value] = apart(mean_difference(one, other, mean, self.confidence), moved_s)
             fields[measure.value] = {
                 q: apart(
-                    quantile_difference(one, other, q, self.confidence, SERVED[measure]),
+                    quantile_difference(one, other, q, self.confidence, served(measure)),
                     found.moved_apart(first, partial(_quantile_s, measure, q), self.confidence),
                 )
                 for q in self.quantiles
@@ -163,8 +163,7 @@ class _Found:
     @property
     def measures(self) -> list[Measure]:
         """Durations to compare, which are all that requests have."""
-        known = (Measure.RESPONSE, *(_OF_TOKENS if self.pool.is_of_tokens else ()))
-        return [one for one in known if self.pool.counts(one)]
+        return [one for one in self.pool.whole.compared if self.pool.counts(one)]
 
     def moved_apart(self, first: "_Found", value: Callable[[Pool], float], confidence: float) -> float:
         """Half-width that the errors of the profiles give a difference. [s]"""
@@ -172,9 +171,6 @@ class _Found:
         if not known:
             return 0.0
         return scatter(known[0] - known[1] if len(known) == 2 else known[0], confidence)
-
-
-_OF_TOKENS = (Measure.TTFT, Measure.TPOT, Measure.ITL)
 
 
 def _mean_s(measure: Measure, pool: Pool) -> float:

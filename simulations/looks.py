@@ -8,7 +8,7 @@ from simulations.case import REPLICATIONS_FEW, REPLICATIONS_FIRST, Case
 from simulations.draws.arrivals import Seed
 from simulations.statistics.decision import Look
 from simulations.statistics.path import INDEPENDENT_MIN
-from simulations.statistics.pool import SECTIONS, SERVED, Pool
+from simulations.statistics.pool import SECTIONS, Pool, served
 from simulations.workers import Mapper
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
@@ -118,7 +118,7 @@ def precise_look(
 
 def is_precise(case: Case, pool: Pool, precision: float, confidence: float) -> bool:
     """Whether the intervals of served requests at the highest quantile are narrow, without the profile's error."""
-    highest = (pool.quantile(case.scenario.quantile_max, SERVED[one]) for one in case.narrowed)
+    highest = (pool.quantile(case.scenario.quantile_max, served(one)) for one in case.narrowed)
     return all(one.simulated(confidence).relative_half_width <= precision for one in highest)
 
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import Measure
-from simulations.statistics.pool import SERVED, Pool, within_one
+from simulations.statistics.pool import Pool, within_one
 from simulations.statistics.tokens import TokenSample
 
 # Means in an engine's performance.
@@ -73,7 +73,7 @@ def engine_performance(
     times, gaps = replicas / simulated, whole.output_tokens - whole.counted
 
     def quantiles_of(measure: Measure) -> dict[float, Interval]:
-        if not SERVED[measure](whole).count:
+        if not whole.durations(measure).count:
             return {}
         if len(pool.sections) == 1:
             return {q: Interval.exact(pool.quantile_s(measure, q)) for q in quantiles}

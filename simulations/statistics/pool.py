@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from simulations.statistics.intervals import (
 )
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
 from simulations.statistics.strata import Strata
-from simulations.statistics.tokens import TokenSample
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # probability that a run without a trace of its start seems to have one
@@ -208,7 +207,7 @@ class Pool:
 
     def wait_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled waits of served requests. [s]"""
-        return self.quantile(quantile, SERVED[Measure.WAIT])
+        return self.quantile(quantile, served(Measure.WAIT))
 
     def of_measure(self, measure: Measure, quantile: float) -> QuantileEstimate:
         """Quantile of a duration, counting a lost request as infinitely late. [s]"""
@@ -222,20 +221,13 @@ class Pool:
 
         return self._resampled(self._share(share), share)
 
-    @property
-    def is_of_tokens(self) -> bool:
-        """Whether its samples know times by token."""
-        return isinstance(self.whole, TokenSample)
-
     def counts(self, measure: Measure) -> int:
         """The number of durations behind a measure, or behind its mean."""
-        return SERVED[measure.durations](self.whole).count
+        return self.whole.durations(measure.durations).count
 
     def mean(self, measure: Measure) -> Estimate:
         """The mean of a duration of served requests. [s]"""
-        return self.ratio(
-            lambda sample: _total(measure, sample)[0], lambda sample: _total(measure, sample)[1]
-        )
+        return self.ratio(lambda sample: sample.total(measure)[0], lambda sample: sample.total(measure)[1])
 
     def quantile_s(self, measure: Measure, quantile: float) -> float:
         """A quantile without an interval, such as of a single run. [s]"""
@@ -243,12 +235,12 @@ class Pool:
 
     def mean_s(self, measure: Measure) -> float:
         """A mean without an interval. [s]"""
-        total_s, count = _total(measure, self.whole)
+        total_s, count = self.whole.total(measure)
         return total_s / count
 
     def mean_deviations_s(self, measure: Measure) -> Floats:
         """Deviation of each section's mean from the overall mean, shape `(sections,)`. [s]"""
-        pairs = [_total(measure, section) for section in self.sections]
+        pairs = [section.total(measure) for section in self.sections]
         return np.array([total_s / count for total_s, count in pairs]) - self.mean_s(measure)
 
     @property
@@ -263,7 +255,7 @@ class Pool:
     @property
     def missed(self) -> Estimate:
         """Share of the requests beyond any limit of the objective."""
-        return self.ratio(lambda sample: cast("TokenSample", sample).missed, lambda sample: sample.counted)
+        return self.ratio(lambda sample: sample.missed, lambda sample: sample.counted)
 
     def independent_exceedances(
         self, quantile: float, measures: Iterable[Measure] = (Measure.RESPONSE,)
@@ -343,7 +335,7 @@ class Pool:
 
     def missed_interval(self, confidence: float) -> Interval:
         """Interval of the share of requests beyond any limit: by sections, and by their number."""
-        whole = cast("TokenSample", self.whole)
+        whole = self.whole
         exact = share_high(whole.missed, whole.counted, confidence)
         if not whole.missed:
             return Interval(value=0.0, low=0.0, high=exact)
@@ -369,24 +361,11 @@ def responses(sample: Sample) -> Tally:
     return sample.responses
 
 
-# The durations of served requests, by measure; an engine's sample keeps times to the first token as its waits.
-SERVED: dict[Measure, Callable[[Sample], Tally]] = {
-    Measure.RESPONSE: responses,
-    Measure.WAIT: lambda sample: sample.waits,
-    Measure.TTFT: lambda sample: sample.waits,
-    Measure.TPOT: lambda sample: cast("TokenSample", sample).tpot,
-    Measure.ITL: lambda sample: cast("TokenSample", sample).itl,
-}
+def served(measure: Measure) -> Callable[[Sample], Tally]:
+    """The durations of served requests in a sample."""
+    return lambda sample: sample.durations(measure)
 
 
 def with_lost(measure: Measure, sample: Sample) -> Tally:
     """The durations of a measure, those of lost requests infinite."""
-    return SERVED[measure](sample).with_lost(sample.lost)
-
-
-def _total(measure: Measure, sample: Sample) -> tuple[float, float]:
-    """Durations added up [s], and how many they are: gaps by the requests that count, whose responses they fill."""
-    tally = SERVED[measure.durations](sample)
-    if measure is Measure.ITL_MEAN:
-        return tally.total_s, max(1, cast("TokenSample", sample).output_tokens - sample.counted)
-    return tally.total_s, max(1, tally.count) if measure is Measure.TPOT_MEAN else tally.count
+    return sample.durations(measure).with_lost(sample.lost)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import InputError
+from capacity.question.objective import Measure
 from simulations.compiled import compiled, inlined
 from simulations.draws.cells import BITS, CELLS, LOWEST_CELL, PER_OCTAVE, cell_of, edges, middle
 from simulations.draws.records import Floats, Integers
@@ -302,6 +303,7 @@ class Sample:
         batches: number of batches that the counted requests make up, with parts of batches.
         batch_size_largest: largest batch of the run.
         lost: number of requests that arrived within the window and were rejected; whole unless samples were mixed.
+        missed: number of served requests that missed a limit of the objective, where runs count them.
         rises_s: for each run, mean response of the second half minus that of the first. [s]
     """
 
@@ -312,7 +314,22 @@ class Sample:
     batches: float
     batch_size_largest: int
     lost: float
+    missed: float = 0.0
     rises_s: tuple[float, ...] = field(repr=False)
+
+    @property
+    def compared(self) -> tuple[Measure, ...]:
+        """Durations of requests in which fleets are compared."""
+        return (Measure.RESPONSE,)
+
+    def durations(self, measure: Measure) -> Tally:
+        """Durations of served requests."""
+        return {Measure.RESPONSE: self.responses, Measure.WAIT: self.waits}[measure]
+
+    def total(self, measure: Measure) -> tuple[float, float]:
+        """Durations behind a mean added up [s], and the number to divide them by."""
+        tally = self.durations(measure.durations)
+        return tally.total_s, tally.count
 
     @property
     def counted(self) -> int:
@@ -341,6 +358,7 @@ class Sample:
             batches=math.fsum(sample.batches for sample in samples),
             batch_size_largest=max(sample.batch_size_largest for sample in samples),
             lost=sum(sample.lost for sample in samples),
+            missed=sum(sample.missed for sample in samples),
             rises_s=tuple(rise_s for sample in samples for rise_s in sample.rises_s),
         )
 
@@ -357,6 +375,7 @@ class Sample:
             batches=mixed([one.batches for one in samples], factors),
             batch_size_largest=max(one.batch_size_largest for one in samples),
             lost=mixed([one.lost for one in samples], factors),
+            missed=mixed([one.missed for one in samples], factors),
             rises_s=tuple(rises.tolist()),
         )
 

@@ -26,7 +26,6 @@ class TokenSample(Sample):
     Attributes:
         tpot: tally of requests with two or more output tokens.
         itl: tally of times between output tokens, while the counted requests arrived.
-        missed: number of requests that missed a limit.
         output_tokens, preemptions: totals of the counted requests.
         engine_s: total time of the counted requests at their engine. [s]
         running_s, block_s: integrals over that time of running requests and of the share of the cache in use.
@@ -34,12 +33,28 @@ class TokenSample(Sample):
 
     tpot: Tally = field(repr=False)
     itl: Tally = field(repr=False)
-    missed: float
     output_tokens: float
     preemptions: float
     engine_s: float
     running_s: float
     block_s: float
+
+    @property
+    def compared(self) -> tuple[Measure, ...]:
+        """Responses, and the times by token."""
+        return Measure.RESPONSE, Measure.TTFT, Measure.TPOT, Measure.ITL
+
+    def durations(self, measure: Measure) -> Tally:
+        """Durations of served requests."""
+        known = {Measure.TTFT: self.waits, Measure.TPOT: self.tpot, Measure.ITL: self.itl}
+        return known[measure] if measure in known else Sample.durations(self, measure)
+
+    def total(self, measure: Measure) -> tuple[float, float]:
+        """Gaps are divided by those of the requests that count, whose responses they fill."""
+        total_s, count = Sample.total(self, measure)
+        if measure is Measure.ITL_MEAN:
+            return total_s, max(1, self.output_tokens - self.counted)
+        return total_s, max(1, count) if measure is Measure.TPOT_MEAN else count
 
     def in_cells(self) -> "TokenSample":
         """The sample with its durations in cells."""
@@ -58,7 +73,6 @@ class TokenSample(Sample):
             **{name: getattr(whole, name) for name in Sample.__slots__},
             tpot=Tally.merged([one.tpot for one in ours]),
             itl=Tally.merged([one.itl for one in ours]),
-            missed=sum(one.missed for one in ours),
             output_tokens=sum(one.output_tokens for one in ours),
             preemptions=sum(one.preemptions for one in ours),
             engine_s=math.fsum(one.engine_s for one in ours),
@@ -75,7 +89,6 @@ class TokenSample(Sample):
             **{name: getattr(whole, name) for name in Sample.__slots__},
             tpot=Tally.mixed([one.tpot for one in ours], factors),
             itl=Tally.mixed([one.itl for one in ours], factors),
-            missed=mixed([one.missed for one in ours], factors),
             output_tokens=mixed([one.output_tokens for one in ours], factors),
             preemptions=mixed([one.preemptions for one in ours], factors),
             engine_s=mixed([one.engine_s for one in ours], factors),
