@@ -252,7 +252,7 @@ def predict(asked: Asked) -> "PredictionAnswer":
     """
 
     from capacity.answers import PredictionAnswer
-    from capacity.search.exact import predict as predict_exactly
+    from capacity.queues.batch.fleet import predict as predict_exactly
     from capacity.server.batch.stability import require_answerable
     from capacity.traffic.workload import Workload
     from capacity.units import QUANTILES

@@ -6,11 +6,10 @@ from enum import StrEnum
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate
 from capacity.question.objective import Limit, Measure
+from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.search.exact import lone_performance
+from capacity.search.exact import theory_of
 from capacity.search.what_if import Asker, fewest_replicas
-from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.stability import load
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, Workload
 
@@ -42,7 +41,7 @@ class Burst:
     cv: float | None
     dispersion: float | None
     window_s: float | None
-    poisson: Candidate[BatchPlan]
+    poisson: Candidate
     replicas: int | None
 
 
@@ -53,7 +52,7 @@ class Binding:
     Attributes:
         limit: the limit that binds.
         found: its value under the plan.
-        floor_s: time that no batch beats, at that quantile or on average; None if the limit is not on a time. [s]
+        floor_s: time that no fleet beats, at that quantile or on average; None if the limit is not on a time. [s]
         lone_s: response of a request that meets no other: batch wait, service of one, overhead. [s]
         wait: wait at the same quantile; with the service's quantile it does not add up to the response's.
         unbatched: the same fleet without batches; None if the plan has none.
@@ -67,7 +66,7 @@ class Binding:
     floor_s: float | None = None
     lone_s: float | None = None
     wait: Interval | None = None
-    unbatched: Candidate[BatchPlan] | None = None
+    unbatched: Candidate | None = None
     load_fewer: float | None = None
     burst: Burst | None = None
 
@@ -77,38 +76,32 @@ class Binding:
         return self.found.value / self.limit.allowed
 
 
-def find_binding(asker: Asker, question: Question, plan: BatchPlan, base: Candidate[BatchPlan]) -> Binding:
+def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) -> Binding:
     """What limits a plan that was judged as `base`, which has a performance."""
     assert base.performance is not None  # noqa: S101  (the caller's part)
-    profile = question.profile(plan.profile)
+    theory, scenario = theory_of(question.profile(plan.profile)), question.scenario(plan)
     limit = question.objective.binding(base.performance)
     found = limit.found(base.performance)
     assert found is not None  # noqa: S101  (what binds was found)
-    floor_s = lone_s = wait = None
+    wait = None
     if limit.measure is Measure.RESPONSE and limit.quantile is not None:
-        floor_s = profile.service_floor_s(limit.quantile, plan.batch_size_max)
         wait = base.performance.wait_quantiles_s.get(limit.quantile)
-    elif limit.measure is Measure.RESPONSE_MEAN:
-        floor_s = profile.service_floor_mean_s(plan.batch_size_max)
-    if limit.measure.is_duration:
-        lone = limit.found(lone_performance(profile, plan, question.objective.quantiles))
-        lone_s = None if lone is None else lone.value
-    alone = replace(plan, batch_size_max=1, batch_wait_max_s=0.0)
+    alone = theory.unbatched(plan)
     binding = Binding(
         cause=Cause.QUEUEING,
         limit=limit,
         found=found,
-        floor_s=floor_s,
-        lone_s=lone_s,
+        floor_s=theory.floor_s(scenario, limit),
+        lone_s=theory.lone_s(scenario, limit),
         wait=wait,
-        unbatched=asker.ask(question, alone, "without batches") if plan.batch_size_max > 1 else None,
-        load_fewer=_load_fewer(question, plan),
+        unbatched=None if alone is None else asker.ask(question, alone, "without batches"),
+        load_fewer=_load_fewer(asker, question, plan),
         burst=_burst(asker, question, plan),
     )
     return replace(binding, cause=_cause(binding, plan, base))
 
 
-def _cause(binding: Binding, plan: BatchPlan, base: Candidate[BatchPlan]) -> Cause:
+def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
     """The first cause that applies: one fewer is unstable; Poisson arrivals would need fewer; the fastest service
     takes half of the limit; half of the response is more than a lone request takes.
     """
@@ -121,21 +114,19 @@ def _cause(binding: Binding, plan: BatchPlan, base: Candidate[BatchPlan]) -> Cau
         return Cause.SERVICE_FLOOR
     forms = base.performance is not None and (base.performance.batch_size_mean or 1.0) > 1.5
     grown = binding.lone_s is not None and binding.found.value - binding.lone_s >= _MOST * binding.found.value
-    waits = plan.batch_wait_max_s >= _MOST * binding.limit.allowed if binding.lone_s is not None else False
+    waits = plan.holds_s >= _MOST * binding.limit.allowed if binding.lone_s is not None else False
     return Cause.BATCHING if waits or (forms and grown) else Cause.QUEUEING
 
 
-def _load_fewer(question: Question, plan: BatchPlan) -> float | None:
-    profile = question.profile(plan.profile)
-    left = plan.replicas - profile.instances_per_device
+def _load_fewer(asker: Asker, question: Question, plan: Plan) -> float | None:
+    left = plan.replicas - question.family(plan).per_device
     if left < 1 or not isinstance(question.workload, Workload):
         return None
-    rate_rps = question.workload.arrival_rate_rps
-    sizes = [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
-    return min(load(profile, rate_rps, replace(plan, replicas=left, batch_size_max=size)) for size in sizes)
+    theory = theory_of(question.profile(plan.profile))
+    return theory.load_min(question, replace(plan, replicas=left), asker.judge)
 
 
-def _burst(asker: Asker, question: Question, plan: BatchPlan) -> Burst | None:
+def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
     """What bursty arrivals cost; None for Poisson arrivals and for closed populations."""
     workload = question.workload
     if not isinstance(workload, Workload) or isinstance(workload.arrivals, PoissonArrivals):

@@ -10,15 +10,14 @@ from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Judge, LikeIt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import format_value
-from capacity.question.plan import Routing
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.search.batch_caveats import profile_caveats
 from capacity.search.candidates import Progress
 from capacity.search.caveats import trace_caveats
+from capacity.search.exact import theory_of
 from capacity.search.recommendation import Change
 from capacity.search.what_if import Asker, neighbours
-from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_trace
 
 
@@ -33,8 +32,8 @@ class Assumption:
 
 def find_assumptions(
     question: Question,
-    plan: BatchPlan,
-    base: Candidate[BatchPlan],
+    plan: Plan,
+    base: Candidate,
     *,
     certified: bool,
     precision: float,
@@ -56,7 +55,7 @@ def find_assumptions(
 
 
 def _checked(
-    question: Question, base: Candidate[BatchPlan], *, certified: bool, precision: float
+    question: Question, base: Candidate, *, certified: bool, precision: float
 ) -> Iterator[Assumption]:
     performance = base.performance
     if performance is None:
@@ -86,14 +85,14 @@ def _checked(
     yield Assumption(what="the choice", checked=certified and not trace, how=how)
 
 
-def _steady(base: Candidate[BatchPlan]) -> Iterator[Assumption]:
+def _steady(base: Candidate) -> Iterator[Assumption]:
     """Whether runs were long enough."""
     how = "runs were long enough to reach it, and their second half is not slower than chance explains"
     how = how if base.settled else "runs were too short; raise --requests-max"
     yield Assumption(what="a steady state", checked=base.settled, how=how)
 
 
-def _of_a_path(base: Candidate[BatchPlan]) -> Iterator[Assumption]:
+def _of_a_path(base: Candidate) -> Iterator[Assumption]:
     """Whether a trace has enough bursts to speak for other days, if that was asked."""
     if base.like_it is None:
         return
@@ -144,18 +143,18 @@ def _arrivals(question: Question, like_it: LikeIt | None) -> Iterator[Assumption
     )
 
 
-def _profile(question: Question, plan: BatchPlan) -> Iterator[Assumption]:
+def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
     names = {
         CaveatCode.PROFILE_ERROR_UNKNOWN: "the profile's own error",
         CaveatCode.PROFILE_EXCLUDES: "what the profile leaves out",
         CaveatCode.DEVICE_SHARED: "a shared device",
     }
-    quantiles = question.objective.quantiles or (0.99,)
-    for caveat in profile_caveats(question.profile(plan.profile), plan.batch_size_max, quantiles):
+    theory = theory_of(question.profile(plan.profile))
+    for caveat in theory.profile_caveats(question.scenario(plan)):
         yield Assumption(what=names.get(caveat.code, "service times"), checked=False, how=caveat.message)
 
 
-def _fleet(question: Question, plan: BatchPlan) -> Iterator[Assumption]:
+def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
     if plan.replicas > 1:
         yield Assumption(
             what="equal replicas", checked=False, how="every replica is as fast as the measured profile"
@@ -191,26 +190,26 @@ class Explanation:
     Attributes:
         base: the plan itself, with its certified performance if it has one.
         binding: what binds; None if the plan's performance is unknown.
-        fewer: one device fewer, by batch size; empty if there is none fewer.
+        fewer: one device fewer, by setting; empty if there is none fewer.
         nearest: the one of these closest to the objective.
-        neighbours: the next batch sizes and batch waits.
+        neighbours: the next smaller and larger settings.
         sensitivities: effect of rate, service time and variation of the gaps.
         requests: number of requests simulated for all of it.
     """
 
-    plan: BatchPlan
-    base: Candidate[BatchPlan]
+    plan: Plan
+    base: Candidate
     binding: Binding | None
-    fewer: tuple[Candidate[BatchPlan], ...]
-    nearest: Candidate[BatchPlan] | None
-    neighbours: tuple[Change[BatchPlan], ...]
-    sensitivities: tuple[Change[BatchPlan], ...]
+    fewer: tuple[Candidate, ...]
+    nearest: Candidate | None
+    neighbours: tuple[Change, ...]
+    sensitivities: tuple[Change, ...]
     assumptions: tuple[Assumption, ...]
     savings: tuple[Saving, ...]
     requests: int
 
     @property
-    def most_sensitive(self) -> Change[BatchPlan] | None:
+    def most_sensitive(self) -> Change | None:
         """The input that moves the limiting figure most."""
         return most_sensitive(self.sensitivities)
 
@@ -222,7 +221,7 @@ class Explanation:
 
 def explain_plan(
     question: Question,
-    plan: BatchPlan,
+    plan: Plan,
     judge: Judge,
     progress: Progress,
     *,

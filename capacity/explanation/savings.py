@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from capacity.errors import CapacityError
 from capacity.question.candidate import Candidate, closest
-from capacity.question.plan import Routing
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.search.certificate import SIMPLICITY
+from capacity.search.exact import theory_of
 from capacity.search.what_if import Asker, with_demand, with_limits, with_service
-from capacity.server.batch.plan import BatchPlan
 
 # Precision of the smallest change, and the range in which it is sought: doubled from the first on.
 _RESOLUTION = 0.01
@@ -37,39 +38,29 @@ class Saving:
     """
 
     lever: Lever
-    plan: BatchPlan
-    candidate: Candidate[BatchPlan]
+    plan: Plan
+    candidate: Candidate
     share: float | None = None
     refused: float = 0.0
     hourly_usd: float | None = None
 
 
-def one_fewer(asker: Asker, question: Question, plan: BatchPlan) -> list[Candidate[BatchPlan]]:
-    """Judgements of one device fewer, one for each batch size, all else equal."""
-    profile = question.profile(plan.profile)
-    left = plan.replicas - profile.instances_per_device
-    if left < 1:
-        return []
-    sizes = [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
-    found = []
-    for size in sorted({*sizes, plan.batch_size_max}):
-        wait_s = plan.batch_wait_max_s if size > 1 else 0.0
-        less = replace(plan, replicas=left, batch_size_max=size, batch_wait_max_s=wait_s)
-        found.append(asker.ask(question, less, f"one fewer, batch {size}"))
-        largest = found[-1].performance
-        if size >= plan.batch_size_max and largest is not None and found[-1].accepted:
+def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
+    """Judgements of one device fewer, one for each setting that may need fewest, all else equal."""
+    found: list[Candidate] = []
+    for less in theory_of(question.profile(plan.profile)).fewer(question, plan):
+        found.append(asker.ask(question, less, f"one fewer, {less.size_text}"))
+        if less.at_once >= plan.at_once and found[-1].performance is not None and found[-1].accepted:
             break
     return found
 
 
-def nearest(fewer: list[Candidate[BatchPlan]], question: Question) -> Candidate[BatchPlan] | None:
+def nearest(fewer: list[Candidate], question: Question) -> Candidate | None:
     """The judgement closest to the objective; None if there is none."""
     return closest(fewer, question.objective) if fewer else None
 
 
-def find_savings(
-    asker: Asker, question: Question, plan: BatchPlan, less: Candidate[BatchPlan] | None
-) -> Iterator[Saving]:
+def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate | None) -> Iterator[Saving]:
     """Savings: a routing if that alone is enough; then the smallest change of each other lever.
 
     Args:
@@ -102,12 +93,11 @@ def find_savings(
             )
 
 
-def _alike(question: Question, plan: BatchPlan, replicas: int) -> Iterator[BatchPlan]:
-    """Plans with this many replicas: with the plan's own batch, and with the batch that sustains most."""
-    profile = question.profile(plan.profile)
-    yield replace(plan, replicas=replicas)
-    sizes = [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
-    yield replace(plan, replicas=replicas, batch_size_max=max(sizes, key=profile.throughput_rps))
+def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
+    """Plans with this many replicas: in the plan's own setting, and in the one that sustains most."""
+    own = replace(plan, replicas=replicas)
+    yield own
+    yield theory_of(question.profile(plan.profile)).strongest(question, own)
 
 
 def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
@@ -115,15 +105,16 @@ def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
     return min(savings, key=lambda saving: saving.share or 0.0, default=None)
 
 
-def _routing(
-    asker: Asker, question: Question, plan: BatchPlan, less: Candidate[BatchPlan]
-) -> Iterator[Saving]:
-    sizes = dict.fromkeys((plan.batch_size_max, less.plan.batch_size_max))
+def _routing(asker: Asker, question: Question, plan: Plan, less: Candidate) -> Iterator[Saving]:
+    fleets = dict.fromkeys((replace(plan, replicas=less.plan.replicas), less.plan))
     for routing in SIMPLICITY:
         if routing is plan.routing or routing is Routing.RANDOM:  # which knows least, and never does better
             continue
-        for size in sizes:
-            other = replace(less.plan, routing=routing, batch_size_max=size)
+        for fleet in fleets:
+            try:
+                other = replace(fleet, routing=routing)
+            except CapacityError:  # such replicas do not have it
+                continue
             candidate = asker.ask(question, other, f"one fewer, {routing}")
             if candidate.accepted:
                 usd = _price(question, plan, other)
@@ -132,11 +123,11 @@ def _routing(
 
 
 def _least(
-    asker: Asker, variant: Callable[[float], Question], plan: BatchPlan, most: float, lever: Lever
-) -> tuple[Candidate[BatchPlan], float, float] | None:
+    asker: Asker, variant: Callable[[float], Question], plan: Plan, most: float, lever: Lever
+) -> tuple[Candidate, float, float] | None:
     """The smallest share that is enough, and the largest below it that is not; None if none is."""
 
-    def tried(share: float) -> Candidate[BatchPlan]:
+    def tried(share: float) -> Candidate:
         return asker.ask(variant(share), plan, f"one fewer, {lever.value} {100.0 * share:.3g} %")
 
     refused, share = 0.0, _RESOLUTION
@@ -158,7 +149,7 @@ def _least(
     return candidate, share, refused
 
 
-def _price(question: Question, plan: BatchPlan, less: BatchPlan) -> float | None:
+def _price(question: Question, plan: Plan, less: Plan) -> float | None:
     profile = question.profile(plan.profile)
     before, after = profile.hourly_cost_usd(plan.replicas), profile.hourly_cost_usd(less.replicas)
     return None if before is None or after is None else before - after

@@ -4,17 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from capacity.question.candidate import Candidate
+from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.search.recommendation import CHANGE_STEP, Change
 from capacity.search.what_if import Asker, burstier, fewest_replicas, shift_of, with_demand, with_service
-from capacity.server.batch.plan import BatchPlan
 
 _CV_STEP = 0.5
 
 
-def sensitivities(
-    asker: Asker, question: Question, plan: BatchPlan, base: Candidate
-) -> Iterator[Change[BatchPlan]]:
+def sensitivities(asker: Asker, question: Question, plan: Plan, base: Candidate) -> Iterator[Change]:
     """Rate and service time ten per cent up and down, and gaps that vary half as much again."""
     asked = "rate" if hasattr(question.workload, "arrival_rate_rps") else "users"
     for step in (CHANGE_STEP, -CHANGE_STEP):
@@ -26,15 +24,13 @@ def sensitivities(
         yield _given(asker, replace(question, workload=bursty), plan, base, "cv", _CV_STEP)
 
 
-def most_sensitive(changes: tuple[Change[BatchPlan], ...]) -> Change[BatchPlan] | None:
+def most_sensitive(changes: tuple[Change, ...]) -> Change | None:
     """The input that moves the limiting figure most for each 10 %; None if none does."""
     most = max(changes, key=lambda change: change.shift_per_step, default=None)
     return most if most is not None and most.shift_per_step > 0.0 else None
 
 
-def _given(
-    asker: Asker, question: Question, plan: BatchPlan, base: Candidate, what: str, step: float
-) -> Change[BatchPlan]:
+def _given(asker: Asker, question: Question, plan: Plan, base: Candidate, what: str, step: float) -> Change:
     candidate = asker.ask(question, plan, f"{what} {100.0 * step:+g} %", careful=True)
     return Change(
         what=what,

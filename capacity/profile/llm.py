@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
 from capacity.errors import DomainError, InputError, quoted
@@ -159,6 +159,10 @@ class Coefficients:
                 "a pass takes time: base_s, or both of per_prefill_token_s and per_decode_request_s"
             )
 
+    def scaled(self, factor: float) -> "Coefficients":
+        """A pass that takes `factor` times as long."""
+        return Coefficients(**{one.name: factor * getattr(self, one.name) for one in fields(self)})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmProfile:
@@ -257,6 +261,16 @@ class LlmProfile:
     def replica_hourly_usd(self) -> float | None:
         """Price of one replica. [USD/h]"""
         return None if self.hourly_usd is None else self.devices * self.hourly_usd
+
+    def scaled(self, factor: float) -> "LlmProfile":
+        """The profile of devices on which every pass takes `factor` times as long.
+
+        The overhead lies outside the engine and stays the same; the saturated run that checks it is left out.
+        """
+        line = None if self.coefficients is None else self.coefficients.scaled(factor)
+        return replace(
+            self, steps=tuple(one.scaled(factor) for one in self.steps), coefficients=line, check=None
+        )
 
     def hourly_cost_usd(self, replicas: int) -> float | None:
         """Price of a fleet; None if the device's price is unknown. [USD/h]"""

@@ -97,6 +97,29 @@ class BatchTiming:
         except InputError as error:
             raise InputError(f"batch size {self.batch_size}: {error}") from None
 
+    def scaled(self, factor: float) -> "BatchTiming":
+        """The timing of a device on which every batch takes `factor` times as long.
+
+        Every sample, the mean and each given percentile are multiplied; what was absent stays absent. So the
+        law is multiplied as a whole, and its coefficient of variation stays the same.
+
+        >>> BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02).scaled(0.5).p99_s
+        0.01
+        """
+
+        def scaled(value: float | None) -> float | None:
+            return None if value is None else factor * value
+
+        return replace(
+            self,
+            samples_s=tuple(factor * x for x in self.samples_s),
+            mean_s=scaled(self.mean_s),
+            p50_s=scaled(self.p50_s),
+            p90_s=scaled(self.p90_s),
+            p95_s=scaled(self.p95_s),
+            p99_s=scaled(self.p99_s),
+        )
+
 
 def check_duration(duration_s: float, batch_size: int) -> None:
     """Refuse a duration that cannot be a service time, or looks like a wrong unit."""
@@ -327,3 +350,15 @@ class ServiceProfile:
     def hourly_cost_usd(self, replicas: int) -> float | None:
         """Price of a fleet; None if the device's price is unknown. [USD/h]"""
         return None if self.hourly_usd is None else self.devices(replicas) * self.hourly_usd
+
+    def scaled(self, factor: float) -> "ServiceProfile":
+        """The profile of a device on which every batch takes `factor` times as long.
+
+        The request overhead lies outside the server and stays the same.
+
+        Raises:
+            DomainError: a factor that is not positive and finite.
+        """
+        if not 0.0 < factor < math.inf:
+            raise DomainError(f"factor must be positive and finite, got {factor}")
+        return replace(self, timings=tuple(timing.scaled(factor) for timing in self.timings))

@@ -65,6 +65,11 @@ class StepTiming:
         if not 1e-7 <= self.mean_s <= 600.0:
             raise InputError(f"a step of {self.mean_s:g} s is outside 1e-07 s to 600 s; is the unit right?")
 
+    def scaled(self, factor: float) -> "StepTiming":
+        """The same passes, each `factor` times as long."""
+        p50_s, p99_s = (None if one is None else factor * one for one in (self.p50_s, self.p99_s))
+        return replace(self, mean_s=factor * self.mean_s, p50_s=p50_s, p99_s=p99_s)
+
     @property
     def past(self) -> float:
         """Tokens computed earlier, per prompt in the pass."""

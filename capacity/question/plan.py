@@ -2,7 +2,7 @@
 
 from dataclasses import Field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from capacity.errors import DomainError
 
@@ -24,6 +24,24 @@ class Routing(StrEnum):
 
 # A fleet larger than any; a number beyond it is likely to be a mistake.
 REPLICAS_LIMIT = 1_000_000
+
+
+class Names(NamedTuple):
+    """What sentences and figures call the settings of one kind of replica.
+
+    Attributes:
+        at_once: the number of requests that it takes at once, on an axis.
+        this: the settings of a plan.
+        others: other settings, as a title.
+        tried: those that a search tried of each fleet, as the end of a title.
+        leave: how requests leave replicas that are never short of them.
+    """
+
+    at_once: str
+    this: str
+    others: str
+    tried: str
+    leave: str
 
 
 class Plan(Protocol):
@@ -68,12 +86,12 @@ class Plan(Protocol):
         """Name and text of the setting beside that number, in a table."""
 
     @property
-    def at_once_name(self) -> str:
-        """Name of that number on the axis of a figure."""
+    def holds_s(self) -> float:
+        """How long a free replica may wait for more requests. [s]"""
 
     @property
-    def tried_text(self) -> str:
-        """What a search tried of each fleet, as the end of a figure's title."""
+    def names(self) -> Names:
+        """What sentences and figures call the settings of such replicas."""
 
     @property
     def words(self) -> dict[str, str]:
@@ -90,6 +108,9 @@ class Plan(Protocol):
     @property
     def setting_text(self) -> str:
         """How a replica is set, in a few words."""
+
+    def value_text(self, what: str) -> str:
+        """The value of a setting that a search varies, by the search's name of it; empty if that has it."""
 
 
 def require_fleet(plan: Plan) -> None:
@@ -117,6 +138,9 @@ class Measured(Protocol):
 
     def hourly_cost_usd(self, replicas: int) -> float | None:
         """Price of a fleet; None if the device's price is unknown. [USD/h]"""
+
+    def scaled(self, factor: float) -> Self:
+        """The profile of devices that take `factor` times as long for everything in a server."""
 
 
 # Nouns that hold for every kind of server.

@@ -1,7 +1,7 @@
 """Explanation in sentences, section by section, each with its numbers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
@@ -11,12 +11,12 @@ from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, format_value
+from capacity.question.plan import Plan
 from capacity.search.recommendation import Change
-from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration
 
 _CAUSES = {
-    Cause.STABILITY: "stability: with one fewer, requests would arrive faster than full batches leave",
+    Cause.STABILITY: "stability: with one fewer, requests would arrive faster than {leave}",
     Cause.BURSTINESS: "burstiness: Poisson arrivals at the same rate would need fewer",
     Cause.SERVICE_FLOOR: "the service itself: at best it takes half of the limit or more",
     Cause.BATCHING: "batching: waiting for a batch to fill and sharing it takes most of the time",
@@ -36,7 +36,7 @@ def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
     nearest = explanation.nearest
     fate = fate_of_fewer(Verdict.MISSED if nearest is None else nearest.verdict)
     yield f"Why one fewer {fate}", list(_fewer(explanation))
-    yield "Other batches", [_neighbour(explanation, one) for one in explanation.neighbours]
+    yield explanation.plan.names.others, [_neighbour(explanation, one) for one in explanation.neighbours]
     yield "What the answer depends on", list(_sensitivities(explanation))
     yield "Checked", [f"{one.what}: {one.how}." for one in explanation.assumptions if one.checked]
     yield (
@@ -59,9 +59,10 @@ def _binding(explanation: Explanation) -> Iterator[str]:
     if binding is None:
         yield f"The plan was not simulated: {format_refusal(explanation.base)}."
         return
+    cause = _CAUSES[binding.cause].format(leave=explanation.plan.names.leave)
     yield (
         f"{binding.limit.what} of {format_value(binding.limit, binding.found)} uses up "
-        f"{100.0 * binding.share:.3g} % of what is allowed; what limits it most is {_CAUSES[binding.cause]}."
+        f"{100.0 * binding.share:.3g} % of what is allowed; what limits it most is {cause}."
     )
     if binding.load_fewer is not None:
         stays = "unstable" if binding.load_fewer >= 1.0 else "stable"
@@ -108,21 +109,21 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
         yield "One is the minimum."
         return
     refused = {
-        one.plan.batch_size_max: one.rejection
+        one.plan: one.rejection
         for one in explanation.fewer
         if one.performance is None and one.rejection is not None
     }
-    unstable = {size: one.needed for size, one in refused.items() if _is_load(one)}
+    unstable = {plan: one.needed for plan, one in refused.items() if _is_load(one)}
     if unstable:
-        sizes = ", ".join(map(str, unstable))
         least = min(unstable.values())
-        yield f"With batches up to {sizes} it would be unstable, at load {least:.3f} at best."
-    losing = [str(size) for size, one in refused.items() if one.is_loss]
+        yield f"With {_sizes(unstable)} it would be unstable, at load {least:.3f} at best."
+    losing = [plan for plan, one in refused.items() if one.is_loss]
     if losing:
-        yield f"With batches up to {', '.join(losing)} it would reject more than is allowed."
-    slow = [str(size) for size, one in refused.items() if not _is_load(one) and not one.is_loss]
+        yield f"With {_sizes(losing)} it would reject more than is allowed."
+    slow = [plan for plan, one in refused.items() if not _is_load(one) and not one.is_loss]
     if slow:
-        yield f"Batches up to {', '.join(slow)} are refused, or in doubt, with any number of replicas."
+        sizes = _sizes(slow)
+        yield f"{sizes[0].upper()}{sizes[1:]} are refused, or in doubt, with any number of replicas."
     if nearest.performance is None:
         return
     load = nearest.performance.load
@@ -140,19 +141,22 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     yield f"Closest is {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
 
 
+def _sizes(plans: Collection[Plan]) -> str:
+    """How much replicas of some plans take at once, in words."""
+    sizes = [plan.at_once for plan in plans]
+    text = next(plan.size_text for plan in plans)
+    return text.replace(str(sizes[0]), ", ".join(map(str, sizes)), 1)
+
+
 def _is_load(rejection: Rejection) -> bool:
     """Whether theory refused the load, even with the allowed losses taken off."""
     return rejection.limit is None and rejection.reason in (Reason.STABILITY, Reason.SURVIVAL)
 
 
-def _neighbour(explanation: Explanation, change: Change[BatchPlan]) -> str:
+def _neighbour(explanation: Explanation, change: Change) -> str:
     limit = None if explanation.binding is None else explanation.binding.limit
-    value = (
-        f"up to {change.plan.batch_size_max}"
-        if change.what == "batch size"
-        else format_duration(change.plan.batch_wait_max_s)
-    )
-    return f"{change.what.capitalize()} {value}: {_fate(change.candidate, limit)}{_shift(change)}."
+    setting = f"{change.what.capitalize()} {change.plan.value_text(change.what)}".rstrip()
+    return f"{setting}: {_fate(change.candidate, limit)}{_shift(change)}."
 
 
 def _sensitivities(explanation: Explanation) -> Iterator[str]:
@@ -162,7 +166,7 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
         name = _GAPS if change.what == "cv" else change.what
         count = change.replicas
         are = "replica is" if count == 1 else "replicas are"
-        needs = "" if count is None else f"; {count} {are} enough with this batch"
+        needs = "" if count is None else f"; {count} {are} enough with {explanation.plan.names.this}"
         yield (
             f"{name.capitalize()} {100.0 * change.step:+.3g} %: "
             f"{_fate(change.candidate, limit)}{_shift(change)}{needs}."
@@ -201,13 +205,13 @@ def _price(saving: Saving) -> str:
     return "" if saving.hourly_usd is None else f", {saving.hourly_usd:.3f} USD/h less"
 
 
-def _shift(change: Change[BatchPlan]) -> str:
+def _shift(change: Change) -> str:
     if change.shift is None or change.shift == math.inf:
         return ""
     return f" ({100.0 * change.shift:+.3g} %)"
 
 
-def _fate(candidate: Candidate[BatchPlan], limit: Limit | None) -> str:
+def _fate(candidate: Candidate, limit: Limit | None) -> str:
     """The limited value and whether all limits are met; or why there is no value."""
     if candidate.performance is None or limit is None:
         return format_refusal(candidate) or candidate.verdict.value

@@ -131,9 +131,9 @@ def replicas_curve(
     fleets[plan.replicas] = [chosen]
     best = {n: _point(n, _best(alike, limit), limit) for n, alike in sorted(fleets.items())}
     return ObjectiveCurve(
-        title=f"{limit.what} of {plan.profile} by replicas, the best {plan.tried_text}",
+        title=f"{limit.what} of {plan.profile} by replicas, the best {plan.names.tried}",
         limit=limit,
-        size_name=plan.at_once_name,
+        size_name=plan.names.at_once,
         chosen=plan.replicas,
         points=tuple(point for point in best.values() if point is not None),
         beyond=tuple(replicas for replicas, point in best.items() if point is None),

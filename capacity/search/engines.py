@@ -9,6 +9,7 @@ from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.objective import Limit
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.question import Family
@@ -145,6 +146,29 @@ class EngineTheory:
                 other = replace(plan, **{name: value})
                 if question.space.allows(profile, other):
                     yield f"--{name.replace('_', '-')} {value}", other
+
+    def fewer(self, question: EngineQuestion, plan: TokenPlan) -> Iterator[TokenPlan]:
+        """One engine fewer in the same setting."""
+        if plan.replicas > 1:
+            yield replace(plan, replicas=plan.replicas - 1)
+
+    def strongest(self, question: EngineQuestion, plan: TokenPlan) -> TokenPlan:
+        """The plan itself, as other settings would have to be measured."""
+        return plan
+
+    def load_min(self, question: EngineQuestion, plan: TokenPlan, judge: Judge) -> float:
+        """The load in the plan's own setting."""
+        rate_rps = judge.saturated(question.scenario(plan)).rate_rps
+        return question.workload.arrival_rate_rps / (plan.replicas * rate_rps)
+
+    def floor_s(self, scenario: TokenScenario, limit: Limit) -> None:
+        """None, as it is not known."""
+
+    def lone_s(self, scenario: TokenScenario, limit: Limit) -> None:
+        """None, as there is no law of a lone request."""
+
+    def unbatched(self, plan: TokenPlan) -> None:
+        """None, as an engine batches continuously."""
 
     def mend(self, profile: LlmProfile, candidate: Candidate) -> str:
         """Remedy for the cause alone."""

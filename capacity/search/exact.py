@@ -6,11 +6,10 @@ have a saturation rate, which a judge measures.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Protocol
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance, Quantiles
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import reach, service_interval
@@ -21,10 +20,7 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
-from capacity.queues.batch.bulk import Bulk
-from capacity.queues.general.mdc import MDc
-from capacity.queues.general.mg1 import MG1
-from capacity.queues.general.mg1_wait import Empirical
+from capacity.queues.batch.fleet import predict, timer_of
 from capacity.search.batch_caveats import (
     MENDS,
     batching_caveats,
@@ -47,6 +43,7 @@ from capacity.server.batch.refusal import (
 from capacity.server.batch.space import BatchQuestion
 from capacity.server.batch.stability import (
     device_throughput_max_rps,
+    load,
     require_batch_of_one,
     sustainable_rate_rps,
 )
@@ -57,144 +54,6 @@ from capacity.traffic.workload import (
     PoissonArrivals,
     Workload,
 )
-from capacity.units import QUANTILES
-
-
-def predict(
-    profile: ServiceProfile,
-    workload: Workload,
-    plan: BatchPlan,
-    quantiles: tuple[float, ...] = QUANTILES,
-) -> Performance:
-    """Performance of a plan by the law that describes it exactly, the request overhead included.
-
-    - Service of one constant time per batch size: `Bulk` under round-robin and random routing and for
-      one replica; without batching M/D/c, at a shared queue too.
-    - Service that varies: M/G/1 with the measured law, without batching, for one replica or random routing.
-
-    Raises:
-        DomainError: no exact law, as for instances that share a device and slow each other down; the
-            message says why, and that simulation answers.
-        UnstableError: load >= 1.
-    """
-    _require_poisson(workload)
-    if profile.slowdowns(plan.replicas)[-1] > 1.0:
-        raise _no_law(
-            f"{profile.instances_per_device} instances per device, which slow each other down",
-            "simulate instead, or give each replica a device (instances_per_device 1)",
-        )
-    if profile.spells is not None:
-        raise _no_law(
-            "service times that come in spells", "simulate instead, or leave spells out of the profile"
-        )
-    if profile.wake_s > 0.0:
-        raise _no_law(
-            "a slower first batch after an idle pause",
-            "simulate instead, or leave wake_s out of the profile",
-        )
-    if plan.queue_limit is not None:
-        raise _no_law("a queue limit", "simulate instead, or plan without one")
-    sizes = range(1, plan.batch_size_max + 1)
-    laws = [profile.law(size) for size in sizes]
-    if not all(law.is_deterministic for law in laws):
-        one = _varying(profile, workload, plan, quantiles)
-    elif plan.batch_size_max == 1:
-        one = _one_by_one(workload, plan, laws[0].mean_s, quantiles)
-    elif plan.routing is Routing.SHARED_QUEUE and plan.replicas > 1:
-        raise _no_law("a shared queue with deterministic batches", "simulate instead, or use round-robin")
-    else:
-        one = _in_batches(
-            arrival_rate_rps=workload.arrival_rate_rps,
-            batch_times_s=tuple(law.mean_s for law in laws),
-            batch_wait_max_s=plan.batch_wait_max_s,
-            timer=_timer(plan),
-            replicas=plan.replicas,
-            routing=plan.routing,
-        ).performance(quantiles)
-    return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
-
-
-def _timer(plan: BatchPlan) -> BatchTimer:
-    """What starts the batch wait of a plan whose batching has a law."""
-    if plan.timer is not None:
-        return plan.timer
-    what = "preferred batch sizes" if plan.preferred_sizes else f"{plan.batching} batching"
-    raise _no_law(what, "simulate instead, or use triton batching without preferred sizes")
-
-
-# The chosen plan is confirmed by the law that chose it, whose chain takes long.
-_in_batches = lru_cache(maxsize=8)(Bulk)
-
-
-def _require_poisson(workload: Workload) -> None:
-    if not isinstance(workload.arrivals, PoissonArrivals):
-        raise _no_law(
-            "measured service under arrivals that are not Poisson",
-            "simulate instead (capacity queue gimc and mmpp have laws for exponential service)",
-        )
-
-
-def _varying(
-    profile: ServiceProfile, workload: Workload, plan: BatchPlan, quantiles: tuple[float, ...]
-) -> Performance:
-    """M/G/1 for each replica."""
-    if plan.batch_size_max > 1:
-        raise _no_law(
-            f"batches whose service time varies (profile {profile.name})",
-            "simulate instead (capacity queue bulk --service-cv has the law of gamma service)",
-        )
-    if plan.replicas > 1 and plan.routing is not Routing.RANDOM:
-        raise _no_law(
-            f"routing {plan.routing} of service that varies (profile {profile.name})",
-            "simulate instead (random routing has one)",
-        )
-    alone = MG1(
-        arrival_rate_rps=workload.arrival_rate_rps / plan.replicas, service=Empirical(law=profile.law(1))
-    )
-    return alone.performance(quantiles).times(plan.replicas)
-
-
-def _one_by_one(
-    workload: Workload, plan: BatchPlan, service_s: float, quantiles: tuple[float, ...]
-) -> Performance:
-    """M/D/c of the whole fleet, or M/D/1 of each replica under random routing.
-
-    Under round-robin too: if all services take equally long, the servers of M/D/c take turns.
-
-    Source:
-        Iversen (1983), Operations Research Letters 2(1), 20-21: M/D/c decomposes into c queues E_c/D/1.
-    """
-    if plan.replicas > 1 and plan.routing in (Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO):
-        raise _no_law(f"routing {plan.routing} of constant service", "simulate instead, or use round-robin")
-    queues = plan.replicas if plan.routing is Routing.RANDOM else 1
-    law = MDc(
-        arrival_rate_rps=workload.arrival_rate_rps / queues,
-        service_time_s=service_s,
-        servers=plan.replicas // queues,
-    )
-    fleet = replace(law.performance(quantiles).times(queues), batch_size_mean=1.0)
-    return fleet if plan.replicas == 1 else replace(fleet, empty_probability=None)
-
-
-def _later(performance: Performance, overhead_s: float, arrival_rate_rps: float) -> Performance:
-    """Responses, and by Little's law those in flight, with the overhead that takes no capacity."""
-    if overhead_s == 0.0 or performance.response_mean_s is None or performance.in_system_mean is None:
-        return performance
-    return replace(
-        performance,
-        response_mean_s=performance.response_mean_s + overhead_s,
-        in_system_mean=performance.in_system_mean + arrival_rate_rps * overhead_s,
-        response_quantiles_s=_shifted(performance.response_quantiles_s, overhead_s),
-    )
-
-
-def _shifted(quantiles_s: Quantiles, by_s: float) -> Quantiles:
-    return {q: x.mapped(lambda value: value + by_s) for q, x in quantiles_s.items()}
-
-
-def _no_law(what: str, mend: str) -> DomainError:
-    return DomainError(f"no exact law covers {what}; {mend}")
-
 
 # Chains of this many places are solved in a few seconds at most; beyond, a simulation is faster.
 _PLACES_MAX = 2048
@@ -258,7 +117,7 @@ def _is_slow(plan: BatchPlan) -> bool:
         return False
     places = plan.batch_size_max * (plan.replicas if plan.routing is Routing.ROUND_ROBIN else 1)
     is_greedy = plan.batch_wait_max_s == 0.0
-    return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[_timer(plan)])
+    return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[timer_of(plan)])
 
 
 def _value(limit: Limit, performance: Performance) -> float:
@@ -337,6 +196,24 @@ class Theory(Protocol):
 
     def neighbours(self, question: Any, plan: Any) -> Iterator[tuple[str, Any]]:
         """The plan with another setting, smaller and larger, and which setting that is."""
+
+    def fewer(self, question: Any, plan: Any) -> Iterator[Any]:
+        """Plans of one device fewer, in settings that may need the fewest devices, the smallest first."""
+
+    def strongest(self, question: Any, plan: Any) -> Any:
+        """The plan in the setting that sustains most."""
+
+    def load_min(self, question: Any, plan: Any, judge: Any) -> float:
+        """The lowest load that so many replicas can have at the question's rate, in any setting."""
+
+    def floor_s(self, scenario: Any, limit: Limit) -> float | None:
+        """Time that no fleet in a plan's setting beats, of what a limit is on; None if it is not known. [s]"""
+
+    def lone_s(self, scenario: Any, limit: Limit) -> float | None:
+        """What a request takes that meets no other, of what a limit is on; None if it is not known. [s]"""
+
+    def unbatched(self, plan: Any) -> Any | None:
+        """The plan without batches; None if it has none."""
 
     def mend(self, profile: Any, candidate: Candidate) -> str:
         """What would settle the doubt about a candidate."""
@@ -582,6 +459,49 @@ class BatchTheory:
         searched = replace(question.space, batch_waits_s=None).waits_s(profile, size_max)
         for wait_s in _neighbours(searched, plan.batch_wait_max_s):
             yield "batch wait", replace(plan, batch_wait_max_s=wait_s)
+
+    def fewer(self, question: BatchQuestion, plan: BatchPlan) -> Iterator[BatchPlan]:
+        """One device fewer with each measured batch, and with the plan's own."""
+        left = plan.replicas - question.profile(plan.profile).instances_per_device
+        for size in sorted({*self._measured(question, plan), plan.batch_size_max}) if left >= 1 else ():
+            wait_s = plan.batch_wait_max_s if size > 1 else 0.0
+            yield replace(plan, replicas=left, batch_size_max=size, batch_wait_max_s=wait_s)
+
+    def strongest(self, question: BatchQuestion, plan: BatchPlan) -> BatchPlan:
+        """The plan with the batch of the highest throughput."""
+        throughput_rps = question.profile(plan.profile).throughput_rps
+        return replace(plan, batch_size_max=max(self._measured(question, plan), key=throughput_rps))
+
+    def load_min(self, question: BatchQuestion, plan: BatchPlan, judge: object) -> float:
+        """The load with the best batch."""
+        profile, workload = question.profile(plan.profile), question.workload
+        assert isinstance(workload, Workload)  # noqa: S101  (users have no load)
+        sizes = self._measured(question, plan)
+        plans = (replace(plan, batch_size_max=size) for size in sizes)
+        return min(load(profile, workload.arrival_rate_rps, one) for one in plans)
+
+    def _measured(self, question: BatchQuestion, plan: BatchPlan) -> list[int]:
+        """Batch sizes of the question that the plan's profile covers."""
+        profile = question.profile(plan.profile)
+        return [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
+
+    def floor_s(self, scenario: BatchScenario, limit: Limit) -> float | None:
+        """The fastest service of a batch of one to the plan's, at the limit's quantile or on average."""
+        profile, size_max = scenario.profile, scenario.plan.batch_size_max
+        if limit.measure is Measure.RESPONSE and limit.quantile is not None:
+            return profile.service_floor_s(limit.quantile, size_max)
+        return profile.service_floor_mean_s(size_max) if limit.measure is Measure.RESPONSE_MEAN else None
+
+    def lone_s(self, scenario: BatchScenario, limit: Limit) -> float | None:
+        """The batch wait, the service of one and the overhead."""
+        if not limit.measure.is_duration:
+            return None
+        lone = limit.found(lone_performance(scenario.profile, scenario.plan, scenario.objective.quantiles))
+        return None if lone is None else lone.value
+
+    def unbatched(self, plan: BatchPlan) -> BatchPlan | None:
+        """The plan with batches of one, which are full at once."""
+        return replace(plan, batch_size_max=1, batch_wait_max_s=0.0) if plan.batch_size_max > 1 else None
 
     def mend(self, profile: ServiceProfile, candidate: Candidate) -> str:
         """Remedy, with the number of batches to measure if it is known."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from capacity.errors import DomainError
-from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
@@ -21,43 +20,6 @@ from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Wo
 REQUESTS_MAX = 300_000_000
 # The part of these that may be spent on longer trials where a short one leaves a doubt.
 _CAREFUL_REQUESTS_MAX = 60_000_000
-
-
-def scaled_timing(timing: BatchTiming, factor: float) -> BatchTiming:
-    """The timing of a device on which every batch takes `factor` times as long.
-
-    Every sample, the mean and each given percentile are multiplied; what was absent stays absent. So the
-    law is multiplied as a whole, and its coefficient of variation stays the same.
-
-    >>> scaled_timing(BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02), 0.5).p99_s
-    0.01
-    """
-
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else factor * value
-
-    return replace(
-        timing,
-        samples_s=tuple(factor * x for x in timing.samples_s),
-        mean_s=scaled(timing.mean_s),
-        p50_s=scaled(timing.p50_s),
-        p90_s=scaled(timing.p90_s),
-        p95_s=scaled(timing.p95_s),
-        p99_s=scaled(timing.p99_s),
-    )
-
-
-def scaled_profile(profile: ServiceProfile, factor: float) -> ServiceProfile:
-    """The profile of a device on which every batch takes `factor` times as long.
-
-    The request overhead lies outside the server and stays the same.
-
-    Raises:
-        DomainError: a factor that is not positive and finite.
-    """
-    if not 0.0 < factor < math.inf:
-        raise DomainError(f"factor must be positive and finite, got {factor}")
-    return replace(profile, timings=tuple(scaled_timing(timing, factor) for timing in profile.timings))
 
 
 def scaled_demand(demand: Demand, factor: float) -> Demand:
@@ -95,8 +57,8 @@ def burstier(demand: Demand, factor: float) -> Demand | None:
 
 
 def with_service(question: Question, factor: float) -> Question:
-    """The question for devices that take `factor` times as long for every batch."""
-    return replace(question, profiles=tuple(scaled_profile(one, factor) for one in question.profiles))
+    """The question for devices that take `factor` times as long for every batch or step."""
+    return replace(question, profiles=tuple(one.scaled(factor) for one in question.profiles))
 
 
 def with_demand(question: Question, factor: float) -> Question:

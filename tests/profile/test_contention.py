@@ -20,8 +20,8 @@ from capacity.profile.scalability import UniversalScalability
 from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
+from capacity.queues.batch.fleet import predict
 from capacity.search.batch_caveats import device_caveats, profile_caveats
-from capacity.search.exact import predict
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import (
     load,

@@ -14,7 +14,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.profile.sampling import resampled
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.search.exact import predict
+from capacity.queues.batch.fleet import predict
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stream, draw

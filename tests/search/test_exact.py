@@ -14,10 +14,11 @@ from capacity.question.plan import Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
+from capacity.queues.batch.fleet import predict
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
-from capacity.search.exact import judge_exactly, predict
+from capacity.search.exact import judge_exactly
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload

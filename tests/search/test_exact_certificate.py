@@ -11,7 +11,7 @@ from capacity.question.plan import Routing
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
-from capacity.search.exact import predict
+from capacity.queues.batch.fleet import predict
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan

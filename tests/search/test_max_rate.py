@@ -22,11 +22,12 @@ from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.closed import BulkClosed
+from capacity.queues.batch.fleet import predict
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import rates_tables, sentences
 from capacity.search.batch_caveats import MENDS
-from capacity.search.exact import judged, predict, theory_of
+from capacity.search.exact import judged, theory_of
 from capacity.search.max_rate import (
     RESOLUTION,
     Point,

@@ -24,7 +24,6 @@ from capacity.search.what_if import (
     fewest_replicas,
     relaxed_objective,
     scaled_demand,
-    scaled_profile,
     with_demand,
     with_limits,
     with_service,
@@ -69,7 +68,7 @@ def law_s(question: Question, plan: BatchPlan) -> float:
 
 @pytest.mark.parametrize("factor", [0.5, 0.97, 1.1, 3.0])
 def test_a_scaled_profile_has_every_quantile_and_mean_times_the_factor(factor) -> None:
-    scaled = scaled_profile(MIXED, factor)
+    scaled = MIXED.scaled(factor)
     for size in range(1, 9):
         before, after = MIXED.law(size), scaled.law(size)
         assert after.mean_s == pytest.approx(factor * before.mean_s, rel=1e-12)
@@ -81,19 +80,19 @@ def test_a_scaled_profile_has_every_quantile_and_mean_times_the_factor(factor) -
 
 
 def test_scaling_leaves_what_is_not_service() -> None:
-    scaled = scaled_profile(MIXED, 2.0)
+    scaled = MIXED.scaled(2.0)
     assert scaled.request_overhead_s == 0.003
     assert (scaled.name, scaled.hourly_usd, scaled.batch_sizes) == ("mixed", 1.5, (1, 4, 8))
     assert scaled.timings[0].samples_s == (0.008, 0.010, 0.018)
     assert scaled.timings[1].percentiles_s == {0.5: 0.015, 0.99: 0.022}
     assert scaled.timings[2].percentiles_s == {0.9: 0.028, 0.95: 0.032}  # what was absent stays absent
-    assert scaled_profile(MIXED, 1.0) == MIXED
+    assert MIXED.scaled(1.0) == MIXED
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, math.inf, math.nan])
 def test_a_factor_that_is_none_is_refused(factor) -> None:
     with pytest.raises(DomainError, match="factor must be positive and finite"):
-        scaled_profile(MIXED, factor)
+        MIXED.scaled(factor)
 
 
 def test_slower_service_at_a_rate_as_much_lower_is_the_same_queue_in_slow_motion() -> None:

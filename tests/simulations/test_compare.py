@@ -17,7 +17,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.search.exact import predict
+from capacity.queues.batch.fleet import predict
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import ClosedPopulation, Demand, TraceArrivals, Workload

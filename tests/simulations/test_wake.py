@@ -18,7 +18,8 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.search.exact import judge_exactly, predict
+from capacity.queues.batch.fleet import predict
+from capacity.search.exact import judge_exactly
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import ClosedDraws, Draws

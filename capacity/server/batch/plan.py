@@ -5,12 +5,19 @@ from dataclasses import dataclass
 
 from capacity.errors import DomainError
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Routing, require_fleet
+from capacity.question.plan import Names, Routing, require_fleet
 from capacity.question.scenario import Scenario
 from capacity.server.batch.batching import Batching, BatchTimer, listed, require_batching
 from capacity.traffic.workload import Demand
 from capacity.units import format_duration
 
+_NAMES = Names(
+    at_once="B: largest batch",
+    this="this batch",
+    others="Other batches",
+    tried="batch that was tried",
+    leave="full batches leave",
+)
 _SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
 
 
@@ -78,14 +85,14 @@ class BatchPlan:
         return "wait", format_duration(self.batch_wait_max_s)
 
     @property
-    def at_once_name(self) -> str:
-        """The symbol of the largest batch, and its name."""
-        return "B: largest batch"
+    def holds_s(self) -> float:
+        """The batch wait. [s]"""
+        return self.batch_wait_max_s
 
     @property
-    def tried_text(self) -> str:
-        """Batches, of which the best is shown."""
-        return "batch that was tried"
+    def names(self) -> Names:
+        """Names of batches."""
+        return _NAMES
 
     @property
     def words(self) -> dict[str, str]:
@@ -120,6 +127,12 @@ class BatchPlan:
         """How a replica is set, in a few words."""
         wait = f", wait {1e3 * self.batch_wait_max_s:.3g} ms" if self.batch_wait_max_s else ""
         return f"batch {self.batch_size_max}{wait}, {self.routing}"
+
+    def value_text(self, what: str) -> str:
+        """The largest batch, or the batch wait."""
+        return (
+            f"up to {self.batch_size_max}" if what == "batch size" else format_duration(self.batch_wait_max_s)
+        )
 
     @property
     def due_size(self) -> int:

@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from capacity.errors import InputError
 from capacity.profile.llm import LlmProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Routing, require_fleet
+from capacity.question.plan import Names, Routing, require_fleet
 from capacity.question.scenario import Scenario
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
 
 # What is measured of a fleet that serves a language model.
 MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
+
+_NAMES = Names(
+    at_once="S: sequences at most",
+    this="these settings",
+    others="Other settings",
+    tried="settings that were tried",
+    leave="full engines finish them",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +72,14 @@ class TokenPlan:
         return self.sequences_max
 
     @property
-    def at_once_name(self) -> str:
-        """The symbol of the sequences, and their name."""
-        return "S: sequences at most"
+    def holds_s(self) -> float:
+        """0, as an engine begins its next step at once. [s]"""
+        return 0.0
 
     @property
-    def tried_text(self) -> str:
-        """Settings, of which the best are shown."""
-        return "settings that were tried"
+    def names(self) -> Names:
+        """Names of sequences and tokens."""
+        return _NAMES
 
     @property
     def words(self) -> dict[str, str]:
@@ -95,6 +103,10 @@ class TokenPlan:
     def setting_text(self) -> str:
         """How an engine is set, in a few words."""
         return f"{self.sequences_max} sequences, {self.batched_tokens_max} tokens a step, {self.routing}"
+
+    def value_text(self, what: str) -> str:
+        """Empty, as each setting is named with its value."""
+        return ""
 
 
 # A scenario of engines, which have a rate of arrivals and requests with lengths.
