@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         LlmExplanationAnswer,
         LlmProfileAnswer,
     )
-    from capacity.performance import Interval, Performance, Window
+    from capacity.performance import Interval, Performance
     from capacity.profile.llm import LlmProfile
     from capacity.question.comparison import PoissonError
     from capacity.question.grid import Grid
@@ -570,11 +570,7 @@ def report(asked: Asked) -> "PlanReport":
     path = Path(asked.output)
     check_target(path, "a report", (".html",))
     kept = as_saved(asked.plan)
-    if is_llm_plan(kept):
-        raise InputError(
-            "the plan is for a language model, of which there is no report yet; capacity explain tells what it rests on"
-        )
-    (saved,) = read_plans([batch_plan(kept)], asked.arrivals)
+    (saved,) = read_plans([kept], asked.arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
@@ -614,23 +610,21 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
         rates=performance_at_rates(question, trial.whole, work.judge, work.report, confidence),
         one_lost=one_lost(question, trial, work.judge, work.report, confidence),
         distribution=distribution,
-        window=None if seen is None else _window(question.scenario(plan), seen, saved.effort.seed, work),
+        window=None if seen is None else work.window(question.scenario(plan), seen),
         digest=digest,
     )
 
 
-def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
-    """Enough quantiles of the response for a curve; None if the budget is too small for them."""
+def _distribution(scenario: AnyScenario, work: Work) -> "Performance | None":
+    """Enough quantiles of the limited time for a curve; None if the budget is too small for them."""
     from capacity.errors import InconclusiveError
+    from capacity.render.report import timed
     from capacity.search.exact import judge_exactly
 
+    limited = scenario.objective.by_quantile(timed(scenario.objective))
     shares = [0.02, 0.05, *(number / 10 for number in range(1, 10)), 0.95, 0.97, 0.98, 0.985, 0.99]
-    tail = (
-        [0.993, 0.995, 0.997, 0.998, 0.999]
-        if max(scenario.objective.by_quantile(Measure.RESPONSE), default=0.0) > 0.99
-        else []
-    )
-    quantiles = tuple(sorted({*shares, *tail, *scenario.objective.by_quantile(Measure.RESPONSE)}))
+    tail = [0.993, 0.995, 0.997, 0.998, 0.999] if max(limited, default=0.0) > 0.99 else []
+    quantiles = tuple(sorted({*shares, *tail, *limited}))
     work.report("simulating the response times")
     exact = judge_exactly(scenario, quantiles)
     if exact is not None:
@@ -640,14 +634,6 @@ def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
     except InconclusiveError:
         return None
     return found
-
-
-def _window(scenario: AnyScenario, found: "Performance", seed: int, work: Work) -> "Window | None":
-    """A short stretch of a run, for a picture."""
-    from simulations.reference.window import watch
-
-    work.report("simulating a few seconds, batch by batch")
-    return watch(scenario, found.throughput_rps, found.batch_size_mean or 1.0, seed)
 
 
 def _digest(plan: Saved) -> str | None:

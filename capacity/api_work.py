@@ -9,6 +9,7 @@ from capacity.question import parse
 from capacity.question.budget import Effort
 
 if TYPE_CHECKING:
+    from capacity.performance import Performance, Window
     from simulations.compare import PairedSimulation
     from simulations.judge import SimulationJudge
     from simulations.simulate import Simulation
@@ -41,6 +42,13 @@ class Work:
         from simulations.compare import PairedSimulation
 
         return PairedSimulation(**self._settings(), quantiles=quantiles)
+
+    def window(self, scenario: Any, found: "Performance") -> "Window | None":
+        """A short stretch of a run, for a picture; None where nothing is to be seen."""
+        from simulations.servers import case_of
+
+        self.report("simulating a few seconds, batch by batch")
+        return case_of(scenario).window(found, self.effort.seed)
 
     def require_answerable(self, scenario: Any) -> None:
         """Refuse at once what no simulation could answer."""

@@ -148,6 +148,16 @@ def format_duration(seconds: float) -> str:
     return f"{three_digits(seconds * 1e9)} ns"
 
 
+def typed_duration(value_s: float) -> str:
+    """A duration as it is typed: in milliseconds if they read back to the same number, else in seconds.
+
+    >>> typed_duration(0.0125)
+    '12.5ms'
+    """
+    shown = f"{1e3 * value_s:.10g}ms"
+    return shown if parse_duration_s(shown) == value_s else f"{value_s!r}s"
+
+
 def format_rate(rate_rps: float) -> str:
     """A rate in words.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self, cast
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Performance
+from capacity.performance import Performance, Window
 from capacity.profile.distribution import ServiceLaw
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import has_samples, known_samples
@@ -287,6 +287,12 @@ class BatchCase(Case):
             InputError: the arrivals have no rate to multiply.
         """
         return None if self.scenario.spike is None else _surge(self, self.scenario.spike)
+
+    def window(self, performance: Performance, seed: int) -> Window | None:
+        """Batches and queues of some seconds."""
+        from simulations.reference.window import watch  # the readable model, which only a page runs
+
+        return watch(self.scenario, performance.throughput_rps, performance.batch_size_mean or 1.0, seed)
 
     @property
     def of_batches(self) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from capacity.performance import Performance, Window
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection
 from capacity.question.objective import Measure
 from capacity.question.plan import Routing
@@ -215,6 +216,14 @@ class Case(ABC):
     def widened(self, performance: Any, confidence: float, seed: int, mapper: Mapper) -> Any:
         """A performance with the profile's own error in its intervals, if its pool does not have it."""
         return performance
+
+    def window(self, performance: Performance, seed: int) -> Window | None:
+        """A short stretch of a run, batch by batch; None of servers without batches of requests.
+
+        Args:
+            performance: of the scenario, as it was found.
+        """
+        return None
 
     def resampled_pools(self, seed: Seed, mapper: Mapper) -> Sequence[Pool]:
         """Runs of the same requests under resampled profiles, if the pool does not have the profile's error."""

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from capacity.answer.saved_batches import PlanDocument
-from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.saved_plan import SavedPlan, saved_form
 from capacity.errors import InputError
 from capacity.files import located, read_as
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
@@ -14,7 +13,6 @@ from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
-from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 
 
@@ -61,7 +59,7 @@ class _RejectionDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CandidateDocument:
-    plan: PlanDocument
+    plan: dict[str, Any]
     verdict: Verdict
     rejection: _RejectionDocument | None = None
     performance: dict[str, Any] | None = None
@@ -110,15 +108,15 @@ class _CostDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EasierDocument:
-    recommendation: PlanDocument
+    recommendation: dict[str, Any]
     cost: _CostDocument | None = None
 
-    def recommendation_of(self, objective: Objective) -> Recommendation[BatchPlan]:
+    def recommendation_of(self, saved: SavedPlan, where: str) -> Recommendation:
         """The plan that would be enough under easier conditions."""
         return Recommendation(
             verdict=Verdict.MET,
-            objective=objective,
-            plan=self.recommendation.plan(),
+            objective=saved.question.objective,
+            plan=saved_form(saved.question).any_plan(self.recommendation, f"{where}.recommendation"),
             hourly_usd=None if self.cost is None else self.cost.hourly_usd,
         )
 
@@ -135,7 +133,7 @@ class _AnswerDocument:
     under_poisson: _EasierDocument | None = None
 
 
-def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchPlan]:
+def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
     """The recommendation of a saved plan, with the numbers of a repeated certificate.
 
     Raises:
@@ -144,7 +142,7 @@ def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchP
     return located(saved.name, lambda: _recommendation(saved, trial))
 
 
-def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchPlan]:
+def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
     answer = read_as(_AnswerDocument, saved.answer, "answer", ignore_extra=True)
     objective, easier = saved.question.objective, answer.without_survival
     calm, routing = answer.under_poisson, answer.random_routing
@@ -157,13 +155,15 @@ def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation[BatchPlan]
         random_routing=None if routing is None else routing.routing(),
         hourly_usd=saved.hourly_usd,
         considered=tuple(
-            _candidate(one, f"answer.considered[{place}]", objective)
+            _candidate(one, f"answer.considered[{place}]", saved)
             for place, one in enumerate(answer.considered)
         ),
         caveats=answer.caveats,
         survived=trial.survived,
-        without_survival=None if easier is None else easier.recommendation_of(objective),
-        under_poisson=None if calm is None else calm.recommendation_of(objective),
+        without_survival=None
+        if easier is None
+        else easier.recommendation_of(saved, "answer.without_survival"),
+        under_poisson=None if calm is None else calm.recommendation_of(saved, "answer.under_poisson"),
         certificate=saved.certificate,
     )
 
@@ -195,10 +195,10 @@ def _headroom(saved: SavedPlan, found: _HeadroomDocument | None) -> Headroom | N
     )
 
 
-def _candidate(found: _CandidateDocument, where: str, objective: Objective) -> Candidate[BatchPlan]:
-    rejection, performance = found.rejection, found.performance
+def _candidate(found: _CandidateDocument, where: str, saved: SavedPlan) -> Candidate:
+    rejection, performance, objective = found.rejection, found.performance, saved.question.objective
     return Candidate(
-        plan=found.plan.plan(),
+        plan=saved_form(saved.question).any_plan(found.plan, f"{where}.plan"),
         verdict=found.verdict,
         rejection=None if rejection is None else rejection.rejection(f"{where}.rejection", objective),
         performance=None if performance is None else _performance(performance, f"{where}.performance"),

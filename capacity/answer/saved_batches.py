@@ -160,9 +160,13 @@ class SavedBatches:
         Raises:
             InputError: no plan, or one of another question.
         """
-        plan = read_as(PlanDocument, document, "answer.recommendation").plan()
+        plan = self.any_plan(document, "answer.recommendation")
         _check_plan(plan, question)
         return plan
+
+    def any_plan(self, document: Any, where: str) -> BatchPlan:
+        """Any plan of a document."""
+        return read_as(PlanDocument, document, where).plan()
 
 
 def _check_plan(plan: BatchPlan, question: BatchQuestion) -> None:

@@ -159,11 +159,15 @@ class SavedEngines:
         Raises:
             InputError: no plan, or one of another question.
         """
-        plan = read_as(TokenPlan, document, "answer.recommendation")
+        plan = self.any_plan(document, "answer.recommendation")
         names = [profile.name for profile in question.profiles]
         if plan.profile not in names:
             raise InputError(f"answer.recommendation.profile is none of the question's; {ANEW}")
         return plan
+
+    def any_plan(self, document: Any, where: str) -> TokenPlan:
+        """Any plan of a document."""
+        return read_as(TokenPlan, document, where)
 
 
 def _signed(profile: LlmProfile) -> Document:

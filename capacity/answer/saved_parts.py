@@ -223,3 +223,6 @@ class SavedForm(Protocol):
 
     def plan(self, document: Any, question: Any) -> Any:
         """The recommended plan of a document, which must belong to the question."""
+
+    def any_plan(self, document: Any, where: str) -> Any:
+        """Any plan of a document, such as one that was considered."""

@@ -6,9 +6,9 @@ from capacity.question.candidate import Candidate, Judge, Verdict
 from capacity.question.question import Question
 from capacity.search.candidates import Progress
 from capacity.search.certificate import Trial
+from capacity.search.exact import theory_of
 from capacity.search.what_if import Asker
 from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.workload import Workload
 
 # Of the sustainable rate; close to it a trial takes longest and says least.
@@ -33,7 +33,7 @@ def performance_at_rates(
     if not isinstance(question.workload, Workload):
         return ()
     today_rps, scenario = question.workload.arrival_rate_rps, question.scenario(today.plan)
-    wall_rps = sustainable_rate_rps(scenario.profile, today.plan)
+    wall_rps = theory_of(scenario.profile).size_max(scenario, judge)
     asker = Asker(judge, progress, confidence=confidence)
     found, refused = [(today_rps, today)], 0
     for rate_rps in (load * wall_rps for load in _LOADS):

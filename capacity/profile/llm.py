@@ -248,6 +248,15 @@ class LlmProfile:
                 )
 
     @property
+    def facts(self) -> tuple[str, ...]:
+        """What was measured, as far as it is known: model, devices, precision and engine."""
+        engine = " ".join(filter(None, (self.engine.name, self.engine.version)))
+        device = (
+            self.device if self.devices == 1 or self.device is None else f"{self.devices} x {self.device}"
+        )
+        return tuple(filter(None, (self.model, device, self.precision, engine)))
+
+    @property
     def table(self) -> StepTable:
         """Durations of passes."""
         return self._table

@@ -215,6 +215,11 @@ class ServiceProfile:
             raise InputError(f"memory_bytes must not be negative, got {self.memory_bytes}")
 
     @property
+    def facts(self) -> tuple[str, ...]:
+        """What was measured, as far as it is known: model, device, precision and runtime."""
+        return tuple(filter(None, (self.model, self.device, self.precision, self.runtime)))
+
+    @property
     def batch_sizes(self) -> tuple[int, ...]:
         """The measured batch sizes, rising."""
         return tuple(timing.batch_size for timing in self.timings)

@@ -106,6 +106,14 @@ class Plan(Protocol):
         """How much a replica takes at once."""
 
     @property
+    def at_once_text(self) -> str:
+        """How much a replica takes at once, in two words."""
+
+    @property
+    def server_text(self) -> str:
+        """How a replica is set, without its routing, in a few words."""
+
+    @property
     def setting_text(self) -> str:
         """How a replica is set, in a few words."""
 

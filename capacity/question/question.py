@@ -83,6 +83,9 @@ class Space(Protocol):
     def in_order(self) -> bool:
         """Whether the k-th arrival of a trace has the k-th lengths, and not random ones."""
 
+    def flags(self, question: Any) -> Iterator[str]:
+        """How the space of a question is asked for, as it is typed; without what is as usual."""
+
     def require_for(self, question: Any) -> None:
         """Refuse a question that has no fleet, or that no fleet of this kind could answer."""
 

@@ -26,7 +26,7 @@ from capacity.explanation.explanation import Assumption
 from capacity.performance import Interval, Kind, Performance, Window, format_interval
 from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Limit, Measure, format_value
+from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.plan import Plan
 from capacity.render import report_figures as figures
 from capacity.render.autoscaling.report import DayPart, day_parts
@@ -35,7 +35,6 @@ from capacity.render.plot import Panels
 from capacity.render.report_command import command_to_repeat, is_bundled
 from capacity.render.tables import plan_rows
 from capacity.search.recommendation import Recommendation
-from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 from capacity.units import format_duration, format_quantile, format_rate
 
@@ -63,11 +62,11 @@ class Findings:
     """
 
     saved: SavedPlan
-    recommendation: Recommendation[BatchPlan]
-    certified: Candidate[BatchPlan]
+    recommendation: Recommendation
+    certified: Candidate
     assumptions: tuple[Assumption, ...]
-    rates: tuple[tuple[float, Candidate[BatchPlan]], ...]
-    one_lost: Candidate[BatchPlan] | None
+    rates: tuple[tuple[float, Candidate], ...]
+    one_lost: Candidate | None
     distribution: Performance | None
     window: Window | None
     digest: str | None
@@ -296,15 +295,15 @@ def _value(limit: Limit, found: Interval | None) -> str:
     return "" if found is None else format_value(limit, found)
 
 
-def _found(candidate: Candidate[BatchPlan], limit: Limit) -> Interval | None:
+def _found(candidate: Candidate, limit: Limit) -> Interval | None:
     return None if candidate.performance is None else limit.found(candidate.performance)
 
 
-def _verdict_cell(candidate: Candidate[BatchPlan]) -> Cell:
+def _verdict_cell(candidate: Candidate) -> Cell:
     return Cell(text=format_verdict(candidate), look=candidate.verdict.value)
 
 
-def _word_cell(candidate: Candidate[BatchPlan]) -> Cell:
+def _word_cell(candidate: Candidate) -> Cell:
     return Cell(text=_WORDS[candidate.verdict], look=candidate.verdict.value)
 
 
@@ -357,51 +356,52 @@ def _day_section(part: DayPart) -> Section:
 
 
 def map_section(found: Findings) -> Section:
-    """Replicas and batches of the plan's profile and routing, each with its best batch wait."""
+    """Replicas and batches, or sequences, of the plan's profile and routing, each with the best other settings."""
     plan, limit = found.saved.plan, shown(found)
-    best: dict[tuple[int, int], Candidate[BatchPlan]] = {}
+    best: dict[tuple[int, int], Candidate] = {}
     for one in _with_certified(found):
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
-            place = (one.plan.replicas, one.plan.batch_size_max)
+            place = (one.plan.replicas, one.plan.at_once)
             best[place] = min((best.get(place, one), one), key=lambda seen: _rank(seen, limit))
-    best[plan.replicas, plan.batch_size_max] = found.certified
+    best[plan.replicas, plan.at_once] = found.certified
     counts = sorted({replicas for replicas, _ in best}, key=lambda n: (abs(n - plan.replicas), n))[:_MAP_MAX]
-    sizes = sorted({size for _, size in best})
+    names = {one.plan.at_once: one.plan.at_once_text for one in best.values()}
+    sizes = sorted(names)
     rows = [
         (Cell(text=str(n)), *(_map_cell(best.get((n, size)), limit, plan) for size in sizes))
         for n in sorted(counts, reverse=True)
     ]
     table = Table(
         caption=f"{_capital(limit.what)} of each fleet that was tried",
-        heads=("replicas", *(f"batch {size}" for size in sizes)),
+        heads=("replicas", *(names[size] for size in sizes)),
         rows=rows,
     )
     lead = (
-        f"{_capital(limit.what)} with the best batch wait that was tried. ✓ meets the objective, ✕ does "
+        f"{_capital(limit.what)} with the best other settings that were tried. ✓ meets the objective, ✕ does "
         "not, ? is in doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen "
         "plan is framed."
     )
-    return Section(key="map", title="Replicas and batches", lead=lead, table=table)
+    return Section(key="map", title="Replicas and how each is set", lead=lead, table=table)
 
 
-def _with_certified(found: Findings) -> Iterator[Candidate[BatchPlan]]:
+def _with_certified(found: Findings) -> Iterator[Candidate]:
     """The considered candidates, with the plan itself as it was certified."""
     yield from (one for one in found.recommendation.considered if one.plan != found.saved.plan)
     yield found.certified
 
 
-def _rank(candidate: Candidate[BatchPlan], limit: Limit) -> tuple[bool, bool, float]:
+def _rank(candidate: Candidate, limit: Limit) -> tuple[bool, bool, float]:
     seen = _found(candidate, limit)
     return not candidate.accepted, seen is None, 0.0 if seen is None else seen.value
 
 
-def _map_cell(candidate: Candidate[BatchPlan] | None, limit: Limit, plan: BatchPlan) -> Cell:
+def _map_cell(candidate: Candidate | None, limit: Limit, plan: Plan) -> Cell:
     if candidate is None:
         return Cell(text="", look="untried")
     seen, rejection = _found(candidate, limit), candidate.rejection
     sign = {Verdict.MET: "✓", Verdict.MISSED: "✕", Verdict.INCONCLUSIVE: "?"}[candidate.verdict]
     look = candidate.verdict.value
-    if (candidate.plan.replicas, candidate.plan.batch_size_max) == (plan.replicas, plan.batch_size_max):
+    if (candidate.plan.replicas, candidate.plan.at_once) == (plan.replicas, plan.at_once):
         look += " chosen"
     if seen is None:
         is_load = rejection is not None and rejection.reason in (Reason.STABILITY, Reason.SURVIVAL)
@@ -411,19 +411,21 @@ def _map_cell(candidate: Candidate[BatchPlan] | None, limit: Limit, plan: BatchP
 
 
 def distribution_section(found: Findings) -> Section:
-    """Distribution of the response: the share of requests that takes longer."""
-    title, seen = "Response times", found.distribution
+    """Distribution of the limited time: the share of requests that takes longer."""
+    measure, seen = timed(found.saved.question.objective), found.distribution
+    title = "Response times" if measure is Measure.RESPONSE else f"Times of {measure.short}"
     if seen is None:
         lead = "Not shown: the budget of requests does not suffice for the whole distribution."
         return Section(key="times", title=title, lead=lead)
     certified = found.recommendation.performance
-    quantiles_s = dict(seen.response_quantiles_s)
-    quantiles_s |= {} if certified is None else dict(certified.response_quantiles_s)
+    quantiles_s = dict(getattr(seen, measure.value))
+    quantiles_s |= {} if certified is None else dict(getattr(certified, measure.value))
     quantiles_s = dict(sorted(quantiles_s.items()))
-    limits_s = dict(found.saved.question.objective.by_quantile(Measure.RESPONSE))
+    limits_s = dict(found.saved.question.objective.by_quantile(measure))
     middle, late = quantiles_s[0.5], quantiles_s[max(limits_s, default=0.99)]
+    done = "are answered" if measure is Measure.RESPONSE else f"have a {measure.short}"
     lead = (
-        f"Half of the requests are answered within {format_duration(middle.value)}, and "
+        f"Half of the requests {done} within {format_duration(middle.value)}, and "
         f"{100.0 * max(limits_s, default=0.99):.4g} % within {format_duration(late.value)}."
     )
     if seen.loss_probability:
@@ -439,10 +441,22 @@ def distribution_section(found: Findings) -> Section:
         )
         for q in shown
     ]
-    table = Table(caption="Percentiles", heads=("percentile", "response time", "objective"), rows=rows)
-    drawn = figures.draw_distribution(quantiles_s, limits_s)
+    what = "response time" if measure is Measure.RESPONSE else measure.short
+    table = Table(caption="Percentiles", heads=("percentile", what, "objective"), rows=rows)
+    drawn = figures.draw_distribution(quantiles_s, limits_s, what)
     alt = f"Share of requests that take longer than a given time. {lead}"
     return Section(key="times", title=title, lead=lead, svg=_chart(drawn, "times", alt), table=table)
+
+
+def timed(objective: Objective) -> Measure:
+    """The time whose distribution is shown: the response if it is limited, else the first with limited percentiles."""
+    limited = [
+        limit.measure
+        for limit in objective.limits
+        if limit.quantile is not None and limit.measure.is_duration
+    ]
+    is_usual = not limited or Measure.RESPONSE in limited or limited[0] is Measure.WAIT
+    return Measure.RESPONSE if is_usual else limited[0]
 
 
 def frontier_section(found: Findings) -> Section:
@@ -450,7 +464,7 @@ def frontier_section(found: Findings) -> Section:
     limit = shown(found)
     title, priced = f"Cost and {limit.what}", found.recommendation.hourly_usd is not None
     spots: list[tuple[float, Interval, Verdict]] = []
-    best: dict[float, Candidate[BatchPlan]] = {}
+    best: dict[float, Candidate] = {}
     for one in _with_certified(found):
         seen, cost = _found(one, limit), _cost(found.saved, one.plan)
         if seen is None or cost is None or math.isinf(seen.value):
@@ -493,35 +507,38 @@ def frontier_section(found: Findings) -> Section:
     )
 
 
-def _cost(saved: SavedPlan, plan: BatchPlan) -> float | None:
+def _cost(saved: SavedPlan, plan: Plan) -> float | None:
     """Price, or number of replicas if there is one profile without a price."""
     profile = next((one for one in saved.question.profiles if one.name == plan.profile), None)
     if profile is None:
         return None
-    return float(plan.replicas) if profile.hourly_usd is None else profile.hourly_cost_usd(plan.replicas)
+    price = profile.hourly_cost_usd(plan.replicas)
+    return float(plan.replicas) if price is None else float(price)
 
 
-def _least(candidate: Candidate[BatchPlan], limit: Limit) -> str:
+def _least(candidate: Candidate, limit: Limit) -> str:
     """The limited value; for an undecided run, its lower bound."""
     return ("" if candidate.settled else "≥ ") + _value(limit, _found(candidate, limit))
 
 
-def _short_fleet(plan: BatchPlan, saved: SavedPlan) -> str:
+def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
     """A fleet as `4 replicas, batch 16`, with profile and routing only if there are several."""
     question = saved.question
     name = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
     if len(question.profiles) > 1:
         name = f"{plan.replicas} × {plan.profile}"
     routing = f", {plan.routing.value}" if len(question.routings) > 1 else ""
-    wait = f", wait {format_duration(plan.batch_wait_max_s)}" if plan.batch_wait_max_s > 0.0 else ""
-    return f"{name}, batch {plan.batch_size_max}{wait}{routing}"
+    return f"{name}, {plan.server_text}{routing}"
 
 
 def window_section(found: Findings) -> Section:
     """Effect of batching: batches and queues in a short stretch of a run."""
     window = found.window
     if window is None or not window.batches:
-        lead = "Not shown: too few requests were served."
+        performance = found.recommendation.performance
+        has_batches = performance is None or performance.batch_size_mean is not None
+        few, steps = "too few requests were served", "an engine puts a new batch together for each step"
+        lead = f"Not shown: {few if has_batches else steps}."
         return Section(key="fleet", title="The fleet at work", lead=lead)
     length = format_duration(window.length_s)
     title = f"{length} of the simulated fleet"
@@ -562,7 +579,7 @@ def refused_section(found: Findings) -> Section:
     simulated = [one for one in refused if _found(one, limit) is not None]
     objective = found.saved.question.objective
 
-    def pressure(one: Candidate[BatchPlan]) -> float:
+    def pressure(one: Candidate) -> float:
         assert one.performance is not None  # noqa: S101  (it was simulated)
         share = objective.binding(one.performance).pressure(one.performance)
         return math.inf if share is None else share.value
@@ -604,9 +621,8 @@ def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
         yield "arrivals", arrivals_name(saved.question.workload)
     yield "objective", limits_in_words(saved.question.objective)
     profile = saved.question.profile(saved.plan.profile)
-    facts = (profile.model, profile.device, profile.precision, profile.runtime)
-    if any(facts):
-        yield "measured", ", ".join(fact for fact in facts if fact)
+    if profile.facts:
+        yield "measured", ", ".join(profile.facts)
     if profile.source:
         yield "source", ", ".join(f"{key}: {value}" for key, value in profile.source.items())
     yield "seed", str(effort.seed)

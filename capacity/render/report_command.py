@@ -6,26 +6,25 @@ from collections.abc import Iterator
 from capacity.answer.documents import arrivals_name
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import CapacityError
-from capacity.profile.load import bundled_names, load_profile
-from capacity.profile.profile import ServiceProfile
+from capacity.profile.load import all_bundled_names
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.parse import find_profile
+from capacity.question.plan import Measured, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation, TraceArrivals
-from capacity.units import parse_duration_s
+from capacity.units import typed_duration
 
 _SLO_QUANTILES = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99", 0.999: "p999"}
 _SHARES = {Measure.LOSS: "loss", Measure.UTILIZATION: "utilization"}
 _USUAL = Effort()
 
 
-def is_bundled(profile: ServiceProfile) -> bool:
+def is_bundled(profile: Measured) -> bool:
     """Whether a profile is the bundled profile of its name, unchanged."""
     try:
-        return profile.name in bundled_names() and load_profile(profile.name) == profile
+        return profile.name in all_bundled_names() and find_profile(profile.name) == profile
     except CapacityError:
         return False
 
@@ -55,7 +54,7 @@ def command_to_repeat(saved: SavedPlan) -> str:
 def _rate(question: Question) -> Iterator[str]:
     workload = question.workload
     if isinstance(workload, ClosedPopulation):
-        yield from ("--users", str(workload.users), "--think-time", _seconds(workload.think_time_s))
+        yield from ("--users", str(workload.users), "--think-time", typed_duration(workload.think_time_s))
     else:
         yield from ("--rate", f"{_plain(workload.arrival_rate_rps)}rps")
 
@@ -76,12 +75,6 @@ def _plain(value: float) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def _seconds(value_s: float) -> str:
-    """A duration in milliseconds if they read back to the same number, else in seconds."""
-    shown = f"{1e3 * value_s:.10g}"
-    return f"{shown}ms" if parse_duration_s(f"{shown}ms") == value_s else f"{value_s!r}s"
-
-
 def _objective(objective: Objective) -> Iterator[str]:
     for limit in objective.limits:
         if limit.measure in _SHARES:
@@ -89,29 +82,16 @@ def _objective(objective: Objective) -> Iterator[str]:
         elif limit.quantile is None or limit.quantile in _SLO_QUANTILES:
             statistic = "mean" if limit.quantile is None else _SLO_QUANTILES[limit.quantile]
             measure = f"{limit.measure.short}-".lower().lstrip("-")
-            yield from (f"--slo-{measure}{statistic}", _seconds(limit.allowed))
+            yield from (f"--slo-{measure}{statistic}", typed_duration(limit.allowed))
 
 
 def _fleet(question: Question) -> Iterator[str]:
-    if question.space.batch_size_limit is not None:
-        yield from ("--batch-size-max", str(question.space.batch_size_limit))
-    for wait_s in question.space.batch_waits_s or ():
-        yield from ("--batch-wait", _seconds(wait_s))
-    yield from _batching(question)
+    yield from question.space.flags(question)
     if question.routings != (Routing.ROUND_ROBIN,):
         for routing in question.routings:
             yield from ("--routing", routing.value)
-    if question.space.queue_limit is not None:
-        yield from ("--queue-limit", str(question.space.queue_limit))
     if question.replicas_max != 1024:
         yield from ("--replicas-max", str(question.replicas_max))
-
-
-def _batching(question: Question) -> Iterator[str]:
-    if question.space.batching is not Batching.TRITON:
-        yield from ("--batching", question.space.batching.value)
-    if question.space.preferred_sizes:
-        yield from ("--preferred-sizes", ",".join(map(str, question.space.preferred_sizes)))
 
 
 def _kept_flags(saved: SavedPlan, part: str) -> list[str]:
@@ -130,10 +110,10 @@ def _survival(survival: Survival) -> Iterator[str]:
         yield from ("--rolling-update", f"max-unavailable={100.0 * survival.unavailable_share:.12g}%")
     if survival.spike is not None:
         yield from ("--spike", f"{survival.spike.factor:g}x")
-        yield from ("--startup-time", _seconds(survival.spike.startup_time_s))
+        yield from ("--startup-time", typed_duration(survival.spike.startup_time_s))
     if survival.breakdowns is not None:
-        yield from ("--mtbf", _seconds(survival.breakdowns.mtbf_s))
-        yield from ("--recovery-time", _seconds(survival.breakdowns.recovery_s))
+        yield from ("--mtbf", typed_duration(survival.breakdowns.mtbf_s))
+        yield from ("--recovery-time", typed_duration(survival.breakdowns.recovery_s))
 
 
 def _effort(effort: Effort) -> Iterator[str]:

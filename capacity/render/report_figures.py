@@ -60,9 +60,11 @@ def draw_rates(spots: Sequence[Spot], limit: Limit, today_rps: float, accepted_r
     return plot
 
 
-def draw_distribution(quantiles_s: dict[float, Interval], limits_s: dict[float, float]) -> Plot:
+def draw_distribution(
+    quantiles_s: dict[float, Interval], limits_s: dict[float, float], what: str = "response time"
+) -> Plot:
     """The share of requests that take longer, on a logarithmic scale, and the limits."""
-    plot = _plot("response time [ms]", "share of requests that take longer [%]", y_log=True)
+    plot = _plot(f"{what} [ms]", "share of requests that take longer [%]", y_log=True)
     axes = plot.axes
     known = {q: one.scaled(1e3) for q, one in quantiles_s.items() if math.isfinite(one.high)}
     shares = [100.0 * (1.0 - q) for q in known]

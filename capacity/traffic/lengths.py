@@ -107,6 +107,11 @@ class LengthRows:
     dropped: int = 0
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def typed(self) -> str:
+        """The name of the file."""
+        return self.name
+
     def __post_init__(self) -> None:
         if not self.input_tokens or len(self.input_tokens) != len(self.output_tokens):
             raise InputError(
@@ -185,6 +190,13 @@ class LengthLaw:
     low: float = 0.0
     high: float = 0.0
 
+    @property
+    def typed(self) -> str:
+        """The law as it is typed: lognormal:mean=512,cv=1."""
+        if self.kind == "constant":
+            return f"constant:{self.mean:.12g}"
+        return f"{self.kind}:{','.join(f'{name}={getattr(self, name):.12g}' for name in _LAWS[self.kind])}"
+
     def at(self, uniforms: npt.NDArray[np.float64]) -> Integers:
         """Quantiles at uniform numbers."""
         values = np.asarray(self._quantiles(np.asarray(uniforms)), dtype=float)
@@ -221,6 +233,15 @@ class LengthLaws:
     input: LengthLaw
     output: LengthLaw
     limit: int = TOKENS_MAX
+
+    @property
+    def typed(self) -> str:
+        """The laws as they are typed, without their limit.
+
+        >>> parse_lengths("input=lognormal:mean=512,cv=1;output=geometric:mean=200").typed
+        'input=lognormal:mean=512,cv=1;output=geometric:mean=200'
+        """
+        return f"input={self.input.typed};output={self.output.typed}"
 
     def draw(self, uniforms: npt.NDArray[np.float64]) -> Pairs:
         """Quantiles at both numbers."""

@@ -65,7 +65,12 @@ def on_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
 def performance(p99_s: float, **others: Any) -> Performance:
     known = {0.99: Interval(value=p99_s, low=0.9 * p99_s, high=1.1 * p99_s)}
-    usual: dict[str, Any] = {"kind": Kind.SIMULATION, "load": 0.5, "response_quantiles_s": known}
+    usual: dict[str, Any] = {
+        "kind": Kind.SIMULATION,
+        "batch_size_mean": 2.0,
+        "load": 0.5,
+        "response_quantiles_s": known,
+    }
     return Performance(**usual | others)
 
 
@@ -361,7 +366,8 @@ def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
         ["P99", "40 (36 to 44) ms", ""],
         ["P99.9", "60 ms", ""],
     ]
-    quantiles_s, limits_s = drawn["draw_distribution"]
+    quantiles_s, limits_s, what = drawn["draw_distribution"]
+    assert what == "response time"
     assert (list(quantiles_s), limits_s) == ([0.1, 0.5, 0.6, 0.97, 0.99, 0.999], {0.97: 0.05})
     mean = asked(Objective.of(response_mean=0.05))
     plain = report.distribution_section(

@@ -123,10 +123,20 @@ class BatchPlan:
         return f"batches up to {self.batch_size_max}"
 
     @property
+    def at_once_text(self) -> str:
+        """The largest batch, in two words."""
+        return f"batch {self.batch_size_max}"
+
+    @property
+    def server_text(self) -> str:
+        """The batch and its wait, in a few words."""
+        wait_s = self.batch_wait_max_s
+        return f"{self.at_once_text}, wait {format_duration(wait_s)}" if wait_s > 0.0 else self.at_once_text
+
+    @property
     def setting_text(self) -> str:
         """How a replica is set, in a few words."""
-        wait = f", wait {1e3 * self.batch_wait_max_s:.3g} ms" if self.batch_wait_max_s else ""
-        return f"batch {self.batch_size_max}{wait}, {self.routing}"
+        return f"{self.server_text}, {self.routing}"
 
     def value_text(self, what: str) -> str:
         """The largest batch, or the batch wait."""

@@ -14,6 +14,7 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import users_devices_min
 from capacity.server.batch.stability import devices_serving_min, replicas_stable_min
 from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.units import typed_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,19 @@ class BatchSpace:
     def in_order(self) -> bool:
         """False, as requests are alike."""
         return False
+
+    def flags(self, question: "BatchQuestion") -> Iterator[str]:
+        """How the space is asked for, as it is typed; without what is as usual."""
+        if self.batch_size_limit is not None:
+            yield from ("--batch-size-max", str(self.batch_size_limit))
+        for wait_s in self.batch_waits_s or ():
+            yield from ("--batch-wait", typed_duration(wait_s))
+        if self.batching is not Batching.TRITON:
+            yield from ("--batching", self.batching.value)
+        if self.preferred_sizes:
+            yield from ("--preferred-sizes", ",".join(map(str, self.preferred_sizes)))
+        if self.queue_limit is not None:
+            yield from ("--queue-limit", str(self.queue_limit))
 
     def require_for(self, question: "BatchQuestion") -> None:
         """Refuse batching rules without a meaning, sizes beyond a limit, and a loss limit without a queue limit."""

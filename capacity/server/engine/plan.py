@@ -100,9 +100,19 @@ class TokenPlan:
         return f"up to {self.sequences_max} sequences"
 
     @property
+    def at_once_text(self) -> str:
+        """The sequences, in two words."""
+        return f"{self.sequences_max} sequences"
+
+    @property
+    def server_text(self) -> str:
+        """The sequences and the tokens of a step, in a few words."""
+        return f"{self.at_once_text}, {self.batched_tokens_max} tokens a step"
+
+    @property
     def setting_text(self) -> str:
         """How an engine is set, in a few words."""
-        return f"{self.sequences_max} sequences, {self.batched_tokens_max} tokens a step, {self.routing}"
+        return f"{self.server_text}, {self.routing}"
 
     def value_text(self, what: str) -> str:
         """Empty, as each setting is named with its value."""

@@ -14,7 +14,7 @@ from capacity.question.scenario import Scenario, require_second_tokens
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.rows import EngineRows
-from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.lengths import TOKENS_MAX, AnyLengths, LengthLaws
 from capacity.traffic.workload import Workload
 
 
@@ -55,6 +55,20 @@ class EngineSpace:
     def axes(self) -> tuple[Sequence[Any], ...]:
         """Sequences and tokens of a step."""
         return self.sequences_max or (None,), self.batched_tokens_max or (None,)
+
+    def flags(self, question: "EngineQuestion") -> Iterator[str]:
+        """How the space is asked for, as it is typed; without what is as usual, and without lengths of a trace."""
+        if not self.in_order:
+            yield from ("--lengths", self.lengths.typed)
+        if isinstance(self.lengths, LengthLaws):
+            usual = (TOKENS_MAX, question.profiles[0].limits_measured.context_tokens_max)
+            if self.lengths.limit not in usual:
+                yield from ("--context-tokens-max", str(self.lengths.limit))
+        for name in ("sequences_max", "batched_tokens_max"):
+            for value in getattr(self, name) or ():
+                yield from (f"--{name.replace('_', '-')}", str(value))
+        if self.cached_share:
+            yield from ("--cached-share", repr(self.cached_share))
 
     def require(self, profile: LlmProfile) -> None:
         """Refuse requests for which an engine with the fewest sequences has no room; others may still be refused."""
