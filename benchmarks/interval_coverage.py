@@ -54,7 +54,7 @@ from capacity.queues.general.mmpp import MMPPMc
 from capacity.queues.markov.mmc import MMc
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import MmppArrivals, Workload
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.draws.records import Floats
 from simulations.draws.service import ExponentialTimes, ServiceTimes

@@ -31,8 +31,8 @@ from capacity.profile.steps import StepTable, StepTiming, table_of
 from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
+from simulations.cases.engine import KNEE
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
-from simulations.engine_case import KNEE
 from simulations.kernel.continuous import serve_engines
 from simulations.saturation import saturation
 

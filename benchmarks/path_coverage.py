@@ -22,7 +22,7 @@ from capacity.question.parse import read_arrivals
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.looks import REQUESTS_MAX, looks
 from simulations.replication import replicate

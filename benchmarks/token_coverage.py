@@ -20,15 +20,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import simulations.engine_case as tokens
+import simulations.cases.engine as tokens
 from capacity.profile.llm import Coefficients, KvCache
 from capacity.question.objective import Measure
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals
+from simulations.cases.engine import EngineCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
-from simulations.engine_case import EngineCase
 from simulations.looks import precise_look
 from simulations.replication import Engine
 from simulations.saturation import saturated

@@ -19,7 +19,7 @@ from capacity.profile.load import load_profile
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate
 from simulations.statistics.sample import Length

@@ -23,6 +23,7 @@ from capacity.question.budget import Effort
 from capacity.question.objective import Measure
 from capacity.question.scenario import AnyScenario, Scenario
 from capacity.question.verbs import BATCHING, EFFORT, VERBS, refuse_for_batches
+from capacity.recovery.parse import with_clients
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.typed import BatchingRule, read_batching
 
@@ -154,7 +155,7 @@ def _question(
             asked.hourly_usd,
             asked.instances_per_device,
         ),
-        workload=parse.read_demand(asked.arrivals, rate_rps, asked.users, asked.think_time),
+        workload=_steady(asked, rate_rps),
         objective=_objective(asked),
         space=BatchSpace(
             batch_size_limit=asked.batch_size_max,
@@ -176,6 +177,12 @@ def _question(
             may_stand_alone=asked.trigger is not None or asked.get("autoscale") is not None,
         ),
     )
+
+
+def _steady(asked: Asked, rate_rps: float | None) -> "Demand":
+    """The demand of a plan; clients with trouble to recover from belong to that."""
+    demand = parse.read_demand(asked.arrivals, rate_rps, asked.users, asked.think_time)
+    return demand if asked.recover_within is not None else with_clients(demand, asked)
 
 
 def _objective(asked: Asked) -> "Objective":
@@ -210,7 +217,9 @@ def simulate(asked: Asked) -> "SimulationAnswer":
     from capacity.units import QUANTILES
 
     measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
-    workload = parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily)
+    workload = with_clients(
+        parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily), asked
+    )
     fleet, effort = _plan(measured, asked), asked.effort
     quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
     require_answerable(measured, workload, fleet)
@@ -364,12 +373,17 @@ def max_rate(asked: Asked) -> "RatesAnswer":
 
         return api_llm.max_rate(found, asked.replicas, asked)
     refuse_for_batches(asked)
+    from capacity.traffic.workload import is_patient
+
     measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
     fleet = _plan(measured, asked)
     limits = _objective(asked)
-    if limits.allowed(Measure.LOSS) is not None and asked.queue_limit is None:
+    workload = with_clients(
+        parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily), asked
+    )
+    loses = asked.queue_limit is not None or not is_patient(workload)
+    if limits.allowed(Measure.LOSS) is not None and not loses:
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
-    workload = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
     effort = asked.effort
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
@@ -436,7 +450,9 @@ def _compared(
     ]
 
     def typed(one: Any) -> Scenario:
-        workload = parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily)
+        workload = with_clients(
+            parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily), asked
+        )
         return Scenario(profile=one.profile, workload=workload, plan=one.plan)
 
     return saved, measured, typed
@@ -714,7 +730,7 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid[ServiceProfil
         profiles=tuple(
             parse.read_profile(one, asked.request_overhead, asked.instances_per_device) for one in profiles
         ),
-        workloads=_demands(asked),
+        workloads=tuple(with_clients(one, asked) for one in _demands(asked)),
         replicas=parse_counts([str(one) for one in asked.replicas], "--replicas"),
         routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
         settings=BatchSettings(
@@ -796,7 +812,7 @@ def _curve_scenario(known: ServiceProfile, asked: Asked) -> AnyScenario:
     """A fleet of batches and the demand that is scaled."""
     measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
     demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
-    return Scenario(profile=measured, workload=demand, plan=_plan(measured, asked))
+    return Scenario(profile=measured, workload=with_clients(demand, asked), plan=_plan(measured, asked))
 
 
 def _sizes_of_a_curve(scenario: AnyScenario, asked: Asked) -> list[float]:

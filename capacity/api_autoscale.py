@@ -23,7 +23,7 @@ from capacity.question.verbs import VERBS, typed_name
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DAY_S, DailyCurve, read_span
-from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Workload
+from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, Workload, is_patient
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
@@ -49,6 +49,19 @@ _NOT_WITH_AN_AUTOSCALER = (
     "request_class",
     "recover_within",
 )
+
+
+def require_patient(workload: Demand) -> None:
+    """Refuse clients who give up, retry or hedge.
+
+    Raises:
+        InputError: the workload has them.
+    """
+    if not is_patient(workload):
+        raise InputError(
+            "clients that give up, retry or hedge are not simulated with an autoscaler; leave out --timeout, --hedge "
+            "and the other flags of clients, or the autoscaler"
+        )
 
 
 @door("autoscale")
@@ -133,6 +146,7 @@ def plan_autoscaled(
 
     workload = question.workload
     assert isinstance(workload, Workload)  # noqa: S101  (a day has no users)
+    require_patient(workload)
     most = min(question.replicas_max, REPLICAS_MAX, _AMPLE * plan.replicas + _AMPLE)
     choices = _choices(asked.autoscale, plan.batch_size_max)
     fleet = ScaledFleet(
@@ -224,6 +238,7 @@ def _of_plan(saved: Saved) -> _Usual:
     (kept,) = read_plans([batch_plan(saved)])
     question, scaled = kept.question, read_autoscaler(kept)
     workload, measured = question.workload, question.profile(kept.plan.profile)
+    require_patient(workload)
     if isinstance(workload, ClosedPopulation):
         raise InputError(
             f"{kept.name} was made for {workload.users} users, who do not follow a rate that changes; plan with --rate"

@@ -42,6 +42,7 @@ from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.verbs import in_both, is_given, refuse_for_engines
+from capacity.recovery.parse import has_clients
 from capacity.server.engine.lengths import fitted_lengths, require_lengths
 from capacity.server.engine.plan import MEASURES, TokenPlan, TokenScenario
 from capacity.server.engine.space import EngineQuestion, EngineSpace
@@ -242,7 +243,16 @@ def _sweep_caveats(profile: LlmProfile) -> Iterator[Caveat]:
 
 
 def _workload(given: Given) -> tuple[Workload, AnyLengths, bool]:
-    """Arrivals and lengths; whether the lengths go with the arrivals of a trace, in its order."""
+    """Arrivals and lengths; whether the lengths go with the arrivals of a trace, in its order.
+
+    Raises:
+        InputError: no lengths, or clients who give up or retry while nothing goes wrong.
+    """
+    if given.get("trigger") is None and has_clients(given):
+        raise InputError(
+            "clients of a language model that give up, retry or hedge are simulated by capacity stress alone; leave "
+            "out --timeout, --attempts and the other flags of clients"
+        )
     arrivals: str | ArrivalProcess = given["arrivals"]
     rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
     lengths = given.get("lengths")
@@ -456,7 +466,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAns
     )
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
-    from simulations.engine_case import replay
+    from simulations.cases.engine import replay
     from simulations.replication import Engine
     from simulations.saturation import require_check
 

@@ -21,7 +21,7 @@ from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import refuse_for_batches
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
-from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
+from capacity.recovery.parse import clients_of, has_clients, read_cold, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
@@ -30,7 +30,7 @@ from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.server import TokenEngine
 from capacity.traffic.clients import Clients
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import Workload, is_patient
 from capacity.units import require_count
 
 if TYPE_CHECKING:
@@ -149,17 +149,7 @@ def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -
     unseen_s, horizon_s = seconds("detection"), given["horizon_s"]
     horizon = None if horizon_s is not None else given["horizon"]
     return {
-        "clients": read_clients(
-            client=given["client"],
-            timeout_s=seconds("timeout"),
-            deadline_s=seconds("deadline"),
-            attempts=given["attempts"],
-            backoff=given["backoff"],
-            retry_budget=given["retry_budget"],
-            retry_burst=given["retry_burst"],
-            retry_on=given["retry_on"],
-            hedge_s=seconds("hedge"),
-        ),
+        "clients": clients_of(given),
         "trigger": read_trigger(given["trigger"]),
         "protection": read_protection(
             given["shed"] or "none", late_s, given["abandoned"] or abandoned, ejection=given["ejection"]
@@ -189,6 +179,8 @@ def _batch_stress(given: Mapping[str, Any]) -> Stress:
     )
     late_s = measured.law(fleet.batch_size_max).quantile_s(0.99)
     trouble = _trouble_of(given, Abandoned.SERVED, late_s)
+    if not has_clients(given):
+        trouble["clients"] = workload.clients
     return Stress(server=BatchServer(profile=measured), workload=workload, plan=fleet, **trouble)
 
 
@@ -292,7 +284,7 @@ def _saved(
     demand = saved.question.workload
     if isinstance(demand, Workload):
         if rate_rps is not None:
-            demand = Workload(arrival_rate_rps=rate_rps, arrivals=demand.arrivals)
+            demand = replace(demand, arrival_rate_rps=rate_rps)
     elif rate_rps is None:
         raise InputError(
             f"{saved.name} was planned for users in a closed loop, who never overload; give a --rate"
@@ -357,10 +349,11 @@ class Trouble:
 
 _TROUBLE = (
     "trigger", "detection", "detection_s", "client", "timeout", "timeout_s", "deadline", "deadline_s", "attempts",
-    "backoff", "retry_budget", "retry_burst", "retry_on", "shed",
+    "backoff", "retry_budget", "retry_burst", "retry_on", "hedge", "hedge_s", "shed",
 )  # fmt: skip
 
 
+_ONLY_TROUBLE = ("trigger", "detection", "detection_s", "shed")  # clients are there in any case
 _FLAGS = ("recover_within", "recover_within_s", *_TROUBLE, "startup_time", "startup_time_s")
 _NUMBERS: dict[str, Callable[[str], int | float]] = {"attempts": int, "retry_burst": float}
 
@@ -385,20 +378,6 @@ def _require_rate_alone(given: Mapping[str, Any]) -> None:
         raise InputError(
             "--recover-within is not planned together with --pause or --class; ask for one at a time"
         )
-
-
-def _clients_of_plan(given: Mapping[str, Any]) -> Clients:
-    return read_clients(
-        client=given["client"],
-        timeout_s=parse.duration_s(given["timeout"], given["timeout_s"], "--timeout"),
-        deadline_s=parse.duration_s(given["deadline"], given["deadline_s"], "--deadline"),
-        attempts=given["attempts"],
-        backoff=given["backoff"],
-        retry_budget=given["retry_budget"],
-        retry_burst=given["retry_burst"],
-        retry_on=given["retry_on"],
-        hedge_s=None,
-    )
 
 
 def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients: Clients) -> None:
@@ -435,7 +414,7 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     """
     within_s = parse.duration_s(given["recover_within"], given["recover_within_s"], "--recover-within")
     if within_s is None:
-        for name in _TROUBLE:
+        for name in _ONLY_TROUBLE:
             if given[name] is not None:
                 raise InputError(f"--{name.replace('_', '-')} belongs to --recover-within 60s; give that too")
         return None
@@ -458,7 +437,7 @@ def _trouble(given: Mapping[str, Any], within_s: float) -> Trouble:
     return Trouble(
         within_s=within_s,
         trigger=trigger,
-        clients=_clients_of_plan(given),
+        clients=clients_of(given),
         shed=given["shed"] or "none",
         detection_s=DETECTION_S if detection_s is None else detection_s,
         startup_s=startup_s or 0.0,
@@ -529,6 +508,11 @@ def in_trouble(question: Question, trouble: Trouble | None, disturbances: Distur
 
     if disturbances is not None and not question.objective.by_quantile(Measure.RESPONSE):
         raise InputError("--pause and --class need a limit on a response quantile, such as --slo-p99 80ms")
+    if disturbances is not None and not is_patient(question.workload):
+        raise InputError(
+            "--pause and --class are judged with clients who wait and try once; leave out --timeout, --hedge and the "
+            "other flags of clients, or ask for a steady fleet and capacity stress --trigger pause:500ms,10/min"
+        )
     if disturbances is not None and question.survival != Survival():
         raise InputError(
             "--pause and --class are judged with all replicas up; leave out --spare, --survive, --rolling-update, "

@@ -145,6 +145,8 @@ class Performance:
         preemption_rate: preemptions per request.
         kv_utilization: share of the KV cache in use, averaged over the time in which an engine computes.
         running_mean: mean number of requests that run in engines.
+        attempts_mean: attempts at a request, answered or not; None if clients were not simulated.
+        retried_share: share of requests with more than one attempt.
         intervals: intervals of fields that have no quantile, by field name, if they are known.
         relative_error_max: largest relative error of a value, by field name: proved for a bound, the largest that was
             measured for an approximation; empty if exact.
@@ -169,6 +171,8 @@ class Performance:
     preemption_rate: float | None = None
     kv_utilization: float | None = None
     running_mean: float | None = None
+    attempts_mean: float | None = None
+    retried_share: float | None = None
     loss_probability: float | None = None
     abandon_probability: float | None = None
     empty_probability: float | None = None
@@ -191,6 +195,11 @@ class Performance:
     def missed_share(self) -> float | None:
         """Share of requests beyond a limit."""
         return None if self.goodput is None else 1.0 - self.goodput
+
+    @property
+    def lost_word(self) -> str:
+        """What is said of requests that are lost: full queues reject them, or their clients give up too."""
+        return "rejected" if self.attempts_mean is None else "unanswered"
 
     def times(self, replicas: int) -> Self:
         """The performance of several independent queues like this one; counts add up."""

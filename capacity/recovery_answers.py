@@ -75,7 +75,7 @@ class StressAnswer(Answer):
             "arrival_rate_rps": stress.rate_rps,
             "load": stress.load,
             "capacity_rps": stress.capacity_rps,
-            "clients": _clients_document(stress),
+            "clients": plain(stress.clients),
             "protection": plain(stress.protection),
             "trigger": plain(stress.trigger),
             "breakdowns": plain(stress.breakdowns),
@@ -171,7 +171,7 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
         ],
         "smallest_fleet": None if as_is is None else as_is.stress.plan.replicas,
         "trigger": plain(recovery.as_planned.stress.trigger),
-        "clients": _clients_document(recovery.as_planned.stress),
+        "clients": plain(recovery.as_planned.stress.clients),
     }
 
 
@@ -196,12 +196,6 @@ def _remedy_document(remedy: Remedy) -> Document:
 def _spike_document(spike: SpikeSurvived) -> Document:
     survived = None if spike.lasting_s is None else plain(spike.lasting_s)
     return {"factor": spike.factor, "lasting_s": survived, "searched_s": plain(spike.searched_s)}
-
-
-def _clients_document(stress: Stress) -> Document:
-    document: Document = plain(stress.clients)
-    document["retried"] = sorted(one.value for one in stress.clients.retried)
-    return document
 
 
 def _row(name: str, found: Runs) -> dict[str, Any]:

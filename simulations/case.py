@@ -153,6 +153,21 @@ class Case(ABC):
         return ()
 
     @property
+    def serves_all(self) -> bool:
+        """Whether attempts are served that no client waits for any more."""
+        return True
+
+    def require_clients(self) -> None:  # noqa: B027  (most cases refuse nothing)
+        """Refuse, by a DomainError, what is not simulated with clients that give up, retry or hedge."""
+
+    def require_lasting(self, pool: Pool) -> None:  # noqa: B027  (only clients make storms)
+        """Refuse, by an UnstableError, a fleet that fell into a retry storm in some of its runs."""
+
+    def fallen(self, pool: Pool) -> Rejection | None:
+        """The refusal of a fleet that fell into a retry storm in some of its runs; None if it did in none."""
+        return None
+
+    @property
     def first_runs(self) -> int:
         """Replications, and so sections, of the first look: a few long runs are enough for a clear refusal."""
         return REPLICATIONS_FIRST if self.bursts is None else REPLICATIONS_FEW

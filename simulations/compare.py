@@ -109,6 +109,8 @@ class PairedSimulation:
             tasks = [task for case in cases for task in case.tasks(length, self._seed, numbers)]
             samples = iter(self.mapper(cases[0].replicate, tasks))
             pools = [pool.extended([next(samples) for _ in numbers]) for pool in pools]
+            for case, pool in zip(cases, pools, strict=True):
+                case.require_lasting(pool)
             yield [
                 Look(pool=pool, settled=is_settled(pool, case), requests=wanted * length.requests)
                 for pool, case in zip(pools, cases, strict=True)

@@ -118,7 +118,7 @@ class SimulationJudge:
             return refused, None
         number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
-            verdict, rejection = decide(look, objective, trial.errors(number), replicas)
+            verdict, rejection = self._decide(trial, look, trial.errors(number))
             if verdict is Verdict.MISSED:
                 break
             precise = self._width(look.pool, objective, replicas) <= trial.precision
@@ -141,6 +141,13 @@ class SimulationJudge:
             **seen,
         )
         return judged, look
+
+    def _decide(self, trial: "_Trial", look: Look, errors: Errors) -> tuple[Verdict, Rejection | None]:
+        """Verdict of a look; a fleet that fell into a retry storm is refused, whatever its limits are."""
+        case = trial.case
+        if (storm := case.fallen(look.pool)) is not None:
+            return Verdict.MISSED, storm
+        return decide(look, case.scenario.objective, errors, case.replicas)
 
     def _seen(self, case: Case, look: Look | None) -> dict[str, Any]:
         """Fields of a candidate from its last look."""

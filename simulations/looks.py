@@ -108,6 +108,7 @@ def precise_look(
     """
     settled, last = None, None
     for last in looks(case, seed, requests_max, mapper):
+        case.require_lasting(last.pool)
         settled = last if last.settled else None
         if settled is not None and is_precise(case, last.pool, precision, confidence):
             break

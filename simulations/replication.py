@@ -1,18 +1,33 @@
 """Replication: one independent run by either engine, reduced to a sample."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 
 from capacity.profile.profile import Spells
+from capacity.recovery.protection import Abandoned, Protection
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.workload import Demand
+from capacity.traffic.clients import Clients
+from capacity.traffic.workload import Demand, Workload, is_patient
 from simulations.draws.arrivals import Purpose, Seed, Stream, draw
+from simulations.draws.attempts import (
+    AttemptDraws,
+    BatchFleet,
+    Fleet,
+    Outcomes,
+    backoff_draws,
+    routing_draws,
+    rows,
+)
+from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats
 from simulations.draws.service import ALONE, ServiceTimes
+from simulations.draws.watching import StormWatch
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
 from simulations.statistics.sample import Length, Reduction, Sample
@@ -40,6 +55,7 @@ class Task:
         slowdowns: slowdowns of instances that share a device, as `cluster.run` takes them.
         spells: spells of service times, which all replicas share.
         strata: strata of the requests, for arrivals in bursts.
+        waiting_max: number of attempts that may wait before a run whose clients retry is given up.
     """
 
     plan: BatchPlan
@@ -54,11 +70,14 @@ class Task:
     spells: Spells | None = None
     engine: Engine = Engine.KERNEL
     strata: PhaseStrata | None = None
+    waiting_max: float = math.inf
 
 
 def replicate(task: Task) -> Sample | Strata:
     """Run one replication; with arrivals in bursts, reduce each stratum by itself."""
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
+    if not is_patient(task.workload):
+        return _of_attempts(task, _attempted(task, stream), _counted(task.length, stream.requests))
     if task.strata is not None:
         return _by_strata(task, task.strata, stream)
     reduction = _reduction(task, task.length, stream.requests)
@@ -98,6 +117,11 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
         InputError: all requests of a part are lost.
     """
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
+    if not is_patient(task.workload):
+        counted, outcomes = _counted(task.length, stream.requests), _attempted(task, stream)
+        count = counted.stop - counted.start
+        edges = [counted.start + count * part // parts for part in range(parts + 1)]
+        return [_of_attempts(task, outcomes, slice(a, b)) for a, b in pairwise(edges)]
     columns = [np.concatenate(column) for column in zip(*map(_copied, _served(task, stream)), strict=True)]
     start = task.length.warm_up
     end = stream.requests - task.length.cool_down
@@ -127,6 +151,67 @@ def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
     draws = draw(task.workload, task.length.requests, task.seed, task.spells)
     records = run(task.plan, task.service_times, draws, task.slowdowns)
     yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
+
+
+def _counted(length: Length, requests: int) -> slice:
+    """The requests of a run that count."""
+    return slice(length.warm_up, requests - length.cool_down)
+
+
+def _attempted(task: Task, stream: Stream) -> Outcomes:
+    """Outcomes of a run whose clients give up, retry or hedge."""
+    assert isinstance(task.workload, Workload)  # noqa: S101  (users in a closed loop are patient)
+    clients, seed, plan = task.workload.clients, task.seed, task.plan
+    draws = AttemptDraws(
+        arrived_s=stream.arrived_s(stream.requests),
+        service=rows(stream.service(stream.requests), seed, Purpose.SERVICE, clients.attempts),
+        routing=routing_draws(stream, clients, plan.routing, seed),
+        backoff=backoff_draws(stream, clients, seed),
+    )
+    fleet = BatchFleet(plan=plan, service_times=task.service_times)
+    patience = inside(clients, task.request_overhead_s)
+    return attempted(fleet, draws, patience, Abandoned.SERVED, task.waiting_max, task.engine)
+
+
+def attempted(
+    fleet: Fleet,
+    draws: AttemptDraws,
+    clients: Clients,
+    abandoned: Abandoned,
+    waiting_max: float,
+    engine: Engine,
+) -> Outcomes:
+    """Outcomes of all requests of a run; those without a reply when it is given up have failed.
+
+    Args:
+        abandoned: what becomes of attempts that no client waits for.
+        waiting_max: attempts that may wait before the run is given up.
+    """
+    # Most runs have patient clients, and need neither.
+    from simulations.kernel.recovery.run import run as run_kernel
+    from simulations.reference.recovery.fleet import run as run_reference
+
+    leave_if_abandoned()
+    watcher = StormWatch(waiting_max, float(draws.arrived_s[-1]))
+    serve = run_kernel if engine is Engine.KERNEL else run_reference
+    return serve(fleet, draws, clients, Protection(abandoned=abandoned), (), watcher=watcher)
+
+
+def _of_attempts(task: Task, outcomes: Outcomes, part: slice) -> Sample:
+    """Sample of a part of the requests, as their clients see them; of a run that was given up, all are late."""
+    arrived_s, attempts = outcomes.arrived_s[part], outcomes.attempts[part]
+    count = len(arrived_s)
+    reduction = _reduction(task, Length(warm_up=0, measured=count, cool_down=0), count)
+    reduction.add(arrived_s, outcomes.started_s[part], outcomes.answered_s[part], outcomes.batch_size[part])
+    window_s = float(arrived_s[-1] - arrived_s[0]) * count / (count - 1)
+    return replace(
+        reduction.sample(window_s, may_be_empty=True),
+        busy_s=float(np.cumsum(outcomes.busy_s[part])[-1]),
+        batches=float(np.cumsum(outcomes.batches[part])[-1]),
+        attempts=int(attempts.sum()),
+        retried=int((attempts > 1).sum()),
+        fallen=int(outcomes.stopped_s < math.inf),
+    )
 
 
 def _copied(served: kernel.Served) -> kernel.Served:

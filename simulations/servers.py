@@ -20,15 +20,17 @@ from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server
-from simulations.batch_case import BatchCase
+from capacity.traffic.workload import is_patient
 from simulations.case import Case
+from simulations.cases.batch import BatchCase
+from simulations.cases.clients import ClientCase
+from simulations.cases.engine import EngineCase, rules_of
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.draws.tokens import TokenDraws
-from simulations.engine_case import EngineCase, rules_of
 from simulations.replication import Engine
 from simulations.saturation import require_check
 
@@ -39,8 +41,11 @@ def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = F
     Args:
         is_whole: whether all replicas are simulated, even if one could represent them.
     """
-    case: type[Case] = _case_type(scenario.profile)
-    return case(scenario=scenario, engine=engine, is_whole=is_whole)
+    kind: type[Case] = _case_type(scenario.profile)
+    if is_patient(scenario.workload):
+        return kind(scenario=scenario, engine=engine, is_whole=is_whole)
+    whole = kind(scenario=scenario, engine=engine, is_whole=True)
+    return ClientCase(scenario=scenario, engine=engine, is_whole=True, whole=whole)
 
 
 def require_sound(profile: Any) -> None:
@@ -107,7 +112,7 @@ def _batches(
     times = service_times or ProfileTimes(server.profile)
 
     def draw(arrived_s: Floats) -> AttemptDraws:
-        draws = attempt_draws(stress, seed, arrived_s)
+        draws = attempt_draws(stress.clients, stress.plan.routing, seed, arrived_s)
         return replace(draws, service=service_draws(seed, stress.clients.attempts, len(arrived_s)))
 
     return Simulated(BatchFleet(plan=stress.plan, service_times=times, cold=stress.cold), draw)
@@ -126,7 +131,7 @@ def _engines(
     )
 
     def draw(arrived_s: Floats) -> AttemptDraws:
-        draws = attempt_draws(stress, seed, arrived_s)
+        draws = attempt_draws(stress.clients, stress.plan.routing, seed, arrived_s)
         return replace(draws, lengths=_lengths(server, seed, arrived_s))
 
     return Simulated(fleet, draw)

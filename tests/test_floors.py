@@ -38,8 +38,7 @@ SIMULATIONS = [
     ("kernel", "reference"),
     ("replication", "case", "statistics", "scaler"),
     (
-        "looks", "judge", "simulate", "compare", "saturation", "batch_case", "engine_case", "disturbed",
-        "servers", "stress", "autoscaled",
+        "looks", "judge", "simulate", "compare", "saturation", "cases", "disturbed", "servers", "stress", "autoscaled",
     ),
     ("validation",),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.server.batch.batching import Batching, BatchTimer
+from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.scale import Scale, scale_of
 from capacity.traffic.workload import (
@@ -249,7 +250,13 @@ def workload_document(workload: Demand) -> Document:
     if isinstance(workload, ClosedPopulation):
         return asdict(workload)
     day = {} if workload.day is None else day_document(workload.day)
-    return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload), **day}
+    who = {} if workload.clients.is_patient else {"clients": clients_document(workload.clients)}
+    return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload), **day, **who}
+
+
+def clients_document(clients: Clients) -> Document:
+    """The settings of clients, the failures that they retry in the order of their names."""
+    return {**_by_field(clients), "retried": sorted(one.value for one in clients.retried)}
 
 
 def arrivals_name(workload: Workload) -> str:
@@ -571,6 +578,7 @@ def schedule_document(day: "Schedule") -> Document:
 # Documents of nouns that are not just their fields, by class name, so that no module of theirs is imported here.
 _FORMS: dict[str, Callable[[Any], Document]] = {
     "Candidate": candidate_document,
+    "Clients": clients_document,
     "ClosedPopulation": workload_document,
     "Difference": difference_document,
     "Interval": _interval_document,

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
+from capacity.answer.documents import plain
 from capacity.errors import InputError
 from capacity.files import Line, printable, read_as
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.resilience import Survival
 from capacity.search.recommendation import Certificate
+from capacity.traffic.clients import PATIENT, Clients
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -21,6 +23,7 @@ from capacity.traffic.workload import (
     PoissonArrivals,
     TraceArrivals,
     Workload,
+    is_patient,
 )
 
 ANEW = "make it again with capacity plan ... -o"
@@ -93,6 +96,7 @@ def workload_to_document(workload: Demand) -> dict[str, Any]:
     return {
         "arrival_rate_rps": workload.arrival_rate_rps,
         "arrivals": _arrivals_to_document(workload.arrivals),
+        **({} if is_patient(workload) else {"clients": plain(workload.clients)}),
     }
 
 
@@ -116,6 +120,7 @@ def _arrivals_to_document(arrivals: ArrivalProcess) -> dict[str, Any]:
 class _WorkloadDocument:
     arrival_rate_rps: float
     arrivals: dict[str, Any]
+    clients: Clients = PATIENT
 
 
 def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None) -> Demand:
@@ -131,7 +136,7 @@ def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None)
         return read_as(ClosedPopulation, value, where)
     found = read_as(_WorkloadDocument, value, where)
     arrivals = _read_arrivals(dict(found.arrivals), f"{where}.arrivals", trace)
-    return Workload(arrival_rate_rps=found.arrival_rate_rps, arrivals=arrivals)
+    return Workload(arrival_rate_rps=found.arrival_rate_rps, arrivals=arrivals, clients=found.clients)
 
 
 def _read_arrivals(parts: dict[str, Any], where: str, trace: ArrivalProcess | None) -> ArrivalProcess:

@@ -98,7 +98,7 @@ def _binds(objective: Objective, performance: Performance) -> str:
     binding = objective.binding(performance)
     found, pressure = format_found(binding, performance), binding.pressure(performance)
     if performance.loss_probability and binding.measure is not Measure.LOSS:
-        found = f"{found}, with {format_loss(performance)} of the requests rejected"
+        found = f"{found}, with {format_loss(performance)} of the requests {performance.lost_word}"
     if len(objective.limits) == 1 or pressure is None:
         return found
     return f"{found}, the closest to its limit, at {100.0 * pressure.value:.0f} % of it"
@@ -133,7 +133,8 @@ def format_found(limit: Limit, performance: Performance) -> str:
     """
     found = limit.found(performance)
     if found is not None and math.isinf(found.value):
-        return f"{limit.what} is infinite, since {format_loss(performance)} of the requests are rejected"
+        lost = f"{format_loss(performance)} of the requests are {performance.lost_word}"
+        return f"{limit.what} is infinite, since {lost}"
     return "" if found is None else f"{limit.what} is {format_value(limit, found)}"
 
 
@@ -192,16 +193,21 @@ def _broken(candidate: Candidate, rejection: Rejection, limit: Limit) -> str:
     """The value that missed a limit, or may have missed it."""
     if rejection.is_loss and limit.quantile is not None:
         return (
-            f"{format_share(rejection.needed)} of the requests are rejected, but {limit.what} leaves "
-            f"{format_share(rejection.allowed)} to be rejected or late"
+            f"{format_share(rejection.needed)} of the requests are {_lost_word(candidate)}, but {limit.what} leaves "
+            f"{format_share(rejection.allowed)} to be {_lost_word(candidate)} or late"
         )
     found, allowed = _found(candidate, limit, rejection.needed), limit.allowed_text
     if candidate.verdict is Verdict.INCONCLUSIVE:
         lost = "" if math.isfinite(rejection.needed) else format_loss(candidate.performance)
-        rejected = f", with {lost} rejected" if lost else ""
+        rejected = f", with {lost} {_lost_word(candidate)}" if lost else ""
         return f"{limit.what} of {found}{rejected} may be above {allowed}"
     least = "" if candidate.settled else "at least "
     return f"{limit.what} of {least}{found} is above {allowed}"
+
+
+def _lost_word(candidate: Candidate) -> str:
+    """What is said of its requests that are lost."""
+    return "rejected" if candidate.performance is None else candidate.performance.lost_word
 
 
 def format_verdict(candidate: Candidate) -> str:
@@ -217,7 +223,7 @@ def format_verdict(candidate: Candidate) -> str:
             return f"unstable{event}: load {rejection.needed:.3f}"
         return f"missed: {format_refusal(candidate)}"
     if rejection.is_loss and rejection.limit.quantile is not None:
-        return f"missed{event}: {format_share(rejection.needed)} rejected"
+        return f"missed{event}: {format_share(rejection.needed)} {_lost_word(candidate)}"
     return f"missed{event}: {rejection.limit.what} above {rejection.limit.allowed_text}"
 
 

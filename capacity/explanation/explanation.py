@@ -18,7 +18,7 @@ from capacity.search.caveats import trace_caveats
 from capacity.search.exact import theory_of
 from capacity.search.recommendation import Change
 from capacity.search.what_if import Asker, neighbours
-from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_trace
+from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_patient, is_trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,12 @@ def _fleet(question: Question, plan: Plan) -> Iterator[Assumption]:
     yield Assumption(
         what="order",
         checked=False,
-        how="each queue is served first come, first served; no request gives up waiting",
+        how="each queue is served first come, first served; "
+        + (
+            "no request gives up waiting"
+            if is_patient(question.workload)
+            else "attempts that no client waits for any more are served too"
+        ),
     )
     if plan.routing is Routing.ROUND_ROBIN and plan.replicas > 1:
         yield Assumption(

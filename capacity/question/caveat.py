@@ -13,6 +13,7 @@ class CaveatCode(StrEnum):
     FLOOR_IN_DOUBT = "floor_in_doubt"
     RATES_IN_DOUBT = "rates_in_doubt"
     RATES_OPEN = "rates_open"
+    RETRY_STORM = "retry_storm"
     HEADROOM_THIN = "headroom_thin"
     TRACE_FEW_BURSTS = "trace_few_bursts"
     LOAD_HIGH = "load_high"

@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
@@ -200,7 +200,12 @@ class Grid(Generic[AnyProfile]):
         if isinstance(first, ClosedPopulation):
             return {"users": short(sizes), "think_time_s": first.think_time_s}
         trace = first.arrivals.instants_s if isinstance(first.arrivals, TraceArrivals) else ()
-        return {"arrival_rates_rps": short(sizes), "arrivals": f"{first.arrivals!r} {digest(repr(trace))}"}
+        found = {"arrival_rates_rps": short(sizes), "arrivals": f"{first.arrivals!r} {digest(repr(trace))}"}
+        if first.clients.is_patient:
+            return found
+        values = {one.name: getattr(first.clients, one.name) for one in fields(first.clients)}
+        values["retried"] = sorted(first.clients.retried)
+        return found | {"clients": {name: repr(value) for name, value in values.items()}}
 
 
 def parse_rates_rps(texts: Sequence[str], name: str = "--rate") -> tuple[float, ...]:

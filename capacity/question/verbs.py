@@ -51,7 +51,7 @@ LLM_WORKLOAD = (
     "chunked_prefill"
 )
 LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
-CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on"
+CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge"
 EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 
@@ -161,7 +161,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "max-rate": _verb(
         f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals daily "
-        f"users think_time request_overhead instances_per_device {LLM} {EFFORT} out progress",
+        f"users think_time request_overhead instances_per_device {CLIENTS} {LLM} {EFFORT} out progress",
         "profile replicas",
         users=FLAGS["users"].but(
             help="Find the number of users in a closed loop, instead of the rate; this number is tried too."
@@ -169,7 +169,8 @@ VERBS: Mapping[str, Verb] = {
     ),
     "simulate": _verb(
         f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals daily users think_time "
-        f"queue_limit request_overhead instances_per_device quantile {LLM} replay {EFFORT} out verbose progress",
+        f"queue_limit request_overhead instances_per_device {CLIENTS} quantile {LLM} replay {EFFORT} out verbose "
+        "progress",
         "profile replicas",
     ),
     "predict": _verb(
@@ -179,7 +180,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "sweep": _verb(
         f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals daily users "
-        f"think_time request_overhead instances_per_device quantile {LLM} {EFFORT} out fresh output progress",
+        f"think_time request_overhead instances_per_device {CLIENTS} quantile {LLM} {EFFORT} out fresh output progress",
         "profile replicas",
         profile=reads(
             PROFILE,
@@ -235,7 +236,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "compare": _verb(
         f"plans fleet profile rate arrivals daily users think_time {BATCHING} request_overhead instances_per_device "
-        f"quantile {LLM_WORKLOAD} {EFFORT} out progress",
+        f"{CLIENTS} quantile {LLM_WORKLOAD} {EFFORT} out progress",
         "plans",
         plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
         profile=reads(
@@ -254,8 +255,8 @@ VERBS: Mapping[str, Verb] = {
     ),
     "curve": _verb(
         f"y x service_rate servers profile replicas arrivals daily users think_time batch_size_max batch_wait "
-        f"{BATCHING} routing queue_limit request_overhead instances_per_device quantile {LLM} seed confidence "
-        "precision requests_max workers out progress",
+        f"{BATCHING} routing queue_limit request_overhead instances_per_device {CLIENTS} quantile {LLM} seed "
+        "confidence precision requests_max workers out progress",
         "profile replicas",
         y=Flag(
             TEXT,
@@ -323,7 +324,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "stress": _verb(
         "plan profile rate replicas batch_size_max batch_wait routing queue_limit arrivals request_overhead trigger "
-        f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} hedge shed abandoned ejection "
+        f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} shed abandoned ejection "
         f"replicas_max only_verdict spike_map {LLM} runs seed confidence workers out verbose progress",
         "profile",
         plan=reads(

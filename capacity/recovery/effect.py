@@ -22,18 +22,24 @@ class Effects:
 
     Attributes:
         flags: names of the given flags, without `_s`.
+        trigger: what goes wrong; None if clients are asked about as things are usually.
         routings: routings that the fleet may have.
         limits_queue: whether a full queue rejects.
         breaks_down: whether replicas also crash at random.
     """
 
     flags: frozenset[str]
-    trigger: Trigger
+    trigger: Trigger | None
     clients: Clients
     protection: Protection
     routings: Collection[Routing]
     limits_queue: bool
     breaks_down: bool = False
+
+    @property
+    def kind(self) -> TriggerKind | None:
+        """Kind of the trigger."""
+        return None if self.trigger is None else self.trigger.kind
 
 
 def given_flags(given: Mapping[str, Any], names: Collection[str]) -> frozenset[str]:
@@ -54,10 +60,34 @@ def require_effect(asked: Effects) -> None:
             raise InputError(message)
 
 
+_OF_CLIENTS = ("client", "attempts", "backoff", "retry_budget", "retry_on", "hedge")
+
+
+def require_clients_matter(given: Mapping[str, Any], clients: Clients, *, limits_queue: bool) -> None:
+    """Refuse flags of clients that change nothing while nothing goes wrong.
+
+    Args:
+        limits_queue: whether a full queue rejects.
+
+    Raises:
+        InputError: there is one; the message says what to do about it.
+    """
+    require_effect(
+        Effects(
+            flags=given_flags(given, _OF_CLIENTS),
+            trigger=None,
+            clients=clients,
+            protection=Protection(),
+            routings=(),
+            limits_queue=limits_queue,
+        )
+    )
+
+
 def _detection(asked: Effects) -> Iterator[str]:
     if "detection" not in asked.flags:
         return
-    kind = asked.trigger.kind
+    kind = asked.kind
     if kind not in _UNSEEN and not asked.breaks_down:
         yield (
             f"--detection is how long a crash or a hang goes unseen, and --trigger {kind} has neither; leave it out, "
@@ -71,7 +101,7 @@ def _detection(asked: Effects) -> Iterator[str]:
 
 
 def _startup_time(asked: Effects) -> Iterator[str]:
-    kind = asked.trigger.kind
+    kind = asked.kind
     if "startup_time" in asked.flags and kind not in _TAKES:
         yield (
             "--startup-time is what a replica needs to come back, and "
@@ -80,7 +110,7 @@ def _startup_time(asked: Effects) -> Iterator[str]:
 
 
 def _cold_batches(asked: Effects) -> Iterator[str]:
-    kind = asked.trigger.kind
+    kind = asked.kind
     if "cold_batches" in asked.flags and kind not in _TAKES and not asked.breaks_down:
         yield (
             "--cold-batches are those of a replica that has come back, and "
@@ -117,7 +147,7 @@ def _may_fail(asked: Effects) -> bool:
     if clients.attempts == 1 or clients.hedge_s is not None or _tries_after_timeout(clients):
         return True
     sheds = asked.protection.shedding in (Shedding.LATE, Shedding.CODEL)
-    takes = asked.trigger.kind in _TAKES  # it dies with its requests, or leaves none to route to
+    takes = asked.kind in _TAKES  # it dies with its requests, or leaves none to route to
     return sheds or asked.limits_queue or takes or asked.breaks_down
 
 

@@ -66,6 +66,26 @@ def _attempts_that_fit(clients: Clients) -> float:
     return float(min(clients.attempts, math.ceil(clients.deadline_s / every_s)))
 
 
+def stuck_from(clients: Clients, *, rate_rps: float, capacity_rps: float) -> float:
+    """Attempts waiting from which on retries or hedges alone keep a fleet down; infinite if they cannot.
+
+    Every queue serves attempts in order, of those too that no client waits for any more.
+
+    Args:
+        rate_rps: rate of first tries. [requests/s]
+        capacity_rps: attempts that the fleet serves if some always wait. [requests/s]
+
+    >>> stuck_from(Clients(timeout_s=0.5, attempts=3), rate_rps=280.0, capacity_rps=400.0)
+    200.0
+    >>> stuck_from(Clients(timeout_s=0.5, attempts=3), rate_rps=130.0, capacity_rps=400.0)
+    inf
+    """
+    wait_s = clients.hedge_s if clients.hedge_s is not None else patience_s(clients)
+    if wait_s is None or amplification(clients, rate_rps) * rate_rps < capacity_rps:
+        return math.inf
+    return wait_s * capacity_rps
+
+
 def fluid(stress: Stress) -> Fluid:
     """Results for a fleet whose queue is first in, first out, and serves every attempt."""
     tries = amplification(stress.clients, stress.rate_rps)

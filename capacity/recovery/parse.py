@@ -1,17 +1,21 @@
 """Parsing: flags of `capacity stress` as its nouns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from capacity.errors import InputError, quoted
-from capacity.question.parse import read_choice, read_share
+from capacity.question.parse import duration_s, read_choice, read_share
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
+
+AnyDemand = TypeVar("AnyDemand", bound=Demand)
 
 _TRIGGERS = (
     "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, pause:500ms,10/min, straggler:3x,60s "
@@ -186,6 +190,8 @@ def read_clients(
     if client is not None and client not in CLIENTS:
         raise InputError(f"--client {quoted(client)} is unknown; use one of {', '.join(CLIENTS)}")
     base = Clients() if client is None else CLIENTS[client]
+    if attempts is None and hedge_s is not None and base.attempts == 1:
+        attempts = 2  # a hedge is the second
     if retry_budget is not None and client is None and (attempts or 1) == 1:
         raise InputError("--retry-budget pays for retries, and there are none; give --attempts 3 too")
     budget = base.budget if retry_budget is None else read_budget(retry_budget, retry_burst)
@@ -204,6 +210,63 @@ def read_clients(
         retried=base.retried if retry_on is None else read_retried(retry_on),
         hedge_s=hedge_s,
     )
+
+
+_CLIENTS = (
+    "client",
+    "timeout",
+    "deadline",
+    "attempts",
+    "backoff",
+    "retry_budget",
+    "retry_burst",
+    "retry_on",
+    "hedge",
+)
+
+
+def clients_of(given: Mapping[str, Any]) -> Clients:
+    """Clients from the keywords of a verb."""
+
+    def seconds(name: str) -> float | None:
+        return duration_s(given.get(name), given.get(f"{name}_s"), f"--{name}")
+
+    return read_clients(
+        client=given["client"],
+        timeout_s=seconds("timeout"),
+        deadline_s=seconds("deadline"),
+        attempts=given["attempts"],
+        backoff=given["backoff"],
+        retry_budget=given["retry_budget"],
+        retry_burst=given["retry_burst"],
+        retry_on=given["retry_on"],
+        hedge_s=seconds("hedge"),
+    )
+
+
+def has_clients(given: Mapping[str, Any]) -> bool:
+    """Whether any flag of clients is given."""
+    return any(given.get(one) is not None for name in _CLIENTS for one in (name, f"{name}_s"))
+
+
+def with_clients(demand: AnyDemand, given: Mapping[str, Any]) -> AnyDemand:
+    """The demand with the clients that a verb is asked about, if it is.
+
+    Raises:
+        InputError: flags that change nothing, or of users in a closed loop.
+    """
+    if not has_clients(given):
+        return demand
+    if isinstance(demand, ClosedPopulation):
+        raise InputError(
+            "users in a closed loop wait for their answers, however long; leave out --timeout, --hedge and the other "
+            "flags of clients, or give --rate"
+        )
+    from capacity.recovery.effect import require_clients_matter
+
+    clients = clients_of(given)
+    require_clients_matter(given, clients, limits_queue=given.get("queue_limit") is not None)
+    return cast("AnyDemand", replace(demand, clients=clients))
 
 
 def read_shedding(text: str) -> tuple[Shedding, float | None]:

@@ -93,6 +93,8 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
         ("load", [one.load for one in performances]),
         ("utilization", [one.utilization for one in performances]),
         ("P(loss)", [one.loss_probability or None for one in performances]),
+        ("attempts a request", [one.attempts_mean for one in performances]),
+        ("share tried more than once", [one.retried_share for one in performances]),
         ("output tokens a second", [one.output_tokens_per_s for one in performances]),
     ):
         if any(value is not None for value in values):
@@ -111,7 +113,8 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
             yield f"{name}{served}, {format_quantile(q)}", *map(format_interval, found)
     for q in performances[0].response_quantiles_s if has_losses else ():
         late = [(one.response_quantiles_with_losses_s or one.response_quantiles_s)[q] for one in performances]
-        yield f"response, rejected as late, {format_quantile(q)}", *map(format_interval, late)
+        lost = performances[0].lost_word
+        yield f"response, {lost} as late, {format_quantile(q)}", *map(format_interval, late)
 
 
 def _cost(contender: Contender[Any, Any]) -> str:

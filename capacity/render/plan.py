@@ -167,7 +167,7 @@ def _considered_table(
         f"<{candidates[0].plan.size_name}",
         "load",
         *(f"~{limit.what}" for limit in limits),
-        *(["rejected"] if _loses(candidates) else []),
+        *([_lost_word(candidates)] if _loses(candidates) else []),
         "<verdict",
     )
     shown = _SIZES_SHOWN if len(particular) < _PARTICULAR else _SIZES_OF_MANY_KINDS
@@ -175,6 +175,11 @@ def _considered_table(
     has_losses = _loses(candidates)
     rows = (_candidates_row(group, limits, particular, has_losses=has_losses) for group in groups)
     return table(columns, rows, title=title)
+
+
+def _lost_word(candidates: Sequence[Candidate]) -> str:
+    """What is said of requests that are lost, the same for all candidates of a question."""
+    return next(one.performance.lost_word for one in candidates if one.performance is not None)
 
 
 def _loses(candidates: Sequence[Candidate]) -> bool:

@@ -9,7 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from capacity.performance import Interval, Kind, Performance, Quantiles, format_interval
+from capacity.performance import (
+    Interval,
+    Kind,
+    Performance,
+    Quantiles,
+    format_interval,
+    format_share_interval,
+    format_span,
+)
 from capacity.question.objective import Measure
 from capacity.units import format_duration, format_quantile, format_rate, format_share
 
@@ -55,7 +63,12 @@ def _says_nothing(form: "RowForm", name: str, rows: "Sequence[Mapping[str, Value
     return not any(values) or (form.hides_shared and len(values) == 1)
 
 
-_IF_ANY = ("rejected", "<why")  # columns that are left out if all their cells are empty
+_IF_ANY = (
+    "rejected",
+    "unanswered",
+    "attempts",
+    "<why",
+)  # columns that are left out if all their cells are empty
 
 
 def _sweep_columns(common: "SweepTable") -> "dict[str, Callable[[Mapping[str, Value]], str]]":
@@ -74,7 +87,9 @@ def _sweep_columns(common: "SweepTable") -> "dict[str, Callable[[Mapping[str, Va
             )
             for name, what in form.shown.items()
         },
-        "rejected": _shown_losses,
+        "rejected": partial(_shown_losses, tries=False),
+        "unanswered": partial(_shown_losses, tries=True),
+        "attempts": _shown_attempts,
         "<outcome": lambda row: str(row["outcome"]),
         "<why": no_numbers,
     }
@@ -88,6 +103,7 @@ def size_columns(scale: "Scale") -> "dict[str, Callable[[Mapping[str, Value]], s
     return {multiple.head: lambda row: f"{_number(row[multiple.key]):.3g} x", **size}
 
 
+_WITH_RETRIES = "unstable with retries"
 # Share of saturation from which that is the reason for missing numbers, rather than too few requests.
 _NEAR_SATURATION = 0.9
 
@@ -101,6 +117,8 @@ def no_numbers(row: "Mapping[str, Any]") -> str:
         return ""
     if load is None or outcome == Outcome.PROFILE_RANGE:
         return "beyond the profile" if outcome == Outcome.PROFILE_RANGE else "too few requests"
+    if outcome == Outcome.UNSTABLE and str(row.get("reason")).startswith(_WITH_RETRIES):
+        return _WITH_RETRIES
     if outcome == Outcome.UNSTABLE or load > _NEAR_SATURATION:
         return f"at most {format_rate(row['arrival_rate_rps'] / load)}"
     return "too few requests"
@@ -119,9 +137,16 @@ def _shown_quantile(what: str, quantile: float, row: "Mapping[str, Value]") -> s
     return interval or ("infinite" if row.get("loss_probability") else "")
 
 
-def _shown_losses(row: "Mapping[str, Value]") -> str:
+def _shown_attempts(row: "Mapping[str, Value]") -> str:
+    tries = row.get("attempts_mean")
+    return "" if tries is None else f"{_number(tries):.4g}"
+
+
+def _shown_losses(row: "Mapping[str, Value]", *, tries: bool) -> str:
+    """Share of lost requests, of clients who try again or of those who do not."""
     losses = row.get("loss_probability")
-    return format_share(_number(losses)) if losses else ""
+    is_told = losses and tries is not (row.get("attempts_mean") is None)
+    return format_share(_number(losses)) if is_told else ""
 
 
 def _shown_interval(value: "Value", low: "Value", high: "Value") -> str:
@@ -221,14 +246,25 @@ def short_rows(performance: Performance, quantiles: Collection[float] | None = N
 
     rows = [] if performance.load is None else [("load", f"{performance.load:.3g}")]
     if performance.loss_probability:
-        rows.append(("rejected", format_share(performance.loss_probability)))
+        rows.append((performance.lost_word, format_share(performance.loss_probability)))
+    rows.extend(_client_rows(performance))
     if quantiles is None and performance.response_mean_s is not None:
         rows.append(("response, mean", format_duration(performance.response_mean_s)))
     for measure in _OF_TOKENS:
         rows.extend(_quantile_rows(measure.short, shown(getattr(performance, measure))))
     found = shown(late or performance.response_quantiles_s)
-    rows.extend(_quantile_rows(f"response{', rejected as late' if late else ''}", found))
+    rows.extend(_quantile_rows(f"response{f', {performance.lost_word} as late' if late else ''}", found))
     return [*rows, *_token_rows(performance)]
+
+
+def _client_rows(performance: Performance) -> Iterator[tuple[str, str]]:
+    """How often clients try, if they were simulated."""
+    for name, what in (("attempts_mean", "attempts a request"), ("retried_share", "tried more than once")):
+        value = getattr(performance, name)
+        if value is not None:
+            shown = performance.intervals.get(name, Interval.exact(value))
+            is_share = name == "retried_share"
+            yield what, format_share_interval(shown) if is_share else format_span("{:.4g}".format, shown)
 
 
 # Durations that requests of a language model have besides the response.
@@ -326,6 +362,7 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
     durations |= {"response, mean": performance.response_mean_s}
     rows = [] if performance.kind not in _INEXACT else [("kind", str(performance.kind))]
     rows.extend((name, f"{value:.4g}") for name, value in numbers.items() if value is not None)
+    rows.extend(_client_rows(performance))
     if performance.throughput_rps is not None:
         rows.append(("throughput", format_rate(performance.throughput_rps)))
     rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
@@ -334,7 +371,11 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
         rows.extend(_quantile_rows(measure.short, getattr(performance, measure)))
     served = " of served requests" if performance.response_quantiles_with_losses_s else ""
     rows.extend(_quantile_rows(f"response{served}", performance.response_quantiles_s))
-    rows.extend(_quantile_rows("response, rejected as late", performance.response_quantiles_with_losses_s))
+    rows.extend(
+        _quantile_rows(
+            f"response, {performance.lost_word} as late", performance.response_quantiles_with_losses_s
+        )
+    )
     rows.extend(_token_rows(performance, verbose=True))
     rows.extend(
         (f"error of {name}, at most", f"{100.0 * error:.3g} %" if error < math.inf else "not known")

@@ -12,24 +12,47 @@ from capacity.question.objective import Measure, Objective, format_value
 from capacity.question.plan import AnyPlan, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
+from capacity.recovery.fluid import amplification, stuck_from
 from capacity.search.batch_caveats import BATCHES_MAX, format_count, interval_caveats
 from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.server.engine.plan import TokenScenario
-from capacity.traffic.workload import Demand, TraceArrivals, Workload
+from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_patient
 from capacity.units import format_duration, format_quantile, format_rate
 
 
 def mean_caveats(performance: Performance, objective: Objective) -> Iterator[Caveat]:
     """Which requests the means cover, if any are rejected, and what would count these where nothing does."""
     if performance.loss_probability and performance.response_mean_s is not None:
+        how = "rejected" if performance.attempts_mean is None else "never answered"
         mend = "; set a limit on a percentile, which counts them as late, or give --loss-max"
         is_counted = objective.quantiles or objective.allowed(Measure.LOSS) is not None
         yield Caveat(
             code=CaveatCode.MEANS_OF_SERVED,
             message=f"means leave out the {100.0 * performance.loss_probability:.3g} % of requests that are "
-            f"rejected{'' if is_counted else mend}",
+            f"{how}{'' if is_counted else mend}",
+        )
+
+
+def storm_caveats(workload: Demand, plan: Plan, performance: Performance) -> Iterator[Caveat]:
+    """A retry storm that a stable fleet does not survive once something goes wrong."""
+    if is_patient(workload) or not performance.load:
+        return
+    assert isinstance(workload, Workload)  # noqa: S101  (others are patient)
+    rate_rps, clients = workload.arrival_rate_rps, workload.clients
+    capacity_rps = rate_rps / performance.load
+    stuck, tries = (
+        stuck_from(clients, rate_rps=rate_rps, capacity_rps=capacity_rps),
+        amplification(clients, rate_rps),
+    )
+    if stuck < (math.inf if plan.queue_limit is None else plan.queue_limit * plan.replicas):
+        yield Caveat(
+            code=CaveatCode.RETRY_STORM,
+            message=f"these figures hold while nothing goes wrong: once some {stuck:.0f} attempts wait, as after an "
+            f"outage or a spike, up to {tries:.3g} attempts at each request are {format_rate(tries * rate_rps)} on "
+            f"{format_rate(capacity_rps)}, and the fleet does not recover by itself; capacity stress tells which "
+            "trouble it survives, and --retry-budget 0.1 limits retries",
         )
 
 
@@ -240,6 +263,7 @@ def scenario_caveats(
         width: width of its interval; None if no precision was asked for.
     """
     yield from theory_of(scenario.profile).caveats(scenario, performance)
+    yield from storm_caveats(scenario.workload, scenario.plan, performance)
     if performance.kind is not Kind.REPLAY:
         yield from trace_caveats(scenario.workload, like_it)
         yield from day_caveats(scenario.workload)

@@ -15,7 +15,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import reach, service_interval
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import Limit, Measure
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing
 from capacity.question.question import Family, Question
@@ -49,10 +49,12 @@ from capacity.server.batch.stability import (
 )
 from capacity.traffic.workload import (
     ClosedPopulation,
+    Demand,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
     Workload,
+    is_patient,
 )
 
 # Chains of this many places are solved in a few seconds at most; beyond, a simulation is faster.
@@ -251,7 +253,8 @@ def _only_rises(scenario: BatchScenario) -> bool:
     starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
     grows = plan.batch_size_max == 1 or profile.is_monotone
-    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
+    is_free = plan.queue_limit is None and is_patient(scenario.workload)
+    return is_smooth and starts_at_once and timed and is_free and grows
 
 
 def lone_performance(
@@ -337,11 +340,11 @@ class BatchTheory:
 
     def floors(self, question: BatchQuestion, confidence: float) -> Floors:
         """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
-        found = Floors()
+        found, objective = Floors(), _floored(question.workload, question.objective)
         for profile in question.profiles:
             for size in question.space.sizes(profile):
-                rejection = refuse_batch_size(profile, question.objective, size, confidence)
-                doubt = floor_doubt(profile, question.objective, size, confidence)
+                rejection = refuse_batch_size(profile, objective, size, confidence)
+                doubt = floor_doubt(profile, objective, size, confidence)
                 if rejection is not None:
                     found.rejections[profile.name, size] = rejection
                 elif doubt is not None:
@@ -374,9 +377,8 @@ class BatchTheory:
 
     def refuse_setting(self, scenario: BatchScenario, confidence: float) -> Rejection | None:
         """Refusal of a batch size that is too slow at best, or was not measured."""
-        return refuse_batch_size(
-            scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence
-        )
+        objective = _floored(scenario.workload, scenario.objective)
+        return refuse_batch_size(scenario.profile, objective, scenario.plan.batch_size_max, confidence)
 
     def law(self, scenario: BatchScenario, quantiles: tuple[float, ...]) -> Candidate | None:
         """The plan judged by theory, if batch times are constant; else None."""
@@ -428,7 +430,9 @@ class BatchTheory:
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
     def lone(self, scenario: BatchScenario, confidence: float) -> Candidate | None:
-        """The plan judged for lone requests; None of users, and if arrivals can share an instant at any rate."""
+        """The plan judged for lone requests; None of users, if arrivals can share an instant, or if clients retry."""
+        if not is_patient(scenario.workload):
+            return None
         if not isinstance(scenario.workload, Workload) or not isinstance(
             scenario.workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals
         ):
@@ -531,6 +535,11 @@ class BatchTheory:
         yield from batching_caveats(scenario.plan)
 
 
+def _floored(workload: Demand, objective: Objective) -> Objective:
+    """The limits that no response can beat which is as long as a service: none if another attempt may be quicker."""
+    return objective if is_patient(workload) else Objective()
+
+
 def _neighbours(values: Iterable[float], today: float) -> list[Any]:
     """The next smaller and the next larger of some values."""
     found = sorted({*values, today})
@@ -549,9 +558,13 @@ def theory_of(profile: Measured) -> Theory:
 def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
     """What an exact law says of a plan; None if there is none, or it would take longer than a simulation.
 
+    No law of a plan knows clients who give up, retry or hedge.
+
     Args:
         quantiles: those to report besides the objective's.
     """
+    if not is_patient(scenario.workload):
+        return None
     return theory_of(scenario.profile).law(scenario, quantiles)
 
 

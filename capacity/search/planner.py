@@ -17,6 +17,7 @@ from capacity.search.caveats import (
     mean_caveats,
     routing_caveats,
     search_caveats,
+    storm_caveats,
     trace_caveats,
 )
 from capacity.search.certificate import Certified, Certifier
@@ -266,6 +267,7 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     profile, performance = question.profile(plan.profile), certified.candidate.performance
     if performance is not None:
         yield from search.theory.caveats(question.scenario(plan), performance)
+        yield from storm_caveats(question.workload, plan, performance)
     if profile.hourly_usd is None:
         yield Caveat(
             code=CaveatCode.PRICE_UNKNOWN,

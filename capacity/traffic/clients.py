@@ -113,6 +113,11 @@ class Clients:
     hedge_s: float | None = None
 
     @property
+    def is_patient(self) -> bool:
+        """Whether they try once and wait for ever, so that only the fleet decides what becomes of a request."""
+        return self.attempts == 1 and self.timeout_s is None and self.deadline_s is None
+
+    @property
     def undecided_s(self) -> float:
         """The longest that a request may be neither answered nor given up; 0 if clients wait for ever. [s]"""
         if self.timeout_s is None:
@@ -137,3 +142,6 @@ class Clients:
                 raise DomainError("a hedge is a second attempt; give --attempts 2 or more")
             if self.backoff is not None:
                 raise DomainError("hedged attempts are sent after their delay; leave out the backoff")
+
+
+PATIENT = Clients()

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError, InputError
+from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 
 MMPP_RATIO_MAX = 1e6
@@ -184,7 +185,9 @@ ArrivalProcess = RenewalArrivals | MmppArrivals | TraceArrivals | SurgingArrival
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """An arrival rate and the process that arrivals follow; a trace is sped up or slowed down to the rate.
+    """An arrival rate and the process that arrivals follow, and the clients who send the requests.
+
+    A trace is sped up or slowed down to the rate, which is that of requests, however often each is tried.
 
     Attributes:
         day: rates over a day, of which this is the highest, or the highest of a day that is scaled; None without one.
@@ -193,6 +196,7 @@ class Workload:
     arrival_rate_rps: float
     arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
     day: DailyCurve | None = None
+    clients: Clients = field(default_factory=Clients)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.arrival_rate_rps < math.inf:
@@ -264,3 +268,8 @@ def remarks_of(demand: Demand) -> tuple[str, ...]:
         if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)
         else ()
     )
+
+
+def is_patient(demand: Demand) -> bool:
+    """Whether every request is tried once and waited for; users in a closed loop always wait."""
+    return isinstance(demand, ClosedPopulation) or demand.clients.is_patient

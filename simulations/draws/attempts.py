@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
@@ -17,9 +17,18 @@ from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
+from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.tokens import EngineRules, TokenDraws
+
+
+def _nothing() -> Floats:
+    return np.zeros(0)
+
+
+def _none() -> Integers:
+    return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +70,8 @@ class AttemptDraws:
 class Outcomes:
     """Outcome of every request, and totals over all attempts.
 
+    What is said of batches is empty if it is not known, and without values for engines of language models.
+
     Attributes:
         arrived_s: instants of first tries, shape `(requests,)`. [s]
         answered_s: instant of a reply in time; NaN if the request failed. For a run that was given up it may be
@@ -75,6 +86,10 @@ class Outcomes:
         dropped: attempts not served, since no client waited for them any more.
         timed_out: attempts whose client stopped waiting, whatever their outcome.
         stopped_s: when the run was given up, as it could not end well any more. [s]
+        started_s: start of the batch whose reply was in time; NaN if the request failed, shape `(requests,)`. [s]
+        batch_size: size of that batch; 0 if the request failed, shape `(requests,)`.
+        busy_s, batches: time of a replica and number of batches that all attempts of a request took, each its share of
+            its batch, shape `(requests,)`. [s]
     """
 
     arrived_s: Floats
@@ -90,6 +105,10 @@ class Outcomes:
     dropped: int
     timed_out: int
     stopped_s: float = math.inf
+    started_s: Floats = field(default_factory=_nothing)
+    batch_size: Integers = field(default_factory=_none)
+    busy_s: Floats = field(default_factory=_nothing)
+    batches: Floats = field(default_factory=_nothing)
 
 
 class Fleet(Protocol):
@@ -208,3 +227,25 @@ def check_faults(faults: Sequence[Fault], replicas: int) -> None:
         raise DomainError("faults must be sorted by instant")
     if any(not 0 <= fault.replica < replicas for fault in faults):
         raise DomainError(f"faults must name one of {replicas} replicas")
+
+
+def routing_draws(stream: Stream, clients: Clients, routing: Routing, seed: Seed) -> Floats:
+    """Uniforms of all attempts, shape `(attempts, requests, 2)`; first tries have those of requests without clients."""
+    if routing not in (Routing.RANDOM, Routing.POWER_OF_TWO):
+        return np.zeros((0, 0, 2))
+    return rows(stream.routing(stream.requests), seed, Purpose.ROUTING, clients.attempts).reshape(
+        clients.attempts, -1, 2
+    )
+
+
+def backoff_draws(stream: Stream, clients: Clients, seed: Seed) -> Floats:
+    """Uniforms of all attempts, shape `(attempts, requests)`; empty if clients retry at once."""
+    if clients.backoff is None:
+        return np.zeros((0, 0))
+    return rows(np.zeros(stream.requests), seed, Purpose.BACKOFF, clients.attempts)
+
+
+def rows(first: Floats, seed: Seed, purpose: Purpose, attempts: int) -> Floats:
+    """Uniforms of first tries, and below them those of each later attempt, from a stream of its own."""
+    later = [seed.generator(purpose, number).random(len(first)) for number in range(1, attempts)]
+    return np.stack([first, *later])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from capacity.errors import DomainError, InputError
+from capacity.question.plan import Routing
 from capacity.recovery.absence import in_order, with_breakdowns
 from capacity.recovery.faults import Fault
 from capacity.recovery.stress import Stress
@@ -19,15 +20,15 @@ _BLOCK = 65_536
 _NOTHING = np.zeros((0, 0))
 
 
-def attempt_draws(stress: Stress, seed: Seed, arrived_s: Floats) -> AttemptDraws:
+def attempt_draws(clients: Clients, routing: Routing, seed: Seed, arrived_s: Floats) -> AttemptDraws:
     """Random numbers of the first requests of a run, all of them or some; those of their service are apart.
 
     Args:
-        arrived_s: instants of these requests, from `first_tries_s`, shape `(requests,)`. [s]
+        arrived_s: instants of these requests, shape `(requests,)`. [s]
     """
-    attempts, count = stress.clients.attempts, len(arrived_s)
-    routes = stress.plan.routing.value in ("random", "power-of-two")
-    waits = stress.clients.backoff is not None
+    attempts, count = clients.attempts, len(arrived_s)
+    routes = routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
+    waits = clients.backoff is not None
     return AttemptDraws(
         arrived_s=arrived_s,
         service=_NOTHING,

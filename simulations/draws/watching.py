@@ -46,3 +46,33 @@ class Unwatched:
     def look(self, sight: Sight) -> Sequence[Fault] | None:
         """No faults."""
         return ()
+
+
+_LOOKS = 64  # at what waits, in a run
+
+
+class StormWatch:
+    """Ends a run in which so much waits for an eighth of it that retries alone keep the fleet down; a `Watcher`.
+
+    Attributes:
+        waiting_max: number of attempts that may wait.
+        until_s: arrival of the last request, after which the queues drain. [s]
+    """
+
+    def __init__(self, waiting_max: float, until_s: float) -> None:
+        self._waiting_max = waiting_max
+        self._until_s = until_s if waiting_max < math.inf else -math.inf
+        self._step_s = until_s / _LOOKS
+        self._looked = self._in_a_row = 0
+
+    @property
+    def next_s(self) -> float:
+        """Time of the next look. [s]"""
+        next_s = (self._looked + 1) * self._step_s
+        return next_s if 0.0 < next_s < self._until_s else math.inf
+
+    def look(self, sight: Sight) -> Sequence[Fault] | None:
+        """No faults; the end of the run in a storm."""
+        self._looked += 1
+        self._in_a_row = self._in_a_row + 1 if sight.waiting.sum() > self._waiting_max else 0
+        return None if self._in_a_row > _LOOKS // 8 else ()

@@ -248,6 +248,16 @@ class Pool:
         """Share of the requests that were rejected."""
         return self.ratio(lambda sample: sample.lost, lambda sample: sample.lost + sample.counted)
 
+    @property
+    def attempts(self) -> Estimate:
+        """Mean attempts at a request, answered or not."""
+        return self.ratio(lambda sample: sample.attempts, lambda sample: sample.lost + sample.counted)
+
+    @property
+    def retried(self) -> Estimate:
+        """Share of the requests that took more than one attempt."""
+        return self.ratio(lambda sample: sample.retried, lambda sample: sample.lost + sample.counted)
+
     def utilization(self, replicas: int) -> Estimate:
         """Share of time that each of this many replicas is busy."""
         return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
@@ -331,6 +341,12 @@ class Pool:
         whole = self.whole
         exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
         interval = self.loss.interval(confidence)
+        return within_one(replace(interval, high=max(interval.high, exact)))
+
+    def retried_interval(self, confidence: float) -> Interval:
+        """Interval of the share of requests with more than one attempt: by sections, and by their number."""
+        whole, interval = self.whole, self.retried.interval(confidence)
+        exact = share_high(whole.retried, whole.lost + whole.counted, confidence)
         return within_one(replace(interval, high=max(interval.high, exact)))
 
     def missed_interval(self, confidence: float) -> Interval:

@@ -14,7 +14,7 @@ from capacity.traffic.workload import RenewalArrivals, Workload
 from simulations.case import Case
 from simulations.draws.arrivals import Purpose, Seed, Stage
 from simulations.draws.service import ProfileTimes
-from simulations.replication import Task, replicate
+from simulations.replication import Task
 from simulations.statistics.intervals import resamples_for
 from simulations.statistics.pool import Pair, ProfileError, merged
 from simulations.statistics.sample import Length, Sample
@@ -85,16 +85,16 @@ def profile_error(
     times = _resampled_times(profile, replace(seed, stage=Stage.CERTIFY), resamples_for(confidence))
     half = _half(case, length)
     own = case.tasks(half, seed, range(_RUNS))
-    measured = [merged([sample]) for sample in mapper(replicate, own)]
+    measured = [merged([sample]) for sample in mapper(case.replicate, own)]
     few = ProfileError(
-        halves=_halves(own, measured, times[:_FEW], mapper),
+        halves=_halves(case, own, measured, times[:_FEW], mapper),
         wanted=len(times),
         known=known_samples(profile, case.scenario.plan.batch_size_max),
         run_requests=half.requests,
     )
     if is_enough is not None and is_enough(few):
         return few
-    return replace(few, halves=few.halves + _halves(own, measured, times[_FEW:], mapper))
+    return replace(few, halves=few.halves + _halves(case, own, measured, times[_FEW:], mapper))
 
 
 def _half(case: Case, length: Length) -> Length:
@@ -110,13 +110,17 @@ def _half(case: Case, length: Length) -> Length:
 
 
 def _halves(
-    own: Sequence[Task], measured: Sequence[Sample], times: Sequence[ProfileTimes], mapper: Mapper
+    case: Case,
+    own: Sequence[Task],
+    measured: Sequence[Sample],
+    times: Sequence[ProfileTimes],
+    mapper: Mapper,
 ) -> tuple[tuple[Pair, Pair], ...]:
     """Two runs under each of some profiles, each paired with the measured run that has its requests."""
     numbers = [number % len(own) for number in range(2 * len(times))]
     under = [each for each in times for _ in range(2)]
     moved = [replace(own[number], service_times=each) for each, number in zip(under, numbers, strict=True)]
-    samples = [merged([sample]) for sample in mapper(replicate, moved)]
+    samples = [merged([sample]) for sample in mapper(case.replicate, moved)]
     pairs = [(measured[number], after) for number, after in zip(numbers, samples, strict=True)]
     return tuple(zip(pairs[::2], pairs[1::2], strict=True))
 

@@ -305,6 +305,9 @@ class Sample:
         lost: number of requests that arrived within the window and were rejected; whole unless samples were mixed.
         missed: number of served requests that missed a limit of the objective, where runs count them.
         rises_s: for each run, mean response of the second half minus that of the first. [s]
+        attempts: attempts at the counted and the lost requests; 0 if clients were not simulated.
+        retried: number of those requests with more than one attempt.
+        fallen: number of runs that were given up, as retries alone kept the fleet down.
     """
 
     waits: Tally = field(repr=False)
@@ -316,6 +319,9 @@ class Sample:
     lost: float
     missed: float = 0.0
     rises_s: tuple[float, ...] = field(repr=False)
+    attempts: float = 0.0
+    retried: float = 0.0
+    fallen: int = 0
 
     @property
     def compared(self) -> tuple[Measure, ...]:
@@ -360,6 +366,9 @@ class Sample:
             lost=sum(sample.lost for sample in samples),
             missed=sum(sample.missed for sample in samples),
             rises_s=tuple(rise_s for sample in samples for rise_s in sample.rises_s),
+            attempts=sum(sample.attempts for sample in samples),
+            retried=sum(sample.retried for sample in samples),
+            fallen=sum(sample.fallen for sample in samples),
         )
 
     @classmethod
@@ -464,11 +473,12 @@ class Reduction:
         self._progress["closed_s"] = ended_s
         return self._sample(int(self._progress["number"][0]) / rate_rps)
 
-    def sample(self, window_s: float | None = None) -> Sample:
+    def sample(self, window_s: float | None = None, *, may_be_empty: bool = False) -> Sample:
         """The sample, once all requests have been added.
 
         Args:
             window_s: time that the counted requests stand for, if it is known otherwise. [s]
+            may_be_empty: whether all counted requests may be lost.
 
         Raises:
             InputError: no counted request was served.
@@ -480,7 +490,7 @@ class Reduction:
             if not span_s > 0.0:
                 raise InputError(f"all {asked} counted requests arrive at one instant; a rate needs more")
             window_s = span_s * asked / (asked - 1)
-        if not int(sums["kept"]):
+        if not int(sums["kept"]) and not may_be_empty:
             raise InputError(f"all {asked} counted requests are rejected; allow more of them to wait")
         return self._sample(window_s)
 

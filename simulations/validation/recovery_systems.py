@@ -1,10 +1,10 @@
 """Recovery systems: fleets in trouble that obey a law, with the clients, protection and faults of each."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,32 +42,6 @@ _EXPONENTIAL_TIMES = DurationTimes(EXPONENTIAL)
 _UNPROTECTED = Protection()
 # Faults of a run of this length. [s]
 Incidents = Callable[[np.random.Generator, float], list[Fault]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AttemptSample(Sample):
-    """Observations of the counted requests of one run; `lost` are those without a reply.
-
-    Attributes:
-        attempts: total attempts of the counted requests.
-        retried: number of counted requests with more than one attempt.
-    """
-
-    attempts: int
-    retried: int
-
-    @classmethod
-    def merged(cls, samples: Sequence[Sample]) -> "AttemptSample":
-        """Several runs as one."""
-        ours = cast("Sequence[AttemptSample]", samples)
-        if len(ours) == 1:
-            return ours[0]
-        whole = Sample.merged(ours)
-        return cls(
-            **{name: getattr(whole, name) for name in Sample.__slots__},
-            attempts=sum(one.attempts for one in ours),
-            retried=sum(one.retried for one in ours),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,13 +122,13 @@ def replicate_attempts(task: AttemptTask) -> Sample:
     return _sample(outcomes, slice(task.length.warm_up, task.length.warm_up + task.length.measured))
 
 
-def _sample(outcomes: Outcomes, part: slice) -> AttemptSample:
+def _sample(outcomes: Outcomes, part: slice) -> Sample:
     responses_s = (outcomes.answered_s - outcomes.arrived_s)[part]
     answered_s = responses_s[~np.isnan(responses_s)]
     middle = len(answered_s) // 2
     attempts = outcomes.attempts[part]
     arrived_s = outcomes.arrived_s[part]
-    return AttemptSample(
+    return Sample(
         waits=Tally.of(np.zeros(0), _NO_MARKS),
         responses=Tally.of(answered_s, _NO_MARKS),
         window_s=float(arrived_s[-1] - arrived_s[0]),
@@ -171,26 +145,12 @@ def _sample(outcomes: Outcomes, part: slice) -> AttemptSample:
 # ---- What is compared -----------------------------------------------------------------------
 
 
-def _requests(sample: Sample) -> float:
-    return float(sample.counted + sample.lost)
-
-
-def _attempts(sample: Sample) -> float:
-    assert isinstance(sample, AttemptSample)  # noqa: S101  (of no other samples)
-    return float(sample.attempts)
-
-
-def _retried(sample: Sample) -> float:
-    assert isinstance(sample, AttemptSample)  # noqa: S101
-    return float(sample.retried)
-
-
 def _attempts_mean(pool: Pool) -> Estimate:
-    return pool.ratio(_attempts, _requests)
+    return pool.attempts
 
 
 def _retried_share(pool: Pool) -> Estimate:
-    return pool.ratio(_retried, _requests)
+    return pool.retried
 
 
 def _response_mean(pool: Pool) -> Estimate:

@@ -463,7 +463,7 @@ def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pyte
     def fails(_: Any) -> None:
         raise InputError("it fails its check")
 
-    monkeypatch.setattr("simulations.engine_case.require_check", fails)
+    monkeypatch.setattr("simulations.cases.engine.require_check", fails)
     with pytest.raises(InputError, match="^replicas=1: it fails its check$"):
         cap.compare(profile=LINE, fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0)
 

@@ -31,8 +31,8 @@ from capacity.server.batch.stability import (
     sustainable_rate_rps,
 )
 from capacity.traffic.workload import GammaArrivals, Workload
-from simulations.batch_case import BatchCase
 from simulations.case import one_for_all
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Draws, Seed
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel import serve as kernel

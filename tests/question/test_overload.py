@@ -13,7 +13,7 @@ from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import refuse_load
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, Workload
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate
 from simulations.statistics.pool import Pool

@@ -285,7 +285,7 @@ def test_trouble_is_what_it_was_given() -> None:
 
 
 def test_trouble_that_is_not_said_whole_is_refused() -> None:
-    for name in ("trigger", "timeout_s", "shed", "attempts"):
+    for name in ("trigger", "detection_s", "shed"):
         given = defaultdict(lambda: None, {name: 1})
         with pytest.raises(
             InputError, match=f"^--{name.replace('_', '-')} belongs to --recover-within 60s; "

@@ -24,8 +24,8 @@ from capacity.traffic.workload import (
 )
 from simulations import judge as judge_of
 from simulations import looks as looks_of
-from simulations.batch_case import BatchCase
 from simulations.case import one_for_all
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.phases import PhaseClock, PhaseStrata
 from simulations.draws.service import ExponentialTimes, ServiceTimes

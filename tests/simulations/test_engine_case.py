@@ -21,16 +21,17 @@ from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
-from simulations import engine_case, saturation
 from simulations import judge as judge_of
-from simulations.draws.arrivals import Seed, Stage
-from simulations.engine_case import (
+from simulations import saturation
+from simulations.cases import engine as engine_case
+from simulations.cases.engine import (
     EngineCase,
     replicate_tokens,
     require_below_knee,
     require_tokens_answerable,
     widened_by,
 )
+from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, look_at_sections, looks
 from simulations.simulate import answer

@@ -24,8 +24,8 @@ from capacity.traffic.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.batch_case import BatchCase
 from simulations.case import arrivals_scv
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import (
     INDEPENDENT_EXCEEDANCES_MIN,

@@ -23,7 +23,7 @@ from capacity.question.scenario import Scenario
 from capacity.queues.general.mdc import MDc
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import TraceArrivals, Workload
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import SimulationJudge
 from simulations.replication import Task, replicate
@@ -656,7 +656,7 @@ def test_a_refusal_has_the_profiles_error_in_it_once_its_runs_have_settled(rate_
     """Before, it rests on short runs, which are but a lower bound."""
     judge, _ = fake_judge()
     asked_for: list[BatchCase] = []
-    monkeypatch.setattr("simulations.batch_case.profile_error", lambda case, *_: asked_for.append(case))
+    monkeypatch.setattr("simulations.cases.batch.profile_error", lambda case, *_: asked_for.append(case))
     workload = Workload(arrival_rate_rps=rate_rps)
     certificate = judge.certify(asked(p99(0.7 * P99_S), workload), 1, 0)
     assert (certificate.verdict, certificate.settled) == (Verdict.MISSED, is_settled)

@@ -15,7 +15,7 @@ from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import SimulationJudge
 from simulations.looks import precise_look

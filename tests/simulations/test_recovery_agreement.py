@@ -11,9 +11,9 @@ from capacity.queues.durations import Duration, Family
 from capacity.traffic.clients import Clients
 from simulations.draws.arrivals import Seed
 from simulations.replication import Engine
-from simulations.statistics.sample import Length
+from simulations.statistics.sample import Length, Sample
 from simulations.validation.agreement import Agreement, compare
-from simulations.validation.recovery_systems import AttemptSample, RecoverySystem, replicate_attempts
+from simulations.validation.recovery_systems import RecoverySystem, replicate_attempts
 
 UNIT = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
 BRIEF = Duration(family=Family.DETERMINISTIC, mean_s=2.0)
@@ -62,8 +62,6 @@ def test_either_engine_plays_it(name: str) -> None:
         replicate_attempts(system.task(length, Seed(value=1), engine))
         for engine in (Engine.KERNEL, Engine.SIMPY)
     )
-    assert isinstance(kernel, AttemptSample)
-    assert isinstance(simpy, AttemptSample)
     np.testing.assert_array_equal(kernel.responses.values_s, simpy.responses.values_s)
     assert (kernel.attempts, kernel.retried, kernel.lost) == (simpy.attempts, simpy.retried, simpy.lost)
 
@@ -108,8 +106,8 @@ def test_samples_are_added_up() -> None:
     parts = [
         replicate_attempts(system.task(length, Seed(value=4, replication=i), Engine.KERNEL)) for i in (0, 1)
     ]
-    whole = AttemptSample.merged(parts)
-    assert AttemptSample.merged(parts[:1]) is parts[0]
+    whole = Sample.merged(parts)
+    assert Sample.merged(parts[:1]) is parts[0]
     assert (whole.attempts, whole.retried) == (200, 0)
     assert whole.counted + whole.lost == 200
     assert 0.05 < whole.lost / 200 < 0.4

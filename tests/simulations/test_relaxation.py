@@ -18,8 +18,8 @@ from capacity.queues.markov.mmck import MMcK
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import require_answerable
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
-from simulations.batch_case import BatchCase
 from simulations.case import arrivals_scv
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, SettlingUsers
 from simulations.looks import looks, precise_look
 from simulations.replication import Engine, replicate

@@ -14,8 +14,8 @@ from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations import saturation
+from simulations.cases.engine import require_tokens_answerable
 from simulations.draws.tokens import EngineRules, TokenDraws
-from simulations.engine_case import require_tokens_answerable
 from simulations.kernel.continuous import serve_engines
 from simulations.kernel.saturated import Progress, SaturatedEngine
 from simulations.saturation import require_check, saturated, settling_requests, token_load

@@ -23,7 +23,7 @@ from capacity.traffic.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.batch_case import BatchCase
+from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.judge import SimulationJudge
 from simulations.looks import surge_looks

@@ -33,6 +33,8 @@ class BatchRows:
         "in_system_mean",
         "wait_mean_s",
         "response_mean_s",
+        "attempts_mean",
+        "retried_share",
         "loss_probability",
         "abandon_probability",
         "empty_probability",

@@ -13,7 +13,7 @@ from capacity.server.batch.batching import Batching, require_batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import users_devices_min
 from capacity.server.batch.stability import devices_serving_min, replicas_stable_min
-from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.traffic.workload import ClosedPopulation, Demand, is_patient
 from capacity.units import typed_duration
 
 
@@ -85,7 +85,8 @@ class BatchSpace:
                     f"preferred size {self.preferred_sizes[-1]} is above the largest batch of {profile.name}, {limit}; "
                     "leave it out, or raise --batch-size-max"
                 )
-        if question.objective.allowed(Measure.LOSS) is not None and self.queue_limit is None:
+        loses = self.queue_limit is not None or not is_patient(question.workload)
+        if question.objective.allowed(Measure.LOSS) is not None and not loses:
             raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 
     def only(self, plan: BatchPlan) -> Self:

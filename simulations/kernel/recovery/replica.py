@@ -46,9 +46,15 @@ from simulations.routing.policies import SHARED_QUEUE
 
 @borrowing
 def rest(w: World, r: int, now_s: float) -> None:
-    """A replica serves nothing any more."""
+    """A replica serves nothing any more; each attempt of its batch has had a share of it."""
     if w.replicas[r].size > 0:
-        w.replicas[r].busy_s += now_s - w.replicas[r].began_s
+        spent_s = now_s - w.replicas[r].began_s
+        w.replicas[r].busy_s += spent_s
+        share, a = 1.0 / w.replicas[r].size, w.replicas[r].head
+        while a != NO_ONE:
+            w.requests[w.attempts[a].request].busy_s += spent_s * share
+            w.requests[w.attempts[a].request].batches += share
+            a = w.attempts[a].behind
     was_free = is_free(w, r)
     w.replicas[r].size = 0
     w.state[0].free += is_free(w, r) - was_free
@@ -220,6 +226,7 @@ def complete(w: World, s: Batches, r: int, now_s: float) -> None:
         return
     replicas, attempts, state = w.replicas, w.attempts, w.state
     a, q, is_stopped = replicas[r].head, queue_of(w, r), replicas[r].is_stopped
+    began_s, size = replicas[r].began_s, replicas[r].size
     rest(w, r, now_s)
     s.queues[q].ended_s = now_s
     member = a
@@ -235,6 +242,8 @@ def complete(w: World, s: Batches, r: int, now_s: float) -> None:
             state[0].served += 1
             replicas[r].failures = 0
             succeed(w, a, now_s)
+            w.requests[attempts[a].request].started_s = began_s
+            w.requests[attempts[a].request].size = size
             call_off_others(w, s, attempts[a].request, now_s)
         else:
             state[0].served += 1

@@ -129,6 +129,10 @@ REQUEST = np.dtype(
         ("sent", np.int64),
         ("used", np.int64),
         ("live", np.int64),
+        ("started_s", np.float64),
+        ("size", np.int64),
+        ("busy_s", np.float64),
+        ("batches", np.float64),
     ]
 )
 EVENT = np.dtype([("instant_s", np.float64), ("order", np.int64), ("what", np.int64)])
@@ -142,7 +146,8 @@ class World(NamedTuple):
         attempts: in memory, by place; their `spare` is a stack of free places, of which `state.used` are taken.
         timeouts: to come, one after another, in a ring of a length that is a power of 2; `state.first_timeout` is
             the place of the first. Those that are out of order are among the events.
-        requests: attempts `sent`; `used`: sent or scheduled; `live`: waited for or scheduled.
+        requests: attempts `sent`; `used`: sent or scheduled; `live`: waited for or scheduled; and what `Outcomes` says
+            of the batches that had its attempts.
         places: of the attempts of a request, shape `(attempts, requests)`, where clients hedge.
     """
 

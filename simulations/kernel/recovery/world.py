@@ -42,7 +42,8 @@ def world_for(
     count = len(draws.arrived_s)
     requests = np.zeros(count, dtype=REQUEST)
     requests["scale"] = 1.0 if draws.scale is None else draws.scale
-    requests["arrived_s"], requests["answered_s"], requests["ended_s"] = draws.arrived_s, np.nan, np.nan
+    requests["arrived_s"] = draws.arrived_s
+    requests["answered_s"] = requests["ended_s"] = requests["started_s"] = np.nan
     state = np.zeros(1, dtype=STATE)
     state["tokens"], state["free"] = clients.budget.tokens, replicas
     hedges = clients.hedge_s is not None
@@ -196,4 +197,8 @@ def outcomes_of(w: World) -> Outcomes:
         crashed=int(state["crashed"]),
         dropped=int(state["dropped"]) + int(left.sum()),
         timed_out=int(state["timed_out"]),
+        started_s=requests["started_s"].copy(),
+        batch_size=requests["size"].copy(),
+        busy_s=requests["busy_s"].copy(),
+        batches=requests["batches"].copy(),
     )

@@ -58,6 +58,9 @@ class OneQueue:
         """Replicas are not ejected where none is chosen."""
 
 
+_NOT_DRAWN = [0.0, 0.0]  # for policies that leave nothing to chance
+
+
 class Balancer:
     """A queue at each replica.
 
@@ -91,7 +94,8 @@ class Balancer:
             attempt.target = None
             self._counts.rejected += 1
             return Failure.REJECTED
-        replica = self._policy(candidates, self._uniforms[attempt.number][attempt.request.number])
+        uniforms = self._uniforms[attempt.number][attempt.request.number] if self._uniforms else _NOT_DRAWN
+        replica = self._policy(candidates, uniforms)
         attempt.target = replica
         if replica.has_crashed:
             self._counts.crashed += 1

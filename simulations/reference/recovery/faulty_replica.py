@@ -1,5 +1,6 @@
 """Faulty replica: a server of batches that may leave, crash, hang, pause or be slow."""
 
+import math
 from dataclasses import dataclass
 
 from simulations.draws.attempts import BatchFleet
@@ -100,10 +101,13 @@ class FaultyReplica(FaultyServer[Batch]):
         return self._cold.factor
 
     def _complete(self) -> None:
-        for attempt in self._end_batch():
+        began_s = math.nan if self._work is None else self._work.began_s
+        attempts = self._end_batch()
+        for attempt in attempts:
             self._counts.served += 1
             if attempt.is_waited_for:
                 self._population.answer(attempt)
+                self._population.served_with(attempt, began_s, len(attempts))
             else:
                 self._counts.for_nobody += 1
         self._look_for_batch()
@@ -115,7 +119,10 @@ class FaultyReplica(FaultyServer[Batch]):
 
     def _end_batch(self) -> list[Attempt]:
         """All leave, in order."""
-        attempts = [] if self._work is None else self._work.attempts
+        batch = self._work
+        attempts = [] if batch is None else batch.attempts
+        if batch is not None:
+            self._population.share(attempts, self._clock.now - batch.began_s)
         self._end_work()
         for attempt in attempts:
             attempt.leave()

@@ -176,4 +176,8 @@ def _outcomes(draws: AttemptDraws, population: Population, counts: Counts) -> Ou
         crashed=counts.crashed,
         dropped=counts.dropped,
         timed_out=counts.timed_out,
+        started_s=np.array(population.started_s),
+        batch_size=np.array(population.batch_size, dtype=np.int64),
+        busy_s=np.array(population.busy_s),
+        batches=np.array(population.batches),
     )

@@ -30,6 +30,7 @@ class Population:
 
     Attributes:
         answered_s, ended_s, sent: by request: the reply in time, the end of waiting, attempts sent.
+        started_s, batch_size, busy_s, batches: by request, as in `Outcomes`.
     """
 
     def __init__(
@@ -55,6 +56,10 @@ class Population:
         self.answered_s = [math.nan] * len(arrived_s)
         self.ended_s = [math.inf] * len(arrived_s)
         self.sent = [0] * len(arrived_s)
+        self.started_s = [math.nan] * len(arrived_s)
+        self.batch_size = [0] * len(arrived_s)
+        self.busy_s = [0.0] * len(arrived_s)
+        self.batches = [0.0] * len(arrived_s)
         patience_s = math.inf if self._clients.deadline_s is None else self._clients.deadline_s
         for number, instant_s in enumerate(arrived_s):
             request = Request(number, instant_s, instant_s + patience_s)
@@ -72,6 +77,18 @@ class Population:
         for other in list(request.live):
             self._forget(other)
             self._tell(other)
+
+    def served_with(self, attempt: Attempt, started_s: float, batch_size: int) -> None:
+        """An attempt was answered by a batch of this size that started then."""
+        self.started_s[attempt.request.number] = started_s
+        self.batch_size[attempt.request.number] = batch_size
+
+    def share(self, attempts: list[Attempt], spent_s: float) -> None:
+        """The attempts of a batch have had equal shares of it and of its time."""
+        share = 1.0 / len(attempts)
+        for attempt in attempts:
+            self.busy_s[attempt.request.number] += spent_s * share
+            self.batches[attempt.request.number] += share
 
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt that was waited for has failed: its client tries again, or gives up."""

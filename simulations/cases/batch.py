@@ -13,6 +13,7 @@ from capacity.profile.sampling import has_samples, known_samples
 from capacity.question.candidate import Candidate
 from capacity.question.objective import Measure
 from capacity.question.resilience import Spike
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.refusal import floor_candidate, floor_doubt
 from capacity.server.batch.stability import load_of, load_under, require_answerable, sustainable_rate_rps
@@ -253,6 +254,23 @@ class BatchCase(Case):
     def require_answerable(self) -> None:
         """Refuse what `capacity.question.stability.require_answerable` refuses."""
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
+
+    def require_clients(self) -> None:
+        """Refuse replicas that share a device, service times in spells, and batching rules other than Triton's."""
+        plan, profile = self.scenario.plan, self.scenario.profile
+        what = None
+        if self.slowdown > 1.0:
+            what = "replicas that share a device"
+        elif profile.spells is not None:
+            what = "service times that come in spells"
+        elif plan.batching is not Batching.TRITON:
+            what = f"{plan.batching} batching"
+        elif plan.preferred_sizes:
+            what = "preferred batch sizes"
+        if what is not None:
+            raise DomainError(
+                f"clients that give up, retry or hedge are not simulated with {what}; leave out one of the two"
+            )
 
     def require_affordable(self, requests_max: int) -> None:
         """Refuse a run too long for the precision of its clock, and a path too short for its quantile.
