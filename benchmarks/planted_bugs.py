@@ -107,6 +107,12 @@ BUGS = (
     Bug("the compiled second choice may be the first", "power_of_two.second_place",
         "uniform * (count - 1)", "uniform * count",
         "test_cluster.py::test_power_of_two_compares_two_different_replicas"),
+    # what is scaled
+    Bug("there may be no user at all", "Scale.whole", "max(self.step, ", "max(0.0, ",
+        "test_max_rate.py::test_users_are_scaled_from_one_on"),
+    Bug("a day is answered by its mean rate", "question.parse.workload_of_day",
+        "day.peak_rate_rps", "day.mean_rate_rps",
+        "test_scaled_commands.py::test_a_day_is_answered_by_its_highest_rate"),
     # the compiled kernel
     Bug("the kernel takes a batch that ended for one request", "serve_own",
         "at(ranks, replica) - queue.in_service * leaves", "at(ranks, replica) - leaves",

@@ -47,7 +47,7 @@ from capacity.search.what_if import Asker
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import sustainable_rate_rps
-from capacity.traffic.scale import RATES
+from capacity.traffic.scale import RATES, scale_of
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -430,6 +430,13 @@ def test_the_most_users_are_those_of_the_exact_law(limit_s: float, think_time_s:
     assert told["workload"] == {"think_time_s": think_time_s}
     assert [row["users"] for row in told["curve"]] == [point.size for point in rates.points]
     assert rate_curve(rates).x_title == "users"
+
+
+def test_users_are_scaled_from_one_on() -> None:
+    few = scale_of(ClosedPopulation(users=9))
+    assert [few.whole(size) for size in (0.2, 1.4, 2.6, 1000.5)] == [1.0, 1.0, 3.0, 1000.0]
+    assert few.tried == (1.0, 9.0)
+    assert RATES.whole(0.2) == 0.2
 
 
 def test_users_of_whom_one_waits_too_long_are_none() -> None:
