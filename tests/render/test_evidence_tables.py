@@ -2,18 +2,15 @@
 
 from typing import Any
 
-import pytest
 from rich.table import Table
 from rich.text import Text
 from shown import cells
 
-from capacity.evidence.compared import Compared, ComparedRun, Parting
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.running_plan import RunningPlan
-from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.render.evidence import audit_tables, beside_tables, import_tables, stage_tables
+from capacity.render.evidence import audit_tables, import_tables
 from capacity.traffic.workload import TraceArrivals
 
 
@@ -37,23 +34,6 @@ RUNS = (LoadRun(name="1"), LoadRun(name="2"))
 TEST = LoadTest(tool="k6", name="a.json", runs=RUNS, notes=("one thing", "another."))
 
 
-@pytest.mark.parametrize(
-    ("belief", "told"),
-    [
-        (Belief.HOLDS, "k6, a.json. The figures may be used as they are."),
-        (Belief.DOUBTFUL, "k6, a.json. To be read with care: samples."),
-        (Belief.BROKEN, "k6, a.json. Not to be believed as it stands: samples."),
-        (Belief.UNKNOWN, "k6, a.json. The file does not say enough to tell: samples."),
-    ],
-)
-def test_the_verdict_of_an_audit(belief: Belief, told: str) -> None:
-    found = [finding("samples", "1", belief, "send more"), finding("samples", "2", belief)]
-    first, one, *_ = shown(audit_tables(TEST, found, belief, []))
-    assert first == told
-    if belief is not Belief.HOLDS:
-        assert one == ["1", (belief.value, "samples", "samples was found. Send more")]
-
-
 def test_what_was_not_checked_is_told_with_the_verdict() -> None:
     """So that nobody takes a warm-up that the file cannot show for one that was looked for and not found."""
     found = [*HOLDS, finding("warm-up", "1", Belief.UNKNOWN), finding("warm-up", "2", Belief.UNKNOWN)]
@@ -75,33 +55,6 @@ def test_checks_that_hold_are_only_named_where_there_are_several_runs() -> None:
     in_full = [("holds", "loop", "loop was found"), ("holds", "averages", "averages was found")]
     assert shown(audit_tables(TEST, HOLDS, Belief.HOLDS, []))[1] == ["1", *in_full]
     assert shown(audit_tables(TEST, found, Belief.DOUBTFUL, [], verbose=True))[1] == ["1", *in_full]
-
-
-def test_predicted_beside_measured() -> None:
-    rows = tuple(
-        Compared(quantity=name, predicted=Interval.exact(predicted), measured=Interval.exact(measured))
-        for name, predicted, measured in (("throughput", 100.0, 50.0), ("P99", 0.02, 0.03))
-    )
-    run = ComparedRun(run="1", parting=Parting.OVERLOADED, message="why", rows=rows)
-    made, why = shown(beside_tables([run]))
-    assert made == [
-        "Beside the prediction",
-        ("1", "throughput", "100 rps", "50 rps", "0.50"),
-        ("", "P99", "20 ms", "30 ms", "1.50"),
-    ]
-    assert why == ["", ("1", "overloaded", "why")]
-    told = shown(audit_tables(TEST, HOLDS, Belief.HOLDS, [run]))
-    assert made in told
-
-
-def test_where_the_time_of_a_request_goes() -> None:
-    one = LoadRun(name="1", stages_s={"queue": 0.01, "compute": 0.02})
-    other = LoadRun(name="2", stages_s={"queue": 0.03})
-    test = LoadTest(tool="perf", name="a.csv", runs=(one, LoadRun(name="none"), other), notes=("n",))
-    made, *sentences, note = shown(stage_tables(test))
-    assert made == ["", ("queue", "10 ms", "30 ms"), ("compute", "20 ms", "")]
-    assert len(sentences) == 2
-    assert note == "Note: n."
 
 
 def test_imported_profiles_and_traces() -> None:
@@ -134,19 +87,3 @@ def test_imported_settings() -> None:
     assert note == "Note: n."
     free, _ = shown(import_tables(RunningPlan(name="m")))
     assert free[-1] == ("queue limit", "none")
-
-
-def test_imported_runs() -> None:
-    """The percentile shown is the highest below the maximum."""
-    full = LoadRun(
-        name="1",
-        throughput_rps=99.0,
-        succeeded=500,
-        mean_s=0.01,
-        quantiles_s={0.5: Interval.exact(0.009), 0.99: Interval.exact(0.03), 1.0: Interval.exact(0.5)},
-    )
-    most = LoadRun(name="2", quantiles_s={1.0: Interval.exact(0.5)})
-    made, *_ = shown(import_tables(LoadTest(tool="t", name="n", runs=(full, most))))
-    assert made == [
-        "", ("1", "unknown", "99 rps", "500", "10 ms", "P99 30 ms"), ("2", "unknown", "", "", "", "")
-    ]  # fmt: skip

@@ -8,8 +8,8 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
-from capacity.render.plan import considered_tables, plan_table, shown_limit, tally_line
-from capacity.search.recommendation import Recommendation, Tally
+from capacity.render.plan import considered_tables, plan_table, shown_limit
+from capacity.search.recommendation import Headroom, Recommendation
 from capacity.server.batch.plan import BatchPlan
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
@@ -67,15 +67,6 @@ def test_router_and_wait_have_one_where_they_differ_and_profiles_a_table() -> No
     ]
 
 
-def test_of_many_fleet_sizes_the_nearest_are_shown() -> None:
-    many = [candidate(replace(PLAN, replicas=number), 0.05) for number in range(1, 30)]
-    console = Console(width=160)
-    with console.capture() as text:
-        console.print(*considered_tables(many, [P99], 12))
-    counts = [int(line.split()[0]) for line in text.get().splitlines() if line.strip()[:1].isdigit()]
-    assert counts == list(range(8, 16))
-
-
 def test_those_that_theory_refuses_alike_are_one_row_with_the_best_of_them() -> None:
     unstable = [
         candidate(
@@ -115,6 +106,7 @@ def test_fleets_that_wait_are_one_row_of_the_refused_and_one_of_the_accepted_eac
 
 
 def test_the_table_of_the_plan_has_what_was_asked_of_its_performance() -> None:
+    """And how far the rate may rise; where that is known but roughly, from where on it is too high."""
     seen = candidate(PLAN, 0.03).performance
     objective = Objective.of(response={0.99: 0.04})
     found = Recommendation(verdict=Verdict.MET, objective=objective, plan=PLAN, performance=seen)
@@ -122,20 +114,13 @@ def test_the_table_of_the_plan_has_what_was_asked_of_its_performance() -> None:
     assert ["replicas", "2"] in settings
     performance = [["load", "0.5"], ["response, P99", "30 (27 to 33) ms"]]
     assert printed(plan_table(found)) == [*settings, *performance]
+    for refused_rps, told in ((55.5, ""), (70.0, ", missed at 70 rps (+75 %)")):
+        headroom = Headroom(today_rps=40.0, accepted_rps=55.0, refused_rps=refused_rps)
+        shown = printed(plan_table(replace(found, headroom=headroom, hourly_usd=6.0)))
+        assert shown[-2:] == [["headroom", f"up to 55 rps (+38 %){told}"], ["cost", "6.000 USD/h"]]
 
 
 def test_the_column_is_the_highest_quantile_of_the_response_or_else_the_last_promise() -> None:
     objective = Objective.of(response={0.5: 0.01, 0.99: 0.04}, utilization=0.8)
     assert str(shown_limit(objective)) == "P99 <= 40 ms"
     assert str(shown_limit(Objective.of(response_mean=0.1, utilization=0.8))) == "utilization <= 80 %"
-
-
-def test_the_candidates_are_counted_by_how_they_were_dealt_with() -> None:
-    answer = Recommendation(
-        verdict=Verdict.MISSED,
-        objective=Objective.of(response={0.99: 0.04}),
-        tally=Tally(screened=7, simulated=5, certified=2, requests=12_345_678),
-    )
-    assert tally_line(answer) == (
-        "Candidates: 7 screened by theory, 5 simulated, 2 confirmed; 1.23e+07 requests."
-    )

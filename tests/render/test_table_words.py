@@ -16,20 +16,14 @@ from capacity.render.tables import (
     document_table,
     no_numbers,
     performance_rows,
-    performance_table,
     plan_rows,
     profile_table,
     profile_tables,
-    profiles_table,
-    short_rows,
-    simulation_table,
     sparkline,
     table,
 )
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
-
-PLAN = BatchPlan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
 
 
 def shown(name: str, value: Any) -> str:
@@ -142,24 +136,6 @@ def test_every_known_number_of_a_performance_is_shown() -> None:
     ]
 
 
-def test_short_tables_have_the_numbers_most_asked_for() -> None:
-    ends = [("response, P50", "10 ms"), ("response, P99", "20 (10 to 30) ms")]
-    begins = [("load", "0.543"), ("rejected", "1.25 %")]
-    assert short_rows(SEEN) == [*begins, ("response, mean", "12 ms"), *ends]
-    assert short_rows(SEEN, {0.99}) == [*begins, ends[1]]
-    assert short_rows(Performance(kind=Kind.EXACT)) == []
-    late = Performance(
-        kind=Kind.EXACT,
-        response_quantiles_s=QUANTILES,
-        response_quantiles_with_losses_s={0.5: Interval.exact(0.02)},
-    )
-    assert short_rows(late) == [("response, rejected as late, P50", "20 ms")]
-    assert cells(simulation_table(PLAN, SEEN)) == [*plan_rows(PLAN), *short_rows(SEEN)]
-    assert cells(simulation_table(PLAN, SEEN, verbose=True)) == [*plan_rows(PLAN), *performance_rows(SEEN)]
-    assert cells(performance_table(None, SEEN, {"servers": 3})) == [("servers", "3"), *performance_rows(SEEN)]
-    assert cells(performance_table(PLAN, SEEN)) == [*plan_rows(PLAN), *performance_rows(SEEN)]
-
-
 @pytest.mark.parametrize(
     ("outcome", "load", "text"),
     [
@@ -215,13 +191,6 @@ def test_a_profile_marks_what_was_not_measured() -> None:
         ("source: means", "a test"),
     ]
     assert str(facts.title) == "p"
-
-
-def test_profiles_in_a_list() -> None:
-    bare = ServiceProfile(name="q", timings=TIMINGS)
-    first, second = cells(profiles_table([PROFILE, bare]))
-    assert first == ("p", "d", "▄██", "4", "200", "0.500")
-    assert (second[1], second[-1]) == ("", "")
 
 
 def test_text_is_never_markup() -> None:

@@ -14,7 +14,7 @@ from shown import around
 
 from capacity.answer.sentences import explain, saturates, why_not_fewer
 from capacity.answer.sweep import SweepTable
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
@@ -22,11 +22,10 @@ from capacity.question.objective import Limit, Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.render import tokens
-from capacity.render.plan import changes_table, considered_tables, recommendation_tables, shown_limits
 from capacity.render.rates import rates_tables
 from capacity.render.tables import performance_rows, short_rows, sweep_table
 from capacity.search.max_rate import Point, Rates, stretches_of
-from capacity.search.recommendation import Change, Headroom, Recommendation, Tally
+from capacity.search.recommendation import Recommendation
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.rows import EngineRows
 from capacity.traffic.lengths import LengthRows
@@ -188,44 +187,6 @@ def test_the_performance_of_a_fleet() -> None:
     assert short_rows(Performance(kind=Kind.SIMULATION)) == []
 
 
-def test_settings_that_all_candidates_share_have_no_column() -> None:
-    refused = replace(unstable(2), performance=None)
-    lost = replace(
-        judged(4), performance=replace(SEEN, ttft_quantiles_s={0.99: Interval.exact(float("inf"))})
-    )
-    limits = shown_limits(TOKEN_LIMITS)
-    (shown,) = considered_tables([refused, judged(3, Verdict.MET), lost], limits)
-    assert rows(shown) == [
-        ["Considered"],
-        ["replicas", "sequences", "load", "TTFT P99", "TPOT mean", "verdict"],
-        ["2", "16", "unstable: load 1.250"],
-        ["3", "16", "0.667", "400 (360 to 440) ms", "8 ms", "met"],
-        ["4", "16", "0.667", "infinite", "8 ms", "missed: TTFT P99 above 500 ms"],
-    ]
-    others = [
-        judged(3, Verdict.MET),
-        judged(3, Verdict.MET, routing=Routing.RANDOM, sequences_max=8, batched_tokens_max=64),
-    ]
-    (shown,) = considered_tables(others, limits)
-    assert rows(shown)[1][:4] == ["routing", "tokens", "replicas", "sequences"]
-    assert rows(shown)[3][:5] == ["random", "64", "3", "8", "0.667"]
-
-
-def changed(what: str, performance: Performance | None) -> Change:
-    candidate = Candidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
-    plan: Any = ENGINES
-    return Change(what=what, saturation=SATURATION, plan=plan, candidate=candidate)
-
-
-def test_other_settings_are_compared_for_the_whole_fleet() -> None:
-    shown = rows(changes_table([changed("S 8", SEEN), changed("S 4", None)]))
-    assert shown[1:] == [
-        ["setting", "saturates at", "TTFT P99", "ITL P99", "P99"],
-        ["S 8", "60 rps", "400 (360 to 440) ms", "20 (18 to 22) ms", "4 (3.6 to 4.4) s"],
-        ["S 4", "60 rps"],
-    ]
-
-
 def test_the_rates_that_a_fleet_can_handle() -> None:
     """3 engines of 20 rps saturate at 60."""
 
@@ -259,41 +220,6 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
     assert rates(None)[0] == f"At no rate would {FLEET} meet {LIMITS}."
     one = rates(15.0, replace(ENGINES, replicas=1))
     assert one[0] == f"1 replica of line with up to 16 sequences meets {LIMITS} up to 15 (15 to 60) rps."
-
-
-def test_the_screen_of_a_plan() -> None:
-    answer = found(
-        considered=(judged(2), judged(3, Verdict.MET)),
-        headroom=Headroom(today_rps=40.0, accepted_rps=55.0, refused_rps=56.0),
-        hourly_usd=6.0,
-        changes=(changed("S 8", SEEN),),
-        tally=Tally(screened=9, simulated=2, certified=1, requests=12_345),
-    )
-    shown = text(recommendation_tables(answer, QUESTION, 0.95))
-    assert shown[1].startswith("One fewer is not enough: 2 replicas ")
-    assert shown[2].startswith("An engine saturates at 20 rps, ")
-    assert shown[3].startswith("Headroom: the same plan still meets the objective at 55 rps (+38 %), ")
-    assert shown[4] == "replicas  3"
-    assert {"headroom  up to 55 rps (+38 %)", "cost  6.000 USD/h", "Considered", "Other settings"} <= set(
-        shown
-    )
-    assert shown[-1] == "In brackets: 95 % intervals."
-    tally = "Candidates: 9 screened by theory, 2 simulated, 1 confirmed; 1.23e+04 requests."
-    assert tally not in shown
-    assert tally in text(recommendation_tables(answer, QUESTION, 0.95, verbose=True))
-    bare = text(recommendation_tables(found(considered=answer.considered), QUESTION, 0.95))
-    assert not [line for line in bare if line.startswith(("headroom", "cost", "Other settings"))]
-    none = found(plan=None, performance=None, verdict=Verdict.MISSED, considered=answer.considered)
-    assert [line.split("  ")[0] for line in text(recommendation_tables(none, QUESTION, 0.95))][
-        1
-    ] == "Considered"
-
-
-def test_the_screen_of_an_explanation() -> None:
-    shown = text(tokens.explanation_tables(found(considered=(judged(2),)), QUESTION))
-    assert shown[0].startswith("One fewer is not enough: 2 replicas ")
-    assert shown[1].startswith("An engine saturates at 20 rps, ")
-    assert shown[2] == "Other settings"
 
 
 def swept(rate_rps: float, replicas: int = 2, ttft_s: float | None = 0.1, **others: Any) -> tuple[Any, ...]:
@@ -334,11 +260,6 @@ def test_the_sources_and_the_check_of_a_profile() -> None:
     ]
     assert len(rows(tokens.check_table(profile, None))) == 2
     assert len(rows(tokens.check_table(LINE, 21.0))) == len(LINE.source) + 1
-
-
-def test_a_list_of_profiles_has_a_line_each() -> None:
-    shown = rows(tokens.llm_profiles_table([LINE]))
-    assert shown[2] == ["line", "a model", "a device", "1", "16", "512", "1024", "0"]
 
 
 def test_the_screen_of_a_profile() -> None:
