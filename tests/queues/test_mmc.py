@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError, InputError, UnstableError
-from capacity.queues.markov.erlang import servers_stable_min
+from capacity.errors import UnstableError
 from capacity.queues.markov.mmc import MMc, log_response_tail
-from capacity.queues.staffing import servers_for_response, servers_for_wait
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None)
@@ -182,67 +180,11 @@ def first(meets: list[bool], start: int) -> int:
     return start + meets.index(True)
 
 
-@pytest.mark.parametrize("guess", [0.0, 50.0, 100.0, 104.0, 105.4, 107.0, 108.9, 111.0, 150.0, 1e4])
-def test_the_first_guess_does_not_matter(guess: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)]
-    monkeypatch.setattr("capacity.queues.staffing.halfin_whitt", lambda *_: guess)
-    assert [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)] == expected
-
-
-@pytest.mark.parametrize("load", [0.3, 7.0, 1000.0, 1e6])
-def test_a_queues_own_quantile_gives_its_servers_back(load: float) -> None:
-    for servers in (servers_stable_min(load, 1.0), math.ceil(load + math.sqrt(load)) + 1):
-        model = queue(load, 1.0, servers)
-        found = servers_for_response(load, 1.0, 0.99, model.response_quantile_s(0.99))
-        assert found == servers
-        found = servers_for_wait(load, 1.0, 0.999, model.wait_quantile_s(0.999))
-        assert found == servers
-
-
-def test_fewest_servers_at_a_million_erlangs() -> None:
-    for quantile, limit in ((0.99, 4.606), (0.5, 0.7), (0.99, math.nextafter(4.60517019, 5.0))):
-        found = servers_for_response(1e6, 1.0, quantile, limit)
-        assert queue(1e6, 1.0, found).response_quantile_s(quantile) <= limit
-        assert queue(1e6, 1.0, found - 1).response_quantile_s(quantile) > limit
-    nobody_waits = servers_for_wait(1e6, 1.0, 0.99, 0.0)
-    assert queue(1e6, 1.0, nobody_waits).wait_probability <= 0.01
-    assert queue(1e6, 1.0, nobody_waits - 1).wait_probability > 0.01
-
-
-@pytest.mark.parametrize("limit", [0.0, 0.4, -math.log1p(-0.99) / 10.0])
-def test_a_limit_below_service_alone_is_refused_before_any_search(limit: float) -> None:
-    with pytest.raises(InputError, match=r"above the P99 of service alone, 0\.460517 s at 10 rps"):
-        servers_for_response(100.0, 10.0, 0.99, limit)
-    above = math.nextafter(-math.log1p(-0.99) / 10.0, 1.0)
-    assert servers_for_response(100.0, 10.0, 0.99, above) < 100
-
-
 def test_nearly_full_is_stable() -> None:
     assert queue(3.99999999, 1.0, 4).response_mean_s == pytest.approx(1e8, rel=1e-6)
     assert queue(4.0 * (1.0 - 2**-50), 1.0, 4).utilization < 1.0
     with pytest.raises(UnstableError):
         queue(1e300, 1e-300, 10**9)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        servers_for_wait(bad, 1.0, 0.5, 1.0)
-    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
-        servers_for_wait(1.0, bad, 0.5, 1.0)
-    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
-        servers_for_response(1.0, bad, 0.5, 1.0)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
-def test_bad_quantiles_and_limits_are_refused(bad: float) -> None:
-    for search in (servers_for_wait, servers_for_response):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            search(1.0, 1.0, bad, 9.0)
-    for limit in (math.nan, math.inf, -1.0):
-        for search in (servers_for_wait, servers_for_response):
-            with pytest.raises(DomainError, match="limit_s must be"):
-                search(1.0, 1.0, 0.5, limit)
 
 
 @pytest.mark.parametrize(("load", "servers"), [(1.8, 2.5), (0.2, 0.6), (90.0, 100.25), (7.5, 7.625)])

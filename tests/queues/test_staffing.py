@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, InputError
 from capacity.queues.markov.erlang import SERVERS_MAX, servers_stable_min
 from capacity.queues.markov.mm1 import MM1
 from capacity.queues.markov.mmc import MMc
@@ -118,11 +118,33 @@ def test_few_servers_answer_soon_enough(load: float, quantile: float, extra: flo
     assert found == 1 + fits.index(True)
 
 
-@pytest.mark.parametrize("guess", [0.0, 50.0, 100.0, 104.0, 111.0, 112.5, 150.0, 1e4, math.inf])
+@pytest.mark.parametrize(
+    "guess", [0.0, 50.0, 100.0, 104.0, 105.4, 107.0, 108.9, 111.0, 112.5, 150.0, 1e4, math.inf]
+)
 def test_the_first_guess_does_not_matter(guess: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [servers_for_wait_probability(100.0, 1.0, k / 20) for k in range(1, 20)]
+    def found() -> list[int]:
+        by_share = [servers_for_wait_probability(100.0, 1.0, k / 20) for k in range(1, 20)]
+        return by_share + [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)]
+
+    expected = found()
     monkeypatch.setattr("capacity.queues.staffing.halfin_whitt", lambda *_: guess)
-    assert [servers_for_wait_probability(100.0, 1.0, k / 20) for k in range(1, 20)] == expected
+    assert found() == expected
+
+
+@pytest.mark.parametrize("load", [0.3, 7.0, 1000.0, 1e6])
+def test_a_queues_own_quantile_gives_its_servers_back(load: float) -> None:
+    for servers in (servers_stable_min(load, 1.0), math.ceil(load + math.sqrt(load)) + 1):
+        model = queue(load, servers)
+        assert servers_for_response(load, 1.0, 0.99, model.response_quantile_s(0.99)) == servers
+        assert servers_for_wait(load, 1.0, 0.999, model.wait_quantile_s(0.999)) == servers
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.4, -math.log1p(-0.99) / 10.0])
+def test_a_limit_below_service_alone_is_refused_before_any_search(limit: float) -> None:
+    with pytest.raises(InputError, match=r"above the P99 of service alone, 0\.460517 s at 10 rps"):
+        servers_for_response(100.0, 10.0, 0.99, limit)
+    above = math.nextafter(-math.log1p(-0.99) / 10.0, 1.0)
+    assert servers_for_response(100.0, 10.0, 0.99, above) < 100
 
 
 def test_the_most_servers_that_can_be_sized() -> None:
@@ -139,18 +161,31 @@ def test_the_most_servers_that_can_be_sized() -> None:
             ask()
 
 
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 2.0, True, math.inf])
-def test_bad_limits_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match=r"limit of the wait probability must be in \(0, 1\)"):
-        servers_for_wait_probability(1.0, 1.0, bad)
+SEARCHES = {
+    "wait": lambda *rates, quantile=0.5, limit=1.0: servers_for_wait(*rates, quantile, limit),
+    "response": lambda *rates, quantile=0.5, limit=1.0: servers_for_response(*rates, quantile, limit),
+    "probability": lambda *rates, limit=0.2: servers_for_wait_probability(*rates, limit),
+}
 
 
-@pytest.mark.parametrize("bad", [math.nan, 0.0, -1.0, math.inf, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        servers_for_wait_probability(bad, 1.0, 0.2)
-    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
-        servers_for_wait_probability(1.0, bad, 0.2)
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_bad_rates_quantiles_and_limits_are_refused(search) -> None:
+    for bad in (math.nan, 0.0, -1.0, math.inf, True):
+        with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
+            search(bad, 1.0)
+        with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
+            search(1.0, bad)
+    if search is SEARCHES["probability"]:
+        for bad in (math.nan, 0.0, 1.0, -0.1, 2.0, True, math.inf):
+            with pytest.raises(DomainError, match=r"limit of the wait probability must be in \(0, 1\)"):
+                search(1.0, 1.0, limit=bad)
+        return
+    for bad in (math.nan, 0.0, 1.0, -0.1, 99.0, True):
+        with pytest.raises(DomainError, match="quantile must be in"):
+            search(1.0, 1.0, quantile=bad, limit=9.0)
+    for bad in (math.nan, math.inf, -1.0):
+        with pytest.raises(DomainError, match="limit_s must be"):
+            search(1.0, 1.0, limit=bad)
 
 
 @pytest.mark.parametrize("law", [RandomSplit, RoundRobin])
