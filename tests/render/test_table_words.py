@@ -16,6 +16,7 @@ from capacity.render.tables import (
     document_table,
     no_numbers,
     performance_rows,
+    performance_table,
     plan_rows,
     profile_table,
     profile_tables,
@@ -117,6 +118,7 @@ def test_every_known_number_of_a_performance_is_shown() -> None:
         ("in system, mean", "4.5"), ("throughput", "99 rps"), ("wait, mean", "4 ms"), ("response, mean", "12 ms"),
         ("wait, P99", "15 ms"), ("response, P50", "10 ms"), ("response, P99", "20 (10 to 30) ms"),
     ]  # fmt: skip
+    assert cells(performance_table(None, SEEN, {"servers": 3})) == [("servers", "3"), *found]
     assert performance_rows(Performance(kind=Kind.EXACT, loss_probability=0.0)) == []
     rough = Performance(kind=Kind.BOUND, relative_error_max={"wait_mean_s": 0.0123, "x": math.inf})
     assert performance_rows(rough) == [
