@@ -42,6 +42,7 @@ RETRIES = ["--timeout", "500ms", "--attempts", "3"]
 HEDGES = ["--hedge", "50ms"]
 BREAKDOWNS = ["--mtbf", "24h", "--recovery-time", "60s"]
 CACHE = ["--kv-tokens", "171536"]  # which one of the two profiles does not say
+SLOTS = ["--engine-policy", "llama-cpp", "--context-tokens-max", "600"]  # as long as the share of a slot
 CONTROLLER = ["--autoscale", "utilization:0.6"]
 
 # By world: the server, what arrives, and everything else that the scenario has.
@@ -67,7 +68,7 @@ WORLDS = {
     "token: breakdowns": (ENGINE, ["--rate", "8rps"], BREAKDOWNS),
     "token: survive n-1": (ENGINE, ["--rate", "8rps"], ["--survive", "n-1"]),
     "token: autoscaled": (ENGINE, TOKEN_DAY, CONTROLLER),
-    "token: llama.cpp": ([*ENGINE, "--engine-policy", "llama-cpp"], ["--rate", "2rps"], []),
+    "token: llama.cpp": ([*ENGINE, *SLOTS], ["--rate", "2rps"], []),
     "token: two engines": (
         [*ENGINE, "--profile", "qwen3-32b-rtx-pro-6000-bf16", *CACHE],
         ["--rate", "8rps"],
@@ -111,7 +112,8 @@ def objective(world: str) -> list[str]:
 def command(verb: str, world: str) -> list[str]:
     """A verb in a world, from flags."""
     server, traffic, rest = WORLDS[world]
-    size, slo = ["--replicas", "2"], objective(world)
+    few = 3 if traffic == DAY else 2  # replicas that can serve its highest rate
+    size, slo = ["--replicas", str(few)], objective(world)
     day = [] if "--daily" in traffic else DAY if world.startswith("batch") else TOKEN_DAY
     rest = [*rest, *(_QUANTILES.get(world, []) if verb in ("simulate", "sweep", "compare", "curve") else [])]
     match verb:
@@ -126,7 +128,7 @@ def command(verb: str, world: str) -> list[str]:
         case "simulate" | "sweep":
             return [verb, *server, *size, *traffic, *rest, *_SMALL]
         case "compare":
-            fleets = ["--fleet", "replicas=2", "--fleet", "replicas=3"]
+            fleets = ["--fleet", f"replicas={few}", "--fleet", f"replicas={few + 1}"]
             return [verb, *server, *fleets, *traffic, *rest, *_SMALL]
         case "stress":
             return [verb, *server, *size, *traffic, *rest, "--trigger", "spike:2x,10s", "--timeout", "10s"]

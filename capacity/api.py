@@ -115,7 +115,7 @@ def plan(asked: Asked) -> "PlanAnswer":
         hours, reasons, autoscaled = None, None, None
         if recommendation.plan is not None and day is not None:
             hours = schedule(question, recommendation.plan, day.hourly_rates_rps, work.judge, work.report)
-            hours = replace(hours, flags=parse.day_flags(asked.daily))
+            hours = replace(hours, flags=parse.day_flags(asked.daily), curve=day)
             autoscaled = api_autoscale.plan_autoscaled(question, recommendation.plan, asked, day, work)
         if recommendation.plan is not None and asked.explain:
             reasons = explain_plan(

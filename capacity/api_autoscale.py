@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capacity.answer.plan_like import Saved, as_saved, batch_plan
 from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
+from capacity.answer.saved_day import read_curve
 from capacity.answer.saved_plan import read_plans
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
@@ -234,7 +235,7 @@ def _usual(asked: Asked) -> _Usual:
 
 
 def _of_plan(saved: Saved) -> _Usual:
-    """The fleet of a saved plan: its autoscaler and its day where it has them, else twice its replicas at its rate."""
+    """The fleet of a saved plan: its autoscaler, else one of twice its replicas; its day, else its rate."""
     (kept,) = read_plans([batch_plan(saved)])
     question, scaled = kept.question, read_autoscaler(kept)
     workload, measured = question.workload, question.profile(kept.plan.profile)
@@ -249,7 +250,7 @@ def _of_plan(saved: Saved) -> _Usual:
         scaled = SavedAutoscaler(
             autoscaler=scaler,
             plan=kept.plan,
-            curve=_constant(workload.arrival_rate_rps),
+            curve=read_curve(kept) or _constant(workload.arrival_rate_rps),
             is_confirmed=False,
         )
     limit_s = question.objective.by_quantile(Measure.RESPONSE).get(0.99)

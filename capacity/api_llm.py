@@ -399,7 +399,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "PlanAnswer":
         hours = None
         if found.plan is not None and day is not None:
             hours = schedule(question, found.plan, day.hourly_rates_rps, judge, report)
-            hours = replace(hours, flags=parse.day_flags(given["daily"]))
+            hours = replace(hours, flags=parse.day_flags(given["daily"]), curve=day)
         if found.plan is not None and given.get("explain"):
             found = replace(found, changes=other_settings(question, found.plan, judge, report))
     return PlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery, day=hours)

@@ -568,6 +568,8 @@ def schedule_document(day: "Schedule") -> Document:
     }
     if day.flags:
         document["flags"] = list(day.flags)
+    if day.curve is not None:
+        document["day"] = picked(day.curve, "name", "times_s", "rates_rps")
     if day.unkept_rps:
         document["unkept_rates_rps"] = list(day.unkept_rps)
     if day.daily_usd_saved is not None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from capacity.files import located, read_as
+from capacity.files import Line, located, read_as
 from capacity.performance import Interval
 from capacity.search.by_hour import HOURS, Schedule
+from capacity.traffic.daily import DailyCurve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,30 @@ def _schedule(saved: Any) -> Schedule | None:
         hourly_usd=None if None in prices else tuple(price or 0.0 for price in prices),
         unkept_rps=day.unkept_rates_rps,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CurveDocument:
+    name: Line
+    times_s: tuple[float, ...]
+    rates_rps: tuple[float, ...]
+
+
+def read_curve(saved: Any) -> DailyCurve | None:
+    """The rates of the day that a saved plan of any kind was made for; None if it was made for one rate.
+
+    Raises:
+        InputError: the plan was edited.
+    """
+    return located(saved.name, lambda: _curve(saved))
+
+
+def _curve(saved: Any) -> DailyCurve | None:
+    found = saved.answer.get("schedule")
+    if not isinstance(found, Mapping) or found.get("day") is None:
+        return None
+    day = read_as(_CurveDocument, found["day"], "answer.schedule.day")
+    return DailyCurve(times_s=day.times_s, rates_rps=day.rates_rps, name=day.name)
 
 
 def read_day_costs(saved: Any) -> tuple[DayCost, DayCost | None] | None:

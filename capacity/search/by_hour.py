@@ -8,6 +8,7 @@ from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
 from capacity.search.candidates import Progress, Search
 from capacity.search.fewest import halve_in
+from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ClosedPopulation
 
 HOURS = 24
@@ -22,7 +23,7 @@ class Schedule:
         replicas: fewest found that meet the objective at that rate, shape `(24,)`.
         peak: replicas of the plan for the peak hour.
         hourly_usd: price of each hour's fleet, shape `(24,)`; None if no price is known. [USD/h]
-        flags: how the day is asked for, as it is typed.
+        flags, curve: the day, as it is typed and as it was read; None if it is not known any more.
         unkept_rps: rates of hours at which not even the fleet for the peak is accepted, rising: the fewer
             requests arrive, the longer a batch waits. Those hours have the fleet for the peak.
     """
@@ -33,6 +34,7 @@ class Schedule:
     hourly_usd: tuple[float, ...] | None = None
     unkept_rps: tuple[float, ...] = ()
     flags: tuple[str, ...] = ()
+    curve: DailyCurve | None = None
 
     @property
     def replica_hours_flat(self) -> int:

@@ -28,6 +28,7 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.rows import BatchRows
 from capacity.server.batch.settings import BatchSettings
 from capacity.server.batch.stability import load_of
+from capacity.traffic.daily import read_daily_curve
 from capacity.traffic.workload import GammaArrivals, Workload
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
@@ -104,7 +105,7 @@ def test_a_daily_curve_is_planned_for_its_peak_and_scheduled(stages: Any, tmp_pa
     day.write_text("time,rate_rps\n00:00,100\n12:00,250\n", encoding="utf-8")
     answer, called = stages(PLAN, rate=None, daily=day)
     assert [one for one, _ in called] == ["recommend", "schedule"]
-    assert answer.day == replace(HOURS, flags=("--daily", str(day)))
+    assert answer.day == replace(HOURS, flags=("--daily", str(day)), curve=read_daily_curve(day))
     assert answer.question.workload.arrival_rate_rps == 250.0
     called.clear()
     answer, called = stages(None, rate=None, daily=day)

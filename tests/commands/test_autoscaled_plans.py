@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import capacity as cap
+from capacity.traffic.daily import read_daily_curve
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -114,6 +115,15 @@ def test_a_plan_without_an_autoscaler_is_asked_about_the_usual_one(folder: Path)
     assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.6", 1, 10)
     assert (found.fleet.plan.routing.value, found.fleet.response_p99_s) == ("least-outstanding", 2.0)
     assert found.fleet.mean_rate_rps == 12.0
+
+
+def test_a_plan_of_a_day_is_asked_about_that_day(folder: Path) -> None:
+    """And not about its highest rate all day."""
+    with contextlib.chdir(folder):
+        answer = cap.plan("flat.csv", daily="day.csv", slo_p99="2s", requests_max=2_000_000, precision=0.2)
+        found = cap.autoscale(answer, between="07:00-08:30", runs=2, only_verdict=True)
+    assert found.fleet.curve == read_daily_curve(folder / "day.csv")
+    assert found.fleet.peak_rate_rps == max(answer.day.rates_rps) == 15.0
 
 
 @pytest.mark.parametrize(
