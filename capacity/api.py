@@ -603,6 +603,7 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
     from capacity.explanation.nearby import one_lost, performance_at_rates
     from capacity.render.report import Findings
     from capacity.search.certificate import certify
+    from capacity.traffic.workload import is_patient
 
     assert saved.certificate is not None  # noqa: S101  (who asks has looked)
     question, plan, confidence = saved.question, saved.plan, saved.effort.confidence
@@ -610,6 +611,7 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
     recommendation = read_recommendation(saved, trial)
     distribution = _distribution(question.scenario(plan), work)
     seen = distribution or trial.whole.performance
+    drawn = seen if is_patient(question.workload) else None  # no picture shows attempts
     return Findings(
         saved=saved,
         recommendation=recommendation,
@@ -626,7 +628,7 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
         rates=performance_at_rates(question, trial.whole, work.judge, work.report, confidence),
         one_lost=one_lost(question, trial, work.judge, work.report, confidence),
         distribution=distribution,
-        window=None if seen is None else work.window(question.scenario(plan), seen),
+        window=None if drawn is None else work.window(question.scenario(plan), drawn),
         digest=digest,
     )
 

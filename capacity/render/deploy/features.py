@@ -12,6 +12,7 @@ from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.server.batch.batching import Batching
 from capacity.traffic.clients import ALL_FAILURES, BudgetKind, Clients
+from capacity.traffic.workload import is_patient
 from capacity.units import format_duration
 
 AnyPlan = Fleet | SavedPlan
@@ -74,8 +75,10 @@ def features_of(plan: AnyPlan) -> dict[Feature, str]:
     """The features of a plan, each with its value in words."""
     recovery = plan.recovery if isinstance(plan, Fleet) else read_recovery(plan)
     found = dict(_of_fleet(plan) if isinstance(plan, Fleet) else _of_engines(plan, recovery))
+    saved = plan.saved if isinstance(plan, Fleet) else plan
     if recovery is None:
-        return found
+        workload = saved.question.workload
+        return found if is_patient(workload) else found | dict(_of_clients(workload.clients))
     if recovery.shed is not None:
         found[_SHED[recovery.shedding]] = f"--shed {recovery.shed}"
     found |= _of_clients(recovery.clients)
@@ -126,10 +129,14 @@ def clients_in_words(clients: Clients) -> str:
 
 def _of_clients(clients: Clients) -> Iterator[tuple[Feature, str]]:
     attempts = counted(clients.attempts, "attempt")
-    yield Feature.ATTEMPTS, f"{attempts} of {format_duration(clients.timeout_s or 0.0)} each"
+    each = "" if clients.timeout_s is None else f" of {format_duration(clients.timeout_s)} each"
+    hedged = (
+        "" if clients.hedge_s is None else f" {format_duration(clients.hedge_s)} apart while none is answered"
+    )
+    yield Feature.ATTEMPTS, f"{attempts}{each}{hedged}"
     if clients.deadline_s is not None:
         yield Feature.DEADLINE, f"a deadline of {format_duration(clients.deadline_s)} for all attempts"
-    if clients.attempts == 1:
+    if clients.attempts == 1 or clients.hedge_s is not None:
         return
     backoff, budget = clients.backoff, clients.budget
     yield (
