@@ -27,7 +27,6 @@ from capacity.errors import UnstableError as UnstableError
 from capacity.evidence_answers import AuditAnswer
 from capacity.evidence_answers import ImportAnswer
 from capacity.evidence_answers import StagesAnswer
-from capacity.llm_answers import LlmExplanationAnswer
 from capacity.llm_answers import LlmProfileAnswer
 from capacity.performance import Interval as Interval
 from capacity.performance import Performance as Performance
@@ -253,7 +252,7 @@ def check(
 def explain(
     plan: PlanLike, *, arrivals: str | ArrivalProcess | None = None, workers: int | None = None,
     cluster: str | None = None, progress: Callable[..., None] | None = None
-) -> ExplanationAnswer | LlmExplanationAnswer | StagesAnswer: ...
+) -> ExplanationAnswer | StagesAnswer: ...
 
 def sweep(
     profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile],

@@ -14,6 +14,7 @@ from rich.text import Text
 from capacity.answer.check import Finding, GateAnswer
 from capacity.answer.documents import (
     Document,
+    considered_documents,
     dumps,
     explanation_document,
     like_it_document,
@@ -22,6 +23,7 @@ from capacity.answer.documents import (
     rates_document,
     recommendation_document,
     requests_document,
+    saturation_document,
     schedule_document,
     simulation_document,
     versioned,
@@ -755,24 +757,42 @@ class ExplanationAnswer(Answer):
             "exit_code": self.exit_code,
             **like_it_document(self.explanation.base.like_it),
             "plan": plain(self.saved.plan),
+            **self._where_saturation_is_measured(),
             "explanation": explanation_document(self.explanation),
             "seed": self.saved.effort.seed,
             "confidence": self.saved.effort.confidence,
         }
 
+    def _where_saturation_is_measured(self) -> Document:
+        """What a replica does while requests always wait, fewer replicas and other settings; else empty."""
+        found = self.explanation
+        if found.saturation is None:
+            return {}
+        considered = {"considered": considered_documents(found.fewer)}
+        return saturation_document(found.saturation, found.neighbours) | considered
+
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of `capacity explain`."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
+        from capacity.render.plan import changes_table
 
         yield from explanation_texts(self.explanation)
+        if self.explanation.saturation is not None:
+            yield changes_table(self.explanation.neighbours)
         curve = self.curve()
         if curve is not None:
             yield Text(objective_chart(curve, width=width))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each fleet of fewer replicas that was tried."""
-        return [_candidate_row(one) for one in self.explanation.fewer]
+        """One row for each fleet of fewer replicas that was tried, and where it is measured for each other setting."""
+        fewer = [_candidate_row(one) for one in self.explanation.fewer]
+        settings = (
+            {"what": one.what, "saturation_rps": one.saturation.rate_rps} | _candidate_row(one.candidate)
+            for one in self.explanation.neighbours
+            if one.saturation is not None
+        )
+        return [*fewer, *settings]
 
     def curve(self) -> "ObjectiveCurve | None":
         """The quantity closest to its limit against the number of replicas; None if the plan misses its objective."""

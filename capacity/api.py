@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from capacity.formats.load_test import LoadRun
     from capacity.formats.running_plan import RunningPlan
     from capacity.llm_answers import (
-        LlmExplanationAnswer,
         LlmProfileAnswer,
     )
     from capacity.performance import Interval, Performance
@@ -522,7 +521,7 @@ def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Findin
 
 
 @door("explain")
-def explain(asked: Asked) -> "ExplanationAnswer | LlmExplanationAnswer | StagesAnswer":
+def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
     The plan is confirmed again with its saved random numbers; the search is not repeated. For a server's statistics
@@ -541,16 +540,14 @@ def explain(asked: Asked) -> "ExplanationAnswer | LlmExplanationAnswer | StagesA
                 raise InputError("--arrivals belongs to a saved plan; leave it out")
             return api_evidence.explain(plan)
     kept = as_saved(plan)
-    if is_llm_plan(kept):
-        from capacity import api_llm
-
-        return api_llm.explain(llm_plan(kept), asked)
+    if asked.cluster is not None and is_llm_plan(kept):
+        raise InputError("--cluster does not apply to plans for language models; leave it out")
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
-    (saved,) = read_plans([batch_plan(kept)], asked.arrivals)
+    (saved,) = read_plans([kept], asked.arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)

@@ -33,7 +33,6 @@ from capacity.profile.llm_sweeps import sweep as seen_sweep
 from capacity.question import parse
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
-from capacity.question.candidate import Candidate
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import workloads
 from capacity.question.objective import Objective
@@ -61,7 +60,6 @@ from capacity.units import require_count
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
     from capacity.llm_answers import (
-        LlmExplanationAnswer,
         LlmProfileAnswer,
     )
     from capacity.question.grid import Grid
@@ -620,37 +618,6 @@ def compared(
         )
 
     return saved, ready, typed
-
-
-def explain(saved: SavedPlan, given: Given) -> "LlmExplanationAnswer":
-    """What binds a saved plan, what one replica fewer does, and what other settings would do."""
-    for name in ("arrivals", "cluster"):
-        if given.get(name) is not None:
-            raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
-    question, plan = saved.question, saved.plan
-    effort = replace(saved.effort, workers=given.get("workers"))
-    from capacity.llm_answers import LlmExplanationAnswer
-    from capacity.search.candidates import Search
-    from capacity.search.recommendation import Recommendation
-    from capacity.search.what_if import other_settings
-
-    report: Report = given["progress"]
-    with at_work(effort, report) as work:
-        judge = work.judge
-        considered: tuple[Candidate[Any], ...] = ()
-        if plan.replicas > 1:
-            report("trying one replica fewer")
-            search = Search(question, judge, report)
-            considered = (search.candidate(replace(plan, replicas=plan.replicas - 1)),)
-        found = Recommendation(
-            verdict=saved.verdict,
-            objective=question.objective,
-            plan=plan,
-            saturation=judge.saturated(question.scenario(plan)),
-            considered=considered,
-            changes=other_settings(question, plan, judge, report),
-        )
-    return LlmExplanationAnswer(recommendation=found, question=question, effort=effort)
 
 
 def _fleet(profile: LlmProfile, replicas: int, given: Given) -> TokenPlan:

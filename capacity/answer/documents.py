@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from capacity.question.caveat import Caveat
     from capacity.question.comparison import Difference
     from capacity.question.objective import Limit, Objective
+    from capacity.question.overload import Saturation
     from capacity.question.question import Question
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
@@ -363,20 +364,26 @@ def recommendation_document(
         "without_survival": _without_document(recommendation.without_survival),
         "under_poisson": _without_document(recommendation.under_poisson),
         "candidates": plain(recommendation.tally),
-        "considered": [picked(one, "plan", "accepted") | plain(one) for one in recommendation.considered],
+        "considered": considered_documents(recommendation.considered),
         "caveats": plain(recommendation.caveats),
         "seed": seed,
         "confidence": confidence,
-        **(saturation_document(recommendation) if question.space.lengths is not None else {}),
+        **(
+            saturation_document(recommendation.saturation, recommendation.changes)
+            if question.space.lengths is not None
+            else {}
+        ),
     }
 
 
-def saturation_document(recommendation: "Recommendation") -> Document:
+def considered_documents(candidates: "Iterable[Candidate]") -> list[Document]:
+    """Fleets that were judged."""
+    return [picked(one, "plan", "accepted") | plain(one) for one in candidates]
+
+
+def saturation_document(saturation: "Saturation | None", changes: "Sequence[Change]") -> Document:
     """What a replica does while requests always wait, and with other settings; only where that is measured."""
-    return {
-        "saturation": plain(recommendation.saturation),
-        "changes": [_setting_document(one) for one in recommendation.changes],
-    }
+    return {"saturation": plain(saturation), "changes": [_setting_document(one) for one in changes]}
 
 
 def _setting_document(change: "Change") -> Document:

@@ -10,6 +10,7 @@ from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Judge, LikeIt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import format_value
+from capacity.question.overload import Saturation
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -148,6 +149,10 @@ def _profile(question: Question, plan: Plan) -> Iterator[Assumption]:
         CaveatCode.PROFILE_ERROR_UNKNOWN: "the profile's own error",
         CaveatCode.PROFILE_EXCLUDES: "what the profile leaves out",
         CaveatCode.DEVICE_SHARED: "a shared device",
+        CaveatCode.LENGTHS_OF_A_LAW: "lengths",
+        CaveatCode.LENGTHS_CUT: "lengths",
+        CaveatCode.KV_NOT_MEASURED: "the KV cache",
+        CaveatCode.CACHE_HITS_ASSUMED: "the cache of prefixes",
     }
     theory = theory_of(question.profile(plan.profile))
     for caveat in theory.profile_caveats(question.scenario(plan)):
@@ -200,6 +205,7 @@ class Explanation:
         neighbours: the next smaller and larger settings.
         sensitivities: effect of rate, service time and variation of the gaps.
         requests: number of requests simulated for all of it.
+        saturation: what one replica does while requests always wait; None if theory needs no more than its rate.
     """
 
     plan: Plan
@@ -212,6 +218,7 @@ class Explanation:
     assumptions: tuple[Assumption, ...]
     savings: tuple[Saving, ...]
     requests: int
+    saturation: Saturation | None = None
 
     @property
     def most_sensitive(self) -> Change | None:
@@ -272,4 +279,5 @@ def explain_plan(
         ),
         savings=tuple(find_savings(asker, question, plan, less)),
         requests=asker.requests,
+        saturation=theory_of(question.profile(plan.profile)).saturation(question.scenario(plan), judge),
     )

@@ -59,7 +59,7 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
     if curve.chosen is not None:
         whole = range(math.ceil(left), math.ceil(right), 1 + int(right - left) // (2 * TICKS))
         sizes = curve.sizes if len(curve.sizes) <= TICKS else {}
-        ticks = {float(n): f"{n} (B {sizes[n]})" if n in sizes else str(n) for n in whole}
+        ticks = {float(n): f"{n} ({curve.size_name[0]} {sizes[n]})" if n in sizes else str(n) for n in whole}
         legend = ["# chosen", *legend, "^ unstable, refused or beyond the chart"]
     marked = [("-", [(left, curve.allowed), (right, curve.allowed)])]
     for point in curve.points:

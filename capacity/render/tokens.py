@@ -3,25 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.text import Text
 
-from capacity.answer.sentences import saturates, why_not_fewer
 from capacity.profile.llm import KvCache, LlmProfile
-from capacity.question.question import Question
-from capacity.render.plan import changes_table
 from capacity.render.tables import caveat_lines, table
 from capacity.search.engines import llm_profile_caveats
-from capacity.search.recommendation import Recommendation
 from capacity.units import format_duration, format_rate
-
-
-def explanation_tables(found: Recommendation, question: Question) -> Iterator[RenderableType]:
-    """Tables of `capacity explain` for a language model."""
-    plan, saturation = found.plan, found.saturation
-    assert plan is not None and saturation is not None  # noqa: S101, PT018  (a saved plan of engines has both)
-    yield Text(why_not_fewer(found, question, plan), style="bold")
-    yield Text(saturates(plan, saturation))
-    yield changes_table(found.changes)
 
 
 def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:

@@ -33,6 +33,7 @@ class EngineTheory:
     """Theory of language models' engines: a judge measures where one saturates, and refuses higher loads."""
 
     search_requests_max, confirm_requests_max = 60_000_000, 400_000_000
+    careful_requests_max = 0  # a request takes some hundred times as long to simulate as in batches
     mends = ENGINE_MENDS
     confirms_anew = True  # a saved plan does not keep where it began
     curve_loads: tuple[float, ...] = (

@@ -138,12 +138,14 @@ class Theory(Protocol):
             depend on speed.
         confirm_requests_max: simulated requests after which no larger fleet is confirmed: it would need as many.
         mends: what settles a doubt, by its cause.
+        careful_requests_max: simulated requests that longer trials of what-ifs may take where short ones leave a doubt.
         confirms_anew: whether a confirmation begins with the fewest requests, whatever it took to choose the plan.
         curve_loads: shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
     """
 
     search_requests_max: int
     confirm_requests_max: int
+    careful_requests_max: int
     mends: Mapping[Doubt, str]
     confirms_anew: bool
     curve_loads: tuple[float, ...]
@@ -312,6 +314,7 @@ class BatchTheory:
     """Theory of replicas that serve batches."""
 
     search_requests_max, confirm_requests_max = 400_000_000, 800_000_000
+    careful_requests_max = 60_000_000
     mends = MENDS
     confirms_anew = False
     curve_loads: tuple[float, ...] = (

@@ -18,8 +18,6 @@ from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Wo
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
 REQUESTS_MAX = 300_000_000
-# The part of these that may be spent on longer trials where a short one leaves a doubt.
-_CAREFUL_REQUESTS_MAX = 60_000_000
 
 
 def scaled_demand(demand: Demand, factor: float) -> Demand:
@@ -108,7 +106,7 @@ class Asker:
         self.requests += candidate.requests
         if not careful or candidate.verdict is not Verdict.INCONCLUSIVE or candidate.doubt is Doubt.PROFILE:
             return candidate  # no simulation mends a profile
-        if self.careful_requests >= _CAREFUL_REQUESTS_MAX:
+        if self.careful_requests >= theory.careful_requests_max:
             return candidate
         self.progress(f"{what}, more carefully")
         longer = self.judge.certify(scenario, 1, candidate.requests_looked)

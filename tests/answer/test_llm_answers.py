@@ -105,21 +105,21 @@ def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: PlanAnswer, tmp_path
         unstable.plot()
 
 
-def test_an_explanation_has_a_row_for_each_setting(planned: PlanAnswer) -> None:
+def test_an_explanation_says_what_binds_and_what_would_save(planned: PlanAnswer) -> None:
     found = cap.explain(planned)
-    rows = found.rows()
-    assert [row["what"] for row in rows] == ["--sequences-max 8", "--batched-tokens-max 256"]
-    changes = found.recommendation.changes
-    assert [row["saturation_rps"] for row in rows] == [one.saturation.rate_rps for one in changes]
-    assert [row["verdict"] for row in rows] == [one.candidate.verdict.value for one in changes]
-    assert all(row["ttft_p50_low_s"] <= row["ttft_p50_s"] <= row["ttft_p50_high_s"] for row in rows)
-    assert len(found.plot().plots) == 3
-    bare = replace(
-        found.recommendation,
-        changes=tuple(replace(one, candidate=replace(one.candidate, performance=None)) for one in changes),
-    )
-    with pytest.raises(cap.InputError, match="no other setting was simulated: there is nothing to draw"):
-        replace(found, recommendation=bare).plot()
+    why = found.explanation
+    fewer, *settings = found.rows()
+    assert (found.verdict, fewer["replicas"]) == (planned.verdict, planned.plan.replicas - 1)
+    assert [row["what"] for row in settings] == ["--sequences-max 8", "--batched-tokens-max 256"]
+    assert [row["saturation_rps"] for row in settings] == [one.saturation.rate_rps for one in why.neighbours]
+    assert why.binding.load_fewer == pytest.approx(100.0 / (fewer["replicas"] * why.saturation.rate_rps))
+    slower, faster = (one for one in why.sensitivities if one.what == "service time")
+    assert (slower.step, faster.step) == (0.1, -0.1)
+    assert slower.candidate.performance.tpot_mean_s > 1.1 * faster.candidate.performance.tpot_mean_s
+    assert slower.replicas > faster.replicas
+    levers = {one.lever.value for one in why.savings}
+    assert {"limit", "service_time", "demand"} <= levers
+    assert all(one.plan.replicas == fewer["replicas"] for one in why.savings)
 
 
 def test_a_simulation_is_one_row_and_only_a_replay_has_requests(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,8 +32,7 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
 from capacity.profile.load import load_llm
 from capacity.question.asked import FLAGS
-from capacity.question.budget import Effort
-from capacity.question.candidate import Candidate, Verdict
+from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Question
@@ -314,11 +312,6 @@ def test_a_saved_plan_goes_with_another_rate_routing_or_number() -> None:
     )
 
 
-def test_what_a_saved_plan_is_not_explained_with_is_refused() -> None:
-    for name in ("arrivals", "cluster"):
-        refused(f"--{name} does not apply to plans for language models", api_llm.explain, SAVED, {name: "x"})
-
-
 def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) -> None:
     effort = {"seed": 0, "confidence": 0.95, "precision": 0.1, "requests_max": 1000, "engine": "kernel"}
     asked = given_of(**effort, rate_rps=5.0, lengths=LENGTHS, routing="random", replay=True)
@@ -438,25 +431,6 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     assert answer.question.replicas_min == (5 if with_trouble and is_found else least)
     assert [one.replicas_min for one in asked] == [least]
     assert (answer.effort.seed, answer.effort.confidence, answer.effort.precision) == (1, 0.9, 0.1)
-
-
-@pytest.mark.parametrize(("replicas", "tried"), [(1, []), (2, [(1, 1)]), (3, [(2, 1)])])
-def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, replicas, tried) -> None:
-    asked: list[tuple[int, int]] = []
-
-    def search(scenario: Any, attempt: int) -> Candidate[TokenPlan]:
-        asked.append((scenario.plan.replicas, attempt))
-        return Candidate(plan=scenario.plan, verdict=Verdict.MISSED)
-
-    judge = SimpleNamespace(search=search, saturated=lambda _: None)
-    monkeypatch.setattr(api_llm, "at_work", lambda *_: nullcontext(SimpleNamespace(judge=judge)))
-    monkeypatch.setattr("capacity.search.what_if.other_settings", lambda *_: ())
-    plan = replace(PLAN, replicas=replicas)
-    saved: Any = SimpleNamespace(question=QUESTION, plan=plan, effort=Effort(), verdict=Verdict.MET)
-    answer = api_llm.explain(saved, {"workers": 7, "progress": lambda _: None})
-    assert asked == tried
-    assert [one.plan.replicas for one in answer.recommendation.considered] == [one for one, _ in tried]
-    assert (answer.recommendation.plan, answer.effort.workers) == (plan, 7)
 
 
 def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
