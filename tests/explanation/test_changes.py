@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from asked import asker
-from questions import batch_question
+from questions import batch_question, varied
 
 from capacity.explanation.savings import Lever, Saving, best_saving, find_savings, nearest, one_fewer
 from capacity.explanation.sensitivity import most_sensitive, sensitivities
@@ -19,6 +19,7 @@ from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.search.recommendation import Change
 from capacity.search.what_if import neighbours
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 
@@ -230,3 +231,15 @@ def test_one_device_fewer_is_tried_with_each_batch_size() -> None:
     shared = replace(PROFILE, instances_per_device=2)
     assert fewer(replace(PLAN, replicas=2), 1, shared) == []
     assert fewer(replace(PLAN, replicas=4), 1, shared)[0][0] == 2
+
+
+def test_a_routing_that_replicas_do_not_have_is_not_tried() -> None:
+    """Ray Serve's batches are collected at each replica, so that no shared queue can save one."""
+    batching = Batching.RAY_SERVE
+    plan, less = (replace(one, batching=batching) for one in (PLAN, LESS.plan))
+    judge = asker(lambda _, tried: judged(tried, 0.2, accepted=False))
+    asked = varied(QUESTION, batching=batching)
+    assert list(find_savings(judge, asked, plan, replace(LESS, plan=less))) == []
+    tried = {one.routing for _, one in judge.seen}
+    assert Routing.LEAST_OUTSTANDING in tried
+    assert Routing.SHARED_QUEUE not in tried
