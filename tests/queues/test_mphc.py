@@ -1,5 +1,6 @@
 """M/PH/c against Pollaczek and Khinchine at sixty digits, a plain sparse chain, M/M/c, and its own laws."""
 
+import itertools
 import math
 import pickle
 from fractions import Fraction
@@ -14,6 +15,7 @@ from scipy.sparse.linalg import spsolve
 
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.mphc import MPHc
+from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-11
 laws = settings(derandomize=True, deadline=None, max_examples=40)
@@ -259,3 +261,25 @@ def test_a_value_like_any_other() -> None:
     assert "_waits" not in repr(model)
     assert pickle.loads(pickle.dumps(model)).wait_tail(1.0) == model.wait_tail(1.0)
     assert hash(model) == hash(queue(0.8, 3, (Family.ERLANG, 0.5)))
+
+
+@pytest.mark.parametrize(("load", "servers"), list(itertools.product((1e-6, 0.2, 0.8, 0.999), (1, 2, 7, 60))))
+@pytest.mark.parametrize("shape", [(Family.EXPONENTIAL, 1.0), (Family.HYPEREXPONENTIAL, 1.0)], ids=str)
+def test_exponential_service_is_mmc(load: float, servers: int, shape: tuple[Family, float]) -> None:
+    """Two like branches too, each with states of its own."""
+    model = queue(load, servers, shape, mean_s=0.25)
+    known = MMc(arrival_rate_rps=load * servers / 0.25, service_rate_rps=4.0, servers=servers)
+    for name in (
+        "wait_probability", "empty_probability", "queue_length_mean", "in_system_mean", "utilization",
+    ):  # fmt: skip
+        assert getattr(model, name) == pytest.approx(getattr(known, name), rel=1e-12)
+    for name in ("wait_mean_s", "response_mean_s", "offered_load"):
+        assert getattr(model, name) == pytest.approx(getattr(known, name), rel=1e-12)
+    for time in (0.0, 0.01, 0.5, 5.0):
+        assert model.wait_tail(time) == pytest.approx(known.wait_tail(time), rel=1e-12)
+        assert model.response_tail(time) == pytest.approx(known.response_tail(time), rel=1e-12)
+    for quantile in (0.5, 0.99, 0.9999):
+        assert model.wait_quantile_s(quantile) == pytest.approx(known.wait_quantile_s(quantile), rel=CLAIM)
+        assert model.response_quantile_s(quantile) == pytest.approx(
+            known.response_quantile_s(quantile), rel=CLAIM
+        )
