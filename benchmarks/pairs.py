@@ -152,12 +152,18 @@ def from_saved(verb: str, world: str, folder: Path) -> list[str]:
         case "autoscale":
             day = DAY if world.startswith("batch") else TOKEN_DAY
             return [verb, "--plan", plan, *day, *CONTROLLER, "--only-verdict", "--runs", "2"]
+        case "check":
+            return [verb, "--plan", plan]
         case _:
             return [verb, plan]
 
 
-def run(arguments: list[str]) -> tuple[int, str, float]:
-    """Exit code, the first line of an error, and seconds."""
+# What an answer says if it knows the world; without it, it is one about another world.
+FIGURES = {"retries": "attempt", "hedges": "attempt"}
+
+
+def run(arguments: list[str], figure: str = "") -> tuple[int, str, float]:
+    """Exit code, the first line of an error, and seconds; 2 if the answer does not hold the world's figure."""
     begun_s = time.monotonic()
     try:
         done = subprocess.run(
@@ -166,20 +172,26 @@ def run(arguments: list[str]) -> tuple[int, str, float]:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return 124, f"no answer in {_LIMIT_S:g} s", _LIMIT_S
+    told = done.stdout
+    if "-o" in arguments and (written := Path(arguments[arguments.index("-o") + 1])).exists():
+        told += written.read_text(encoding="utf-8")
+    if figure not in told and done.returncode in (0, 3, 4):
+        return 2, f"an answer without {figure}s", time.monotonic() - begun_s
     errors = [line for line in done.stderr.splitlines() if "rror" in line]
     return done.returncode, (errors or [""])[0][:150], time.monotonic() - begun_s
 
 
 def asked(verb: str, world: str, *, is_saved: bool) -> tuple[int, str, float]:
     """What becomes of a pair."""
+    figure = FIGURES.get(world.partition(": ")[2], "")
     if not is_saved:
-        return run(command(verb, world))
+        return run(command(verb, world), figure)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         code, error, took_s = run([*command("plan", world), "-o", str(folder / "plan.json")])
         if not (folder / "plan.json").exists():
             return 2 if code == 2 else max(code, 3), f"no plan: {error}", took_s
-        return run(from_saved(verb, world, folder))
+        return run(from_saved(verb, world, folder), figure)
 
 
 def main() -> None:

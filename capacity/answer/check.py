@@ -31,7 +31,7 @@ from capacity.search.recommendation import Certificate, Recommendation, Survived
 from capacity.search.recovery_plan import is_in_time
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Demand
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_rate, format_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,6 +437,7 @@ def gate(
         notes=(
             *inputs.notes,
             *_notes(saved, inputs, baseline, reproduced=reproduced),
+            *_attempts(judged.performance),
             *_caveats(inputs, judged.candidate.like_it),
         ),
         like_it=judged.candidate.like_it,
@@ -540,6 +541,15 @@ def _notes(
         yield f"other versions may give different last digits: {told}"
     if reproduced is False and not changed:
         yield "the performance differs from the saved one in its last digits: other machine, or edited answer"
+
+
+def _attempts(performance: Performance | None) -> Iterator[str]:
+    """How often clients tried, if they may try more than once or give up."""
+    if performance is not None and performance.attempts_mean is not None:
+        yield (
+            f"attempts a request: {performance.attempts_mean:.4g}, and "
+            f"{format_share(performance.loss_probability or 0.0)} of the requests were never answered"
+        )
 
 
 def _caveats(inputs: GateInputs, like_it: LikeIt | None) -> Iterator[str]:

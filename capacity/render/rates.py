@@ -14,12 +14,14 @@ from capacity.answer.sentences import (
     limits_in_words,
     saturates,
 )
+from capacity.performance import Performance
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit
 from capacity.render.plan import format_candidate, shown_limits
 from capacity.render.tables import caveat_lines, table
 from capacity.search.max_rate import Point, Rates, caveats
 from capacity.traffic.scale import Scale
+from capacity.traffic.workload import is_patient
 
 
 def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
@@ -84,10 +86,28 @@ def _points_table(rates: Rates) -> Table:
         *_scale_heads(scale),
         "utilization" if scale.step else "load",  # users have no rate of their own
         *(limit.what for limit in limits),
-        *(["rejected"] if has_losses else []),
+        *([_lost_word(rates)] if has_losses else []),
+        *(["attempts"] if _has_attempts(rates) else []),
         "<verdict",
     )
     return table(columns, (_row(rates, point, limits, has_losses=has_losses) for point in rates.points))
+
+
+def _lost_word(rates: Rates) -> str:
+    """What is said of requests that are lost, the same at all rates."""
+    found = (point.candidate.performance for point in rates.points)
+    return next(one.lost_word for one in found if one is not None)
+
+
+def _has_attempts(rates: Rates) -> bool:
+    """Whether clients may try more than once, or give up."""
+    return not is_patient(rates.scenario.workload)
+
+
+def _attempts(performance: Performance | None) -> str:
+    """Mean attempts at a request; empty if it is not known."""
+    tries = None if performance is None else performance.attempts_mean
+    return "" if tries is None else f"{tries:.4g}"
 
 
 def _scale_heads(scale: Scale) -> tuple[str, ...]:
@@ -115,5 +135,6 @@ def _row(rates: Rates, point: Point, limits: Sequence[Limit], *, has_losses: boo
         _busy(rates, point),
         *(format_candidate(candidate, limit) for limit in limits),
         *([format_loss(candidate.performance)] if has_losses else []),
+        *([_attempts(candidate.performance)] if _has_attempts(rates) else []),
         "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
     )
