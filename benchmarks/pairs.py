@@ -42,6 +42,10 @@ RETRIES = ["--timeout", "500ms", "--attempts", "3"]
 HEDGES = ["--hedge", "50ms"]
 BREAKDOWNS = ["--mtbf", "24h", "--recovery-time", "60s"]
 CACHE = ["--kv-tokens", "171536"]  # which one of the two profiles does not say
+PRICES = [
+    f"--hourly-usd={name}={usd}"
+    for name, usd in (("llama-3.1-8b-rtx-pro-6000-bf16", 1), ("qwen3-32b-rtx-pro-6000-bf16", 2))
+]
 SLOTS = ["--engine-policy", "llama-cpp", "--context-tokens-max", "600"]  # as long as the share of a slot
 CONTROLLER = ["--autoscale", "utilization:0.6"]
 
@@ -118,7 +122,8 @@ def command(verb: str, world: str) -> list[str]:
     rest = [*rest, *(_QUANTILES.get(world, []) if verb in ("simulate", "sweep", "compare", "curve") else [])]
     match verb:
         case "plan":
-            return [verb, *server, *traffic, *slo, *rest, *_SMALL]
+            prices = PRICES if world == "token: two engines" else []
+            return [verb, *server, *traffic, *slo, *rest, *prices, *_SMALL]
         case "max-rate":
             scaled = [] if "--rate" in traffic else traffic
             return [verb, *server, *size, *scaled, *slo, *rest, *_SMALL]
