@@ -8,7 +8,6 @@ from capacity.search.candidates import Progress
 from capacity.search.certificate import Trial
 from capacity.search.exact import theory_of
 from capacity.search.what_if import Asker
-from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 
 # Of the sustainable rate; close to it a trial takes longest and says least.
@@ -18,11 +17,11 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 
 def performance_at_rates(
     question: Question,
-    today: Candidate[BatchPlan],
+    today: Candidate,
     judge: Judge,
     progress: Progress,
     confidence: float = 0.95,
-) -> tuple[tuple[float, Candidate[BatchPlan]], ...]:
+) -> tuple[tuple[float, Candidate], ...]:
     """Performance of a plan at about ten rates and at today's, rising; it ends after two refusals above today's.
 
     It is empty for a closed population, which has no rate of its own.
@@ -50,7 +49,7 @@ def performance_at_rates(
 
 def one_lost(
     question: Question, trial: Trial, judge: Judge, progress: Progress, confidence: float = 0.95
-) -> Candidate[BatchPlan] | None:
+) -> Candidate | None:
     """Performance of the rest while one replica is gone; None if there is no rest.
 
     Args:

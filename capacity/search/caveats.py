@@ -17,7 +17,6 @@ from capacity.search.batch_caveats import BATCHES_MAX, format_count, interval_ca
 from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
-from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_patient
 from capacity.units import format_duration, format_quantile, format_rate
 
@@ -251,7 +250,7 @@ def with_implausible(recommendation: Recommendation[AnyPlan], question: Question
 
 
 def scenario_caveats(
-    scenario: Scenario | TokenScenario,
+    scenario: Scenario,
     performance: Performance,
     like_it: LikeIt | None = None,
     width: Width | None = None,

@@ -13,6 +13,7 @@ from capacity.question.objective import Limit
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.question import Family
+from capacity.recovery.stress import Stress
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
@@ -190,6 +191,11 @@ class EngineTheory:
     def grid_caveats(self, scenario: TokenScenario, quantile_max: float) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""
         return self.profile_caveats(scenario)
+
+    def trouble_caveats(self, stress: Stress[TokenPlan]) -> Iterator[Caveat]:
+        """Caveats on the lengths, the steps and the cache."""
+        engine: Any = stress.server  # of its own kind
+        return self.profile_caveats(engine.scenario(stress.workload, stress.plan))
 
     def profile_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""

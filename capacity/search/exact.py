@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
-from capacity.profile.sampling import reach, service_interval
+from capacity.profile.sampling import reach
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure, Objective
@@ -20,7 +20,8 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
-from capacity.queues.batch.fleet import predict, timer_of
+from capacity.queues.batch.fleet import lone_performance, predict, timer_of
+from capacity.recovery.stress import Stress
 from capacity.search.batch_caveats import (
     MENDS,
     batching_caveats,
@@ -28,6 +29,7 @@ from capacity.search.batch_caveats import (
     mend_of,
     plausibility_caveats,
     profile_caveats,
+    spread_caveats,
 )
 from capacity.search.engines import EngineTheory
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
@@ -228,6 +230,9 @@ class Theory(Protocol):
     def implausible(self, profile: Any, quantile_max: float) -> Iterator[Caveat]:
         """What in a profile is more likely a mistake than a measurement."""
 
+    def trouble_caveats(self, stress: Any) -> Iterator[Caveat]:
+        """What the measurements and the requests of a fleet in trouble leave open."""
+
     def profile_caveats(self, scenario: Any) -> Iterator[Caveat]:
         """What the measurements behind a plan leave open, at any rate."""
 
@@ -257,31 +262,6 @@ def _only_rises(scenario: BatchScenario) -> bool:
     grows = plan.batch_size_max == 1 or profile.is_monotone
     is_free = plan.queue_limit is None and is_patient(scenario.workload)
     return is_smooth and starts_at_once and timed and is_free and grows
-
-
-def lone_performance(
-    profile: ServiceProfile, plan: BatchPlan, quantiles: tuple[float, ...], confidence: float = 0.95
-) -> Performance:
-    """The performance of a lone request: the limit of low rates, whatever the router.
-
-    A batch of one that is not full waits for its whole batch wait, by any batching rule, and is served alone; if
-    one request fills the batch, it starts at once. Its replica was idle, and must wake. Only the service is not
-    known exactly, where it was measured by samples.
-    """
-    wait_s = plan.batch_wait_max_s if plan.due_size > 1 else 0.0
-    law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
-    return Performance(
-        kind=Kind.EXACT,
-        load=0.0,
-        utilization=0.0,
-        wait_mean_s=wait_s,
-        response_mean_s=fixed_s + law.mean_s,
-        loss_probability=0.0,
-        wait_quantiles_s={q: Interval.exact(wait_s) for q in quantiles},
-        response_quantiles_s={
-            q: service_interval(profile, q, 1, confidence).mapped(lambda x: fixed_s + x) for q in quantiles
-        },
-    )
 
 
 def judge_lone(scenario: BatchScenario, confidence: float = 0.95) -> Candidate:
@@ -342,34 +322,48 @@ class BatchTheory:
         """Accept any plan: a batch size that was not measured is a refusal with numbers."""
 
     def floors(self, question: BatchQuestion, confidence: float) -> Floors:
-        """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
-        found, objective = Floors(), _floored(question.workload, question.objective)
+        """Batch sizes that no number of replicas helps, and then those for which the samples cannot tell."""
+        objective, doubts = _floored(question.workload, question.objective), {}
+        refused, undecided = {}, {}
         for profile in question.profiles:
             for size in question.space.sizes(profile):
+                key = profile.name, size
                 rejection = refuse_batch_size(profile, objective, size, confidence)
                 doubt = floor_doubt(profile, objective, size, confidence)
                 if rejection is not None:
-                    found.rejections[profile.name, size] = rejection
+                    one = self._replica(question, profile, size)
+                    refused[key] = Candidate(plan=one, verdict=Verdict.MISSED, rejection=rejection)
                 elif doubt is not None:
-                    found.doubts[profile.name, size] = doubt
-        return found
+                    doubts[key] = doubt
+                    undecided[key] = floor_candidate(self._replica(question, profile, size), doubt)
+        return Floors(candidates=refused | undecided, doubts=doubts)
+
+    def _replica(self, question: BatchQuestion, profile: ServiceProfile, size: int) -> BatchPlan:
+        """One replica with a batch size, which stands for any number."""
+        family = Family(profile=profile, routing=question.routings[0])
+        return question.space.plan(family, 1, size, 0.0)
+
+    def _sizes(self, question: BatchQuestion, family: Family, floors: Floors) -> list[int]:
+        """Batch sizes of a family's profile that are not at a floor."""
+        sizes = question.space.sizes(family.profile)
+        return [size for size in sizes if (family.profile.name, size) not in floors.candidates]
 
     def fleets(
         self, question: BatchQuestion, family: Family, devices: int, floors: Floors
     ) -> Iterator[BatchPlan]:
         """Fleets of a number of devices, by batch size and batch wait."""
-        yield from question.space.fleets(family, devices, floors.sizes(question, family.profile))
+        yield from question.space.fleets(family, devices, self._sizes(question, family, floors))
 
     def devices_min(
         self, question: BatchQuestion, family: Family, floors: Floors, judge: object
     ) -> int | None:
         """Fewest devices, with the batch size that needs fewest."""
-        sizes = floors.sizes(question, family.profile)
+        sizes = self._sizes(question, family, floors)
         return min((question.space.devices_min(question, family, size) for size in sizes), default=None)
 
     def one_by_one(self, question: BatchQuestion, family: Family, floors: Floors) -> list[bool]:
         """Whether to try all smaller fleets, without and with a wait: their batches may be faster, or sooner full."""
-        sizes = floors.sizes(question, family.profile)
+        sizes = self._sizes(question, family, floors)
         waits_s = (max(question.space.waits_s(family.profile, size)) for size in sizes)
         kinds = [] if family.profile.is_monotone else [False]
         return [*kinds, True] if max(waits_s, default=0.0) > 0.0 else kinds
@@ -389,7 +383,7 @@ class BatchTheory:
 
     def too_many(self, question: BatchQuestion, family: Family, devices: int, floors: Floors) -> Candidate:
         """Refusal with the batches that serve most, or for which closed users wait least."""
-        sizes = floors.sizes(question, family.profile)
+        sizes = self._sizes(question, family, floors)
         if isinstance(question.workload, ClosedPopulation):
             return self._too_slow(question, family, sizes)
         best, needed = max(sizes, key=family.profile.throughput_rps), family.replicas(devices)
@@ -521,6 +515,13 @@ class BatchTheory:
     def implausible(self, profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
         """Reasons why batch times are implausible."""
         return plausibility_caveats(profile, quantile_max)
+
+    def trouble_caveats(self, stress: Stress[BatchPlan]) -> Iterator[Caveat]:
+        """Caveats on the times of batches up to the largest."""
+        profile: Any = stress.server.profile  # of its own kind
+        used = [one for one in profile.timings if one.batch_size < 2 * stress.plan.batch_size_max]
+        yield from plausibility_caveats(profile, 0.99)
+        yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
 
     def profile_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
         """Caveats on the batch times behind the quantiles that are asked for."""

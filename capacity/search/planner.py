@@ -207,7 +207,7 @@ def _refused_at_once(search: Search) -> list[Candidate]:
 
 def _with_floors(search: Search) -> list[Candidate]:
     """What was considered, starting with the settings that no number of replicas could help."""
-    return [*search.floors.candidates(search.question), *search.considered]
+    return [*search.floors.candidates.values(), *search.considered]
 
 
 def _answer(search: Search, certified: Certified) -> Recommendation:

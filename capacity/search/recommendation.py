@@ -1,22 +1,16 @@
 """Recommendation: the cheapest accepted plan, or why there is none, with everything considered."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Self
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Performance
-from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt
-from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import AnyPlan, Plan
-from capacity.question.question import Family
-from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.refusal import floor_candidate
-from capacity.server.batch.space import BatchQuestion
 from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often
@@ -160,32 +154,20 @@ class RatesEffort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floors:
-    """Settings that no number of replicas helps, by profile and batch size, or that its samples leave in doubt."""
+    """Settings that no number of replicas helps, or that a profile's samples leave in doubt.
 
-    rejections: dict[tuple[str, int], Rejection] = field(default_factory=dict)
+    Attributes:
+        candidates: one replica in each such setting, which stands for any number, by profile and setting.
+        doubts: those that samples leave in doubt.
+    """
+
+    candidates: dict[tuple[str, int], Candidate] = field(default_factory=dict)
     doubts: dict[tuple[str, int], FloorDoubt] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(self.rejections) + len(self.doubts)
-
-    def sizes(self, question: BatchQuestion, profile: ServiceProfile) -> list[int]:
-        """Batch sizes of a profile that are neither."""
-        hopeless = {*self.rejections, *self.doubts}
-        return [size for size in question.space.sizes(profile) if (profile.name, size) not in hopeless]
-
-    def candidates(self, question: BatchQuestion) -> Iterator[Candidate]:
-        """The settings as candidates, each as one replica, which stands for any number."""
-
-        def replica(name: str, size: int) -> BatchPlan:
-            family = Family(profile=question.profile(name), routing=question.routings[0])
-            return question.space.plan(family, 1, size, 0.0)
-
-        for key, rejection in self.rejections.items():
-            yield Candidate(plan=replica(*key), verdict=Verdict.MISSED, rejection=rejection)
-        for key, doubt in self.doubts.items():
-            yield floor_candidate(replica(*key), doubt)
+        return len(self.candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

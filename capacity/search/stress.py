@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial, singledispatch
+from functools import cache, partial
 
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
@@ -15,13 +15,7 @@ from capacity.recovery.fluid import amplification, fluid, patience_s, spike_surv
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.search.batch_caveats import plausibility_caveats, spread_caveats
-from capacity.search.engines import cache_caveats, length_caveats, llm_profile_caveats
-from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.server import BatchServer
-from capacity.server.engine.plan import TokenPlan
-from capacity.server.engine.server import TokenEngine
-from capacity.server.server import Server
+from capacity.search.exact import theory_of
 from capacity.traffic.clients import BudgetKind, RetryBudget
 from capacity.units import format_duration
 
@@ -86,34 +80,12 @@ def screen(
 
 def stress_caveats(stress: Stress) -> Iterator[Caveat]:
     """What the figures behind a fleet in trouble leave open."""
-    yield from _server_caveats(stress.server, stress)
+    yield from theory_of(stress.profile).trouble_caveats(stress)
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
         message="intervals hold the chance of the runs and not the error of the profile: with "
         f"{stress.server.step} that take 1 % longer, a fleet that was overloaded may take some 10 % longer to recover",
     )
-
-
-@singledispatch
-def _server_caveats(server: Server, stress: Stress) -> Iterator[Caveat]:
-    """What the profile and the requests of a server leave open."""
-    raise TypeError(f"no caveats of {type(server).__name__}")
-
-
-@_server_caveats.register
-def _(server: BatchServer, stress: Stress[BatchPlan]) -> Iterator[Caveat]:
-    largest = stress.plan.batch_size_max
-    used = [timing for timing in server.profile.timings if timing.batch_size < 2 * largest]
-    yield from plausibility_caveats(server.profile, 0.99)
-    yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
-
-
-@_server_caveats.register
-def _(server: TokenEngine, stress: Stress[TokenPlan]) -> Iterator[Caveat]:
-    scenario = server.scenario(stress.workload, stress.plan)
-    yield from length_caveats(scenario)
-    yield from llm_profile_caveats(server.profile)
-    yield from cache_caveats(scenario)
 
 
 def is_unharmed(found: Runs) -> bool:

@@ -370,7 +370,7 @@ def test_batches_beyond_the_profile_are_refused() -> None:
     assert rejection == Rejection(reason=Reason.PROFILE_RANGE, allowed=8, needed=9)
     search = Search(question_of(1.0, 1.0, BATCHING, batch_size_limit=9), ExactJudge(), silent)
     assert [one.plan.batch_size_max for one in search.at(search.question.families[0], 1)] == [1, 2, 4, 8]
-    assert list(search.floors.rejections) == [("made-up", 9)]
+    assert list(search.floors.candidates) == [("made-up", 9)]
 
 
 def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:

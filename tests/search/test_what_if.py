@@ -17,7 +17,8 @@ from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.search.exact import judge_lone, lone_performance
+from capacity.queues.batch.fleet import lone_performance
+from capacity.search.exact import judge_lone
 from capacity.search.what_if import (
     Asker,
     burstier,

@@ -4,8 +4,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from capacity.errors import DomainError
-from capacity.performance import Performance, Quantiles
+from capacity.performance import Interval, Kind, Performance, Quantiles
 from capacity.profile.profile import ServiceProfile
+from capacity.profile.sampling import service_interval
 from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
@@ -151,3 +152,28 @@ def _shifted(quantiles_s: Quantiles, by_s: float) -> Quantiles:
 
 def _no_law(what: str, mend: str) -> DomainError:
     return DomainError(f"no exact law covers {what}; {mend}")
+
+
+def lone_performance(
+    profile: ServiceProfile, plan: BatchPlan, quantiles: tuple[float, ...], confidence: float = 0.95
+) -> Performance:
+    """The performance of a lone request: the limit of low rates, whatever the router.
+
+    A batch of one that is not full waits for its whole batch wait, by any batching rule, and is served alone; if
+    one request fills the batch, it starts at once. Its replica was idle, and must wake. Only the service is not
+    known exactly, where it was measured by samples.
+    """
+    wait_s = plan.batch_wait_max_s if plan.due_size > 1 else 0.0
+    law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
+    return Performance(
+        kind=Kind.EXACT,
+        load=0.0,
+        utilization=0.0,
+        wait_mean_s=wait_s,
+        response_mean_s=fixed_s + law.mean_s,
+        loss_probability=0.0,
+        wait_quantiles_s={q: Interval.exact(wait_s) for q in quantiles},
+        response_quantiles_s={
+            q: service_interval(profile, q, 1, confidence).mapped(lambda x: fixed_s + x) for q in quantiles
+        },
+    )
