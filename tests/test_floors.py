@@ -117,6 +117,27 @@ def at_the_top(path: Path) -> set[str]:
     return found
 
 
+# What holds for any kind of server, but for the register of theories and what reads a profile that a user names.
+FOR_ANY_SERVER = ("capacity.question", "capacity.search", "capacity.explanation")
+NAME_KINDS = ("search.exact", "search.engines", "search.batch_caveats", "question.parse")
+KINDS = (
+    "capacity.server.batch",
+    "capacity.server.engine",
+    "capacity.profile.profile",
+    "capacity.profile.llm",
+)
+
+
+def test_questions_searches_and_explanations_name_no_kind_of_server() -> None:
+    named = {
+        name: found
+        for name, path in modules("capacity").items()
+        if name.startswith(FOR_ANY_SERVER) and not name.endswith(NAME_KINDS)
+        if (found := sorted(one for one in imports(path) if one.startswith(KINDS)))
+    }
+    assert named == {}
+
+
 def test_no_folder_has_too_many_rooms() -> None:
     folders = [path for top in ("capacity", "simulations", "serve_api") for path in (ROOT / top).rglob("*")]
     crowded = {

@@ -19,7 +19,6 @@ from capacity.search.caveats import day_caveats, trace_caveats
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import RatesEffort
 from capacity.search.what_if import Asker
-from capacity.server.batch.stability import load as load_of_batches
 from capacity.traffic.scale import Scale, scale_of
 
 
@@ -91,11 +90,10 @@ class Rates:
 
     def load(self, arrival_rate_rps: float) -> float:
         """Load of the fleet at a rate; users have none."""
-        plan = self.scenario.plan
-        if self.saturation is None:
-            load: float = load_of_batches(self.scenario.profile, arrival_rate_rps, plan)
-            return load
-        most_rps: float = plan.replicas * self.saturation.rate_rps
+        scenario, one = self.scenario, self.saturation
+        if one is None:
+            return arrival_rate_rps / theory_of(scenario.profile).size_max(scenario, None)
+        most_rps: float = scenario.plan.replicas * one.rate_rps
         return arrival_rate_rps / most_rps
 
     @property
