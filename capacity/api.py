@@ -547,11 +547,10 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
-    (saved,) = read_plans([kept], asked.arrivals)
-    if saved.certificate is None:
-        raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
+    saved = _confirmed(*read_plans([kept], asked.arrivals))
     effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
     with at_work(effort, asked.progress) as work:
+        assert saved.certificate is not None  # noqa: S101  (it was confirmed)
         trial = certify(saved.question, work.judge, saved.plan, saved.certificate, work.report)
         explanation = explain_plan(
             saved.question,
@@ -564,6 +563,22 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
             confidence=saved.effort.confidence,
         )
     return ExplanationAnswer(saved=saved, verdict=trial.candidate.verdict, explanation=explanation)
+
+
+def _confirmed(saved: "SavedPlan") -> "SavedPlan":
+    """A saved plan with how it is confirmed again: as it was, or from the start where that is the way.
+
+    Raises:
+        InputError: the plan was not confirmed.
+    """
+    from capacity.search.exact import theory_of
+    from capacity.search.recommendation import Certificate
+
+    if saved.certificate is not None:
+        return saved
+    if theory_of(saved.profile).confirms_anew:  # older files of engines do not have it
+        return replace(saved, certificate=Certificate())
+    raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
 
 
 @door("report")
@@ -583,9 +598,7 @@ def report(asked: Asked) -> "PlanReport":
     path = Path(asked.output)
     check_target(path, "a report", (".html",))
     kept = as_saved(asked.plan)
-    (saved,) = read_plans([kept], asked.arrivals)
-    if saved.certificate is None:
-        raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
+    saved = _confirmed(*read_plans([kept], asked.arrivals))
     effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
     with at_work(effort, asked.progress) as work:
         report = write_page(_report_findings(saved, work, _digest(kept)))

@@ -376,9 +376,9 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "PlanAnswer":
         given["before"](question)
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.answers import PlanAnswer
+    from capacity.explanation.explanation import explain_plan
     from capacity.search.by_hour import schedule
     from capacity.search.planner import recommend, with_headroom
-    from capacity.search.what_if import other_settings
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
@@ -394,13 +394,30 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "PlanAnswer":
             question = replace(
                 question, replicas_min=question.replicas_min if found.plan is None else found.plan.replicas
             )
-        hours = None
+        hours = reasons = None
         if found.plan is not None and day is not None:
             hours = schedule(question, found.plan, day.hourly_rates_rps, judge, report)
             hours = replace(hours, flags=parse.day_flags(given["daily"]), curve=day)
         if found.plan is not None and given.get("explain"):
-            found = replace(found, changes=other_settings(question, found.plan, judge, report))
-    return PlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery, day=hours)
+            reasons = explain_plan(
+                question,
+                found.plan,
+                judge,
+                report,
+                performance=found.performance,
+                like_it=found.like_it,
+                precision=effort.precision,
+                confidence=effort.confidence,
+            )
+            found = replace(found, changes=reasons.neighbours)
+    return PlanAnswer(
+        question=question,
+        effort=effort,
+        recommendation=found,
+        recovery=recovery,
+        day=hours,
+        explanation=reasons,
+    )
 
 
 def _require_vllm(profiles: Sequence[LlmProfile]) -> None:

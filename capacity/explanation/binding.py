@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate
-from capacity.question.objective import Limit, Measure
+from capacity.question.objective import BETWEEN_TOKENS, Limit, Measure
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.search.exact import theory_of
@@ -24,6 +24,7 @@ class Cause(StrEnum):
     BURSTINESS = "burstiness"
     SERVICE_FLOOR = "service_floor"
     BATCHING = "batching"
+    SHARING = "sharing"
     QUEUEING = "queueing"
 
 
@@ -103,7 +104,8 @@ def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) 
 
 def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
     """The first cause that applies: one fewer is unstable; Poisson arrivals would need fewer; the fastest service
-    takes half of the limit; half of the response is more than a lone request takes.
+    takes half of the limit; the limit is on the time between tokens; half of the response is more than a lone
+    request takes.
     """
     burst = binding.burst
     if binding.load_fewer is not None and binding.load_fewer >= 1.0:
@@ -112,6 +114,8 @@ def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
         return Cause.BURSTINESS
     if binding.floor_s is not None and binding.floor_s >= _MOST * binding.limit.allowed:
         return Cause.SERVICE_FLOOR
+    if binding.limit.measure in BETWEEN_TOKENS:
+        return Cause.SHARING
     forms = base.performance is not None and (base.performance.batch_size_mean or 1.0) > 1.5
     grown = binding.lone_s is not None and binding.found.value - binding.lone_s >= _MOST * binding.found.value
     waits = plan.holds_s >= _MOST * binding.limit.allowed if binding.lone_s is not None else False
@@ -132,7 +136,7 @@ def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
     if not isinstance(workload, Workload) or isinstance(workload.arrivals, PoissonArrivals):
         return None
     cv, dispersion, window_s = _variation(workload)
-    calm = replace(question, workload=replace(workload, arrivals=PoissonArrivals()))
+    calm = question.with_arrivals(PoissonArrivals())
     poisson = asker.ask(calm, plan, "under Poisson arrivals")
     return Burst(
         cv=cv,

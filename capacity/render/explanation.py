@@ -20,6 +20,7 @@ _CAUSES = {
     Cause.BURSTINESS: "burstiness: Poisson arrivals at the same rate would need fewer",
     Cause.SERVICE_FLOOR: "the service itself: at best it takes half of the limit or more",
     Cause.BATCHING: "batching: waiting for a batch to fill and sharing it takes most of the time",
+    Cause.SHARING: "sharing: a step takes longer, the more requests run together in an engine",
     Cause.QUEUEING: "queueing: requests wait for those before them",
 }
 _GAPS = "variation of the gaps between arrivals"

@@ -161,14 +161,6 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
     return accepted * step
 
 
-def other_settings(
-    question: Question, plan: Plan, judge: Judge, progress: Progress
-) -> tuple[Change[Any], ...]:
-    """What becomes of a fleet with its settings one step up and down, by short trials."""
-    asker = Asker(judge, progress)
-    return tuple(neighbours(asker, question, plan, careful=False))
-
-
 def neighbours(
     asker: Asker,
     question: Question,

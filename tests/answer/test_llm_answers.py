@@ -15,6 +15,7 @@ from questions import varied
 import capacity as cap
 from capacity.answer.compare import contenders
 from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
+from capacity.api import _confirmed
 from capacity.api_llm import (
     _objective,
     _sweep_caveats,
@@ -31,7 +32,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.search.engines import EngineTheory
 from capacity.search.max_rate import Point
-from capacity.search.recommendation import Headroom
+from capacity.search.recommendation import Certificate, Headroom
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.scale import RATES
 
@@ -110,6 +111,7 @@ def test_an_explanation_says_what_binds_and_what_would_save(planned: PlanAnswer)
     why = found.explanation
     fewer, *settings = found.rows()
     assert (found.verdict, fewer["replicas"]) == (planned.verdict, planned.plan.replicas - 1)
+    assert (why.binding.cause.value, str(why.binding.limit)) == ("sharing", "TPOT mean <= 6.4 ms")
     assert [row["what"] for row in settings] == ["--sequences-max 8", "--batched-tokens-max 256"]
     assert [row["saturation_rps"] for row in settings] == [one.saturation.rate_rps for one in why.neighbours]
     assert why.binding.load_fewer == pytest.approx(100.0 / (fewer["replicas"] * why.saturation.rate_rps))
@@ -120,6 +122,12 @@ def test_an_explanation_says_what_binds_and_what_would_save(planned: PlanAnswer)
     levers = {one.lever.value for one in why.savings}
     assert {"limit", "service_time", "demand"} <= levers
     assert all(one.plan.replicas == fewer["replicas"] for one in why.savings)
+
+
+def test_a_plan_that_was_saved_without_a_certificate_is_confirmed_from_the_start(planned: PlanAnswer) -> None:
+    """Older files of engines have none, and their confirmation always began there."""
+    saved = planned.to_saved("plan.json")
+    assert _confirmed(replace(saved, certificate=None)).certificate == Certificate() == saved.certificate
 
 
 def test_a_simulation_is_one_row_and_only_a_replay_has_requests(tmp_path: Path) -> None:

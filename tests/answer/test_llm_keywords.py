@@ -404,13 +404,13 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
         steps.append(f"headroom {found.plan.replicas}")
         return found
 
-    def changes(question: Question, plan: TokenPlan, judge: Any, report: Any) -> tuple[()]:
-        steps.append(f"changes {plan.replicas}")
-        return ()
+    def explained(question: Question, plan: TokenPlan, judge: Any, report: Any, **_: Any) -> Any:
+        steps.append(f"explained {plan.replicas}")
+        return SimpleNamespace(neighbours=("changes",))
 
     monkeypatch.setattr("capacity.search.planner.recommend", recommend)
     monkeypatch.setattr("capacity.search.planner.with_headroom", headroom)
-    monkeypatch.setattr("capacity.search.what_if.other_settings", changes)
+    monkeypatch.setattr("capacity.explanation.explanation.explain_plan", explained)
     monkeypatch.setattr("simulations.saturation.require_check", lambda one: steps.append(f"check {one.name}"))
     monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
@@ -425,8 +425,9 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
         "check line",
         f"recommend {least} {not with_trouble}",
         *(["recover", "headroom 5"] if with_trouble and is_found else []),
-        *([f"changes {5 if with_trouble else 2}"] if explains and is_found else []),
+        *([f"explained {5 if with_trouble else 2}"] if explains and is_found else []),
     ]
+    assert answer.recommendation.changes == (("changes",) if explains and is_found else ())
     assert answer.recovery == ("recovery" if with_trouble and is_found else None)
     assert answer.question.replicas_min == (5 if with_trouble and is_found else least)
     assert [one.replicas_min for one in asked] == [least]

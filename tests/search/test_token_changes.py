@@ -11,7 +11,7 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.search.planner import silent
-from capacity.search.what_if import other_settings
+from capacity.search.what_if import Asker, neighbours
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.validation.token_systems import law_scenario
@@ -61,7 +61,7 @@ def changes(engine: Engine, sequences: int, tokens: int, longest: int = 0) -> li
         batched_tokens_max=(tokens,),
     )
     plan = TokenPlan(profile="law", replicas=2, sequences_max=sequences, batched_tokens_max=tokens)
-    return [one.what for one in other_settings(question, plan, Judge(longest), silent)]
+    return [one.what for one in neighbours(Asker(Judge(longest), silent), question, plan)]
 
 
 def test_half_and_twice_of_each_are_tried() -> None:
