@@ -142,7 +142,7 @@ def test_a_mean_is_of_what_was_served_and_nothing_else_may_be_lost(tmp_path: Pat
 @pytest.mark.parametrize(
     "given",
     [{}, {"queue_limit": None}, {"objective": Objective.of(response_mean=0.02)}, {"workload": SLOW}],
-    ids=str,
+    ids=["as usual", "no queue limit", "limit on the mean", "slow arrivals"],
 )
 def test_it_is_javascript(given: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "load-test.mjs"
