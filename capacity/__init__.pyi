@@ -26,8 +26,8 @@ from capacity.errors import InputError as InputError
 from capacity.errors import UnstableError as UnstableError
 from capacity.evidence_answers import AuditAnswer
 from capacity.evidence_answers import ImportAnswer
+from capacity.evidence_answers import LlmProfileAnswer
 from capacity.evidence_answers import StagesAnswer
-from capacity.llm_answers import LlmProfileAnswer
 from capacity.performance import Interval as Interval
 from capacity.performance import Performance as Performance
 from capacity.performance import format_interval as format_interval

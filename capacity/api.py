@@ -44,12 +44,9 @@ if TYPE_CHECKING:
         WorkloadAnswer,
     )
     from capacity.evidence.compared import ComparedRun
-    from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
+    from capacity.evidence_answers import AuditAnswer, ImportAnswer, LlmProfileAnswer, StagesAnswer
     from capacity.formats.load_test import LoadRun
     from capacity.formats.running_plan import RunningPlan
-    from capacity.llm_answers import (
-        LlmProfileAnswer,
-    )
     from capacity.performance import Interval, Performance
     from capacity.profile.llm import LlmProfile
     from capacity.question.comparison import PoissonError

@@ -59,9 +59,7 @@ from capacity.units import require_count
 
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
-    from capacity.llm_answers import (
-        LlmProfileAnswer,
-    )
+    from capacity.evidence_answers import LlmProfileAnswer
     from capacity.question.grid import Grid
 
 Given = Mapping[str, Any]
@@ -163,7 +161,7 @@ def profile_of_sweeps(
     runs: Sequence[SeenRun], asked: LlmProfile, settings: EngineSettings
 ) -> "LlmProfileAnswer":
     """The profile that sweeps reveal, compared with the saturated run among them; a misfit is not refused here."""
-    from capacity.llm_answers import LlmProfileAnswer
+    from capacity.evidence_answers import LlmProfileAnswer
     from capacity.search.engines import llm_profile_caveats
     from simulations.saturation import checked_rate_rps
 

@@ -249,7 +249,7 @@ def _stub() -> str:
 _OF_PYTHON = {"Any", "Callable", "False", "Iterable", "None", "Path"}
 _HOMES = (
     "capacity.profile.load", "capacity.profile.llm", "capacity.traffic.workload", "capacity.traffic.lengths",
-    "capacity.answer.plan_like", "capacity.render.report", "capacity.answers", "capacity.llm_answers",
+    "capacity.answer.plan_like", "capacity.render.report", "capacity.answers",
     "capacity.evidence_answers", "capacity.recovery_answers", "capacity.autoscale_answers",
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ CAPACITY = [
     ("measurement", "verification"),
     (
         "doors", "api", "api_work", "api_llm", "api_evidence", "api_recovery", "api_autoscale", "answers",
-        "llm_answers", "evidence_answers", "recovery_answers", "autoscale_answers",
+        "evidence_answers", "recovery_answers", "autoscale_answers",
     ),
     ("commands",),
 ]  # fmt: skip
@@ -166,7 +166,7 @@ def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set
         met = {i for i in imports(path) if i.split(".")[0] in strangers}
         meeting = (
             "capacity.api", "capacity.api_llm", "capacity.api_recovery", "capacity.api_work",
-            "capacity.api_autoscale", "capacity.llm_answers",
+            "capacity.api_autoscale",
         )  # fmt: skip
         if name in meeting or name.startswith("capacity.commands."):  # where search meets the simulator
             met = {i for i in met if not i.startswith("simulations.")}

@@ -235,7 +235,7 @@ def kinds_of(kind: type) -> set[type]:
 
 
 def test_tables_are_short_unless_verbose_is_given() -> None:
-    for module in ("autoscale_answers", "evidence_answers", "llm_answers", "recovery_answers"):
+    for module in ("autoscale_answers", "evidence_answers", "recovery_answers"):
         import_module(f"capacity.{module}")
     kinds = kinds_of(answers.Answer)
     assert len(kinds) > 15

@@ -22,7 +22,7 @@ from capacity.api_llm import (
     asked_engine,
 )
 from capacity.api_work import at_work
-from capacity.llm_answers import LlmProfileAnswer
+from capacity.evidence_answers import LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
