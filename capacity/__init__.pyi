@@ -226,19 +226,19 @@ def compare(
     daily: str | Path | None = None, users: int | None = None, think_time: str | None = None,
     think_time_s: float | None = None, batching: str = 'triton',
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
-    request_overhead: str | None = None, request_overhead_s: float | None = None,
-    instances_per_device: int | None = None, client: str | None = None, timeout: str | None = None,
-    timeout_s: float | None = None, deadline: str | None = None, deadline_s: float | None = None,
-    attempts: int | None = None, backoff: str | None = None, retry_budget: str | float | None = None,
-    retry_burst: float | None = None, retry_on: str | None = None, hedge: str | None = None,
-    hedge_s: float | None = None, quantile: float | Iterable[float] | None = None,
-    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
-    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
-    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
-    seed: int | None = None, confidence: float | None = None, precision: float | None = None,
-    requests_max: int | None = None, engine: str | None = None, workers: int | None = None,
-    cluster: str | None = None, progress: Callable[..., None] | None = None
+    queue_limit: int | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None,
+    client: str | None = None, timeout: str | None = None, timeout_s: float | None = None,
+    deadline: str | None = None, deadline_s: float | None = None, attempts: int | None = None,
+    backoff: str | None = None, retry_budget: str | float | None = None, retry_burst: float | None = None,
+    retry_on: str | None = None, hedge: str | None = None, hedge_s: float | None = None,
+    quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, seed: int | None = None, confidence: float | None = None,
+    precision: float | None = None, requests_max: int | None = None, engine: str | None = None,
+    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> ComparisonAnswer: ...
 
 def check(

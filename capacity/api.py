@@ -420,10 +420,11 @@ def compare(asked: Asked) -> "ComparisonAnswer":
 
 
 def _usual_rule(asked: Asked) -> dict[str, Any]:
-    """How batches start in fleets that do not say it, by the keys of `--fleet`."""
+    """How batches start and how many may wait, in fleets that do not say it, by the keys of `--fleet`."""
     flags = VERBS["compare"].flags
     names = [name for name in BATCHING.split() if asked[name] not in (None, flags[name].default)]
-    return {name.replace("_", "-"): asked[name] for name in names}
+    limit = {} if asked.queue_limit is None else {"queue-limit": str(asked.queue_limit)}
+    return {name.replace("_", "-"): asked[name] for name in names} | limit
 
 
 def _compared(

@@ -235,8 +235,8 @@ VERBS: Mapping[str, Verb] = {
         ),
     ),
     "compare": _verb(
-        f"plans fleet profile rate arrivals daily users think_time {BATCHING} request_overhead instances_per_device "
-        f"{CLIENTS} quantile {LLM_WORKLOAD} {EFFORT} out progress",
+        f"plans fleet profile rate arrivals daily users think_time {BATCHING} queue_limit request_overhead "
+        f"instances_per_device {CLIENTS} quantile {LLM_WORKLOAD} {EFFORT} out progress",
         "plans",
         plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
         profile=reads(

@@ -198,3 +198,11 @@ def test_fleets_are_compared_by_one_rule_of_batching(capacity):
     answer = document(done)
     assert [one["plan"].get("batching", "triton") for one in answer["fleets"]] == ["torchserve", "triton"]
     assert answer["workload"] == {"users": 4, "think_time_s": 0.03}
+
+
+def test_fleets_are_compared_with_one_queue_limit(capacity):
+    fleets = ["--fleet", "replicas=1", "--fleet", "replicas=1,queue-limit=9"]
+    asked = ["compare", "--profile", "one.csv", *fleets, "--rate", "500rps", *SHORT, "--precision", "0.3"]
+    answer = document(capacity(*asked, "--queue-limit", "2", "--json"))
+    assert [one["plan"]["queue_limit"] for one in answer["fleets"]] == [2, 9]
+    assert answer["fleets"][0]["performance"]["loss_probability"] > 0.0
