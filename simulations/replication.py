@@ -199,7 +199,7 @@ def attempted(
 
 def _of_attempts(task: Task, outcomes: Outcomes, part: slice) -> Sample:
     """Sample of a part of the requests, as their clients see them; of a run that was given up, all are late."""
-    arrived_s, attempts = outcomes.arrived_s[part], outcomes.attempts[part]
+    arrived_s, attempts = outcomes.arrived_s[part], np.maximum(outcomes.attempts[part], 1)
     count = len(arrived_s)
     reduction = _reduction(task, Length(warm_up=0, measured=count, cool_down=0), count)
     reduction.add(arrived_s, outcomes.started_s[part], outcomes.answered_s[part], outcomes.batch_size[part])

@@ -260,8 +260,7 @@ def _only_rises(scenario: BatchScenario) -> bool:
     starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
     grows = plan.batch_size_max == 1 or profile.is_monotone
-    is_free = plan.queue_limit is None and is_patient(scenario.workload)
-    return is_smooth and starts_at_once and timed and is_free and grows
+    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
 
 
 def judge_lone(scenario: BatchScenario, confidence: float = 0.95) -> Candidate:
