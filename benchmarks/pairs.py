@@ -136,7 +136,8 @@ def command(verb: str, world: str) -> list[str]:
             fleets = ["--fleet", f"replicas={few}", "--fleet", f"replicas={few + 1}"]
             return [verb, *server, *fleets, *traffic, *rest, *_SMALL]
         case "stress":
-            return [verb, *server, *size, *traffic, *rest, "--trigger", "spike:2x,10s", "--timeout", "10s"]
+            waits = [] if "--timeout" in rest else ["--timeout", "10s"]
+            return [verb, *server, *size, *traffic, *rest, "--trigger", "spike:2x,10s", *waits]
         case _:
             usual = [] if rest == CONTROLLER else CONTROLLER
             only = [*traffic] if "--daily" in traffic else day
