@@ -47,8 +47,9 @@ def evil_json(value: Any) -> Any:
 def variants(name: str) -> list[bytes]:
     """An example of a format whose texts are evil, one by one and all together."""
     rng, found = random.Random(name), []
+    reading = importlib.import_module("reading")
     for data in importlib.import_module(f"test_{name}").EXAMPLES.values():
-        text = data.decode("utf-8-sig")
+        text = reading.as_bytes(data).decode("utf-8-sig")
         with suppress(ValueError):
             found.append(json.dumps(evil_json(json.loads(text))).encode())
         letters = [at for at, one in enumerate(text) if one.isalpha()]

@@ -61,7 +61,7 @@ TROUBLE: Any = SimpleNamespace(
     within_s=60.0,
     replicas_min=2,
     flags=("--trigger", "lose:1,60s"),
-    stress=lambda question, plan: ("stress", question, plan),
+    stress=lambda scenario: ("stress", scenario),
     token_stress=lambda scenario, saturation: ("token stress", scenario, saturation),
 )
 
@@ -72,7 +72,7 @@ def test_a_plan_that_must_recover_is_searched_for(asked: Callable[[str], dict[st
     assert api_recovery.plan_to_recover(QUESTION, found, TROUBLE, work_of(told)) == "a plan"
     given, stress_of, within_s, judge, replan, report = seen["arguments"]
     assert (given, within_s) == (found, 60.0)
-    assert stress_of(PLAN) == ("stress", QUESTION, PLAN)
+    assert stress_of(PLAN) == ("stress", QUESTION.scenario(PLAN))
     assert (judge.seed, judge.confidence, judge.mapper) == (5, 0.9, map)
     report("words")
     assert told == ["words"]

@@ -354,7 +354,7 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
         objective=Objective.of(response={0.9: 1.0}),
     )
     plan = BatchPlan(profile="p", replicas=2, batch_size_max=4)
-    found = trouble.stress(question, plan)
+    found = trouble.stress(question.scenario(plan))
     assert found == Stress(
         server=BatchServer(profile=PROFILE),
         workload=question.workload,
