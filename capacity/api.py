@@ -542,6 +542,7 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
         raise InputError("--cluster does not apply to plans for language models; leave it out")
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
+    from capacity.api_recovery import saved_trouble
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
@@ -560,6 +561,7 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
             precision=saved.effort.precision,
             confidence=saved.effort.confidence,
         )
+    explanation = replace(explanation, must_recover=saved_trouble(saved.answer) is not None)
     return ExplanationAnswer(saved=saved, verdict=trial.candidate.verdict, explanation=explanation)
 
 

@@ -206,6 +206,7 @@ class Explanation:
         sensitivities: effect of rate, service time and variation of the gaps.
         requests: number of requests simulated for all of it.
         saturation: what one replica does while requests always wait; None if theory needs no more than its rate.
+        must_recover: whether the plan was asked for more than its limits, to recover from trouble in time.
     """
 
     plan: Plan
@@ -219,6 +220,7 @@ class Explanation:
     savings: tuple[Saving, ...]
     requests: int
     saturation: Saturation | None = None
+    must_recover: bool = False
 
     @property
     def most_sensitive(self) -> Change | None:

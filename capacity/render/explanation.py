@@ -36,7 +36,11 @@ def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
     yield "What limits the plan", list(_binding(explanation))
     nearest = explanation.nearest
     fate = fate_of_fewer(Verdict.MISSED if nearest is None else nearest.verdict)
-    yield f"Why one fewer {fate}", list(_fewer(explanation))
+    is_extra = nearest is not None and nearest.accepted and explanation.must_recover
+    yield (
+        "Why one more than the limits need" if is_extra else f"Why one fewer {fate}",
+        list(_fewer(explanation)),
+    )
     yield explanation.plan.names.others, [_neighbour(explanation, one) for one in explanation.neighbours]
     yield "What the answer depends on", list(_sensitivities(explanation))
     yield "Checked", [f"{one.what}: {one.how}." for one in explanation.assumptions if one.checked]
@@ -127,21 +131,27 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     if slow:
         sizes = _sizes(slow)
         yield f"{sizes[0].upper()}{sizes[1:]} are refused, or in doubt, with any number of replicas."
-    if nearest.performance is None:
-        return
-    load = nearest.performance.load
+    if nearest.performance is not None:
+        yield _closest(explanation, nearest)
+
+
+def _closest(explanation: Explanation, nearest: Candidate) -> str:
+    """The fate of the fleet of one fewer that is closest to the objective."""
+    load = None if nearest.performance is None else nearest.performance.load
     at = "" if load is None else f", at load {load:.3f}"
+    if nearest.accepted and explanation.must_recover:
+        meets = "meets" if nearest.plan.replicas == 1 else "meet"
+        return f"{fleet(nearest.plan)} {meets} the limits as well{at}: the plan has more to recover in time."
     if nearest.accepted:
-        yield (
+        return (
             f"Short simulations accept {fleet(nearest.plan)}{at}; the stricter confirmation, or the "
             "budget, decided against it."
         )
-        return
     over = ""
     rejection = nearest.rejection
     if rejection is not None and nearest.verdict is Verdict.MISSED:
         over = f", {100.0 * (rejection.needed / rejection.allowed - 1.0):.3g} % over the limit"
-    yield f"Closest is {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
+    return f"Closest is {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
 
 
 def _sizes(plans: Collection[Plan]) -> str:

@@ -211,7 +211,12 @@ def test_one_engine_fewer_may_meet_the_limits_and_not_recover(folder: Path) -> N
     )  # fmt: skip
     assert answer.plan.replicas == 2
     assert "Fewer than 2 replicas were not tried" in answer.explain()
-    assert "the plan has more for what else was asked" in cap.explain(answer).explain()
+    said = cap.explain(answer).explain()
+    assert "1 replica of one-slot with up to 1 sequences meets the limits as well, at load 0.500" in said
+    assert (
+        "confirmation"
+        not in said.partition("Why one more than the limits need")[2].partition("Other settings")[0]
+    )
 
 
 @pytest.mark.parametrize(
