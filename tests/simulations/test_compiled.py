@@ -22,7 +22,8 @@ import simulations.compiled
 ROOT = Path(__file__).parents[2]
 SERVE_ONE = """
 import numpy as np
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Routing
+from capacity.server.batch.plan import BatchPlan
 from simulations.kernel import serve as kernel
 from simulations.draws.arrivals import Draws, Replay
 from simulations.draws.service import ExponentialTimes

@@ -52,10 +52,9 @@ def header_of(saved: SavedPlan, target: str, notes: Iterable[str]) -> str:
     objective = ", ".join(str(one) for one in question.objective.limits)
     lines = [
         f"Written by: capacity render {shlex.quote(printable(saved.file))} --target {target}",
-        f"Evaluated:  {counted(plan.replicas, 'engine')} of {plan.profile}, {plan.sequences_max} sequences, "
-        f"{plan.batched_tokens_max} tokens a step, {plan.routing.value} routing, at "
-        f"{format_rate(question.workload.arrival_rate_rps)}, seed {saved.effort.seed}; objective {objective}: "
-        f"{saved.verdict.value}.",
+        f"Evaluated:  {counted(plan.replicas, 'engine')} of {plan.profile}, {plan.server_text}, "
+        f"{plan.routing.value} routing, at {format_rate(question.workload.arrival_rate_rps)}, seed "
+        f"{saved.effort.seed}; objective {objective}: {saved.verdict.value}.",
         "",
         *(f"- {note}" for note in (*notes, *unset_notes(saved, target))),
     ]

@@ -97,12 +97,12 @@ class TokenPlan:
     @property
     def size_text(self) -> str:
         """How much an engine takes at once."""
-        return f"up to {self.sequences_max} sequences"
+        return f"up to {self.at_once_text}"
 
     @property
     def at_once_text(self) -> str:
         """The sequences, in two words."""
-        return f"{self.sequences_max} sequences"
+        return f"{self.sequences_max} sequence" + ("" if self.sequences_max == 1 else "s")
 
     @property
     def server_text(self) -> str:
