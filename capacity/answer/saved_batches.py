@@ -5,7 +5,7 @@ from typing import Any
 
 from capacity.answer.documents import dumps, objective_document
 from capacity.answer.saved_parts import (
-    ANEW,
+    MAKE_AGAIN,
     FileDocument,
     ObjectiveDocument,
     read_workload_document,
@@ -175,14 +175,16 @@ def _check_plan(plan: BatchPlan, question: BatchQuestion) -> None:
     if plan.profile not in names:
         raise InputError(
             f"answer.recommendation.profile {quoted(plan.profile)} is none of the question's "
-            f"({', '.join(names[:5])}); {ANEW}"
+            f"({', '.join(names[:5])}); {MAKE_AGAIN}"
         )
     per_device = question.profile(plan.profile).instances_per_device
     if question.survival.left(plan.replicas, per_device) < 1:
-        raise InputError(f"answer.recommendation has too few replicas to survive what was asked; {ANEW}")
+        raise InputError(
+            f"answer.recommendation has too few replicas to survive what was asked; {MAKE_AGAIN}"
+        )
     asked = (question.space.batching, question.space.preferred_sizes, question.space.queue_limit)
     found = (plan.batching, plan.preferred_sizes, plan.queue_limit)
     if plan.routing not in question.routings or found != asked:
         raise InputError(
-            f"answer.recommendation has a routing, batching or queue limit that was not asked for; {ANEW}"
+            f"answer.recommendation has a routing, batching or queue limit that was not asked for; {MAKE_AGAIN}"
         )

@@ -5,8 +5,8 @@ from typing import Any
 
 from capacity.answer.documents import Document, objective_document
 from capacity.answer.saved_parts import (
-    ANEW,
     INSTANTS_MAX,
+    MAKE_AGAIN,
     FileDocument,
     ObjectiveDocument,
     is_named_only,
@@ -39,7 +39,9 @@ class _SignedLlm:
 
     def read(self, where: str) -> LlmProfile:
         if digest(self.profile) != self.sha256:
-            raise InputError(f"{where} was edited after the plan was made (its sha256 is another); {ANEW}")
+            raise InputError(
+                f"{where} was edited after the plan was made (its sha256 is another); {MAKE_AGAIN}"
+            )
         return replace(read_llm_document(self.profile, f"{where}.profile"), path=self.path)
 
 
@@ -162,7 +164,7 @@ class SavedEngines:
         plan = self.any_plan(document, "answer.recommendation")
         names = [profile.name for profile in question.profiles]
         if plan.profile not in names:
-            raise InputError(f"answer.recommendation.profile is none of the question's; {ANEW}")
+            raise InputError(f"answer.recommendation.profile is none of the question's; {MAKE_AGAIN}")
         return plan
 
     def any_plan(self, document: Any, where: str) -> TokenPlan:

@@ -26,7 +26,7 @@ from capacity.traffic.workload import (
     is_patient,
 )
 
-ANEW = "make it again with capacity plan ... -o"
+MAKE_AGAIN = "make it again with capacity plan ... -o"
 
 # Instants that a document holds of a trace; a longer trace is known by its digest.
 INSTANTS_MAX = 100_000

@@ -12,7 +12,7 @@ from typing import Any
 from capacity.answer.documents import dumps
 from capacity.answer.saved_batches import SavedBatches
 from capacity.answer.saved_engines import SavedEngines
-from capacity.answer.saved_parts import ANEW, EffortDocument, SavedForm, is_named_only
+from capacity.answer.saved_parts import MAKE_AGAIN, EffortDocument, SavedForm, is_named_only
 from capacity.errors import InputError
 from capacity.files import (
     check_target,
@@ -88,7 +88,7 @@ class SavedPlan:
         """
         if self.recommendation_plan is None:
             raise InputError(
-                f"{self.name} holds no plan: its verdict is {self.verdict}; change the question and {ANEW}"
+                f"{self.name} holds no plan: its verdict is {self.verdict}; change the question and {MAKE_AGAIN}"
             )
         return self.recommendation_plan
 
@@ -208,7 +208,7 @@ def read_plan_file_document(
     forms = {form.format: form for form in _FORMS.values()}
     form = forms.get(str(document.get("format")))
     if form is None:
-        raise InputError(f"not a saved plan (its format is not {next(iter(forms))}); {ANEW} plan.json")
+        raise InputError(f"not a saved plan (its format is not {next(iter(forms))}); {MAKE_AGAIN} plan.json")
     version = document.get("schema_version")
     if isinstance(version, bool) or version != 1:
         raise InputError(
@@ -228,5 +228,5 @@ def read_plan_file_document(
         name=name,
     )
     if given.sha256 != signature(document):
-        raise InputError(f"the plan was edited since it was saved (its sha256 does not fit); {ANEW}")
+        raise InputError(f"the plan was edited since it was saved (its sha256 does not fit); {MAKE_AGAIN}")
     return saved

@@ -210,7 +210,7 @@ class Theory(Protocol):
         """The plan in the setting that sustains most."""
 
     def load_min(self, question: Any, plan: Any, judge: Any) -> float:
-        """The lowest load that so many replicas can have at the question's rate, in any setting."""
+        """The lowest load that this many replicas can have at the question's rate, in any setting."""
 
     def floor_s(self, scenario: Any, limit: Limit) -> float | None:
         """Time that no fleet in a plan's setting beats, of what a limit is on; None if it is not known. [s]"""

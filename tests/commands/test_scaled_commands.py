@@ -1,4 +1,4 @@
-"""`max-rate`, `curve` and `sweep` of users, traces and days: what is scaled is told in its own words and units."""
+"""`max-rate`, `curve` and `sweep` of users, traces and days: each answer names what is scaled, in its own words and units."""
 
 import csv
 import json

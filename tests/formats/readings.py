@@ -25,7 +25,7 @@ from capacity.formats.registry import Kind, read_document
 from capacity.performance import Interval
 
 FOLDER = Path(__file__).parent / "read"
-_LONG = 48  # of a list or object, so many values are shown
+_LONG = 48  # values of a list or object that are shown
 
 
 def blocks(name: str) -> Iterator[str]:

@@ -133,7 +133,7 @@ def test_headroom_ends_where_the_engines_saturate() -> None:
 
 
 def test_headroom_under_bursts_takes_a_tenth_of_the_requests() -> None:
-    """Of 600,000 requests a rate: 1,500,000 for probes, and as many for what is judged with care."""
+    """A rate takes 600,000 requests; probes may take 1,500,000, and trials with care as many."""
     bursts = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=100.0)
     trials = []
     for arrivals in (PoissonArrivals(), bursts):

@@ -77,7 +77,7 @@ def test_a_spell_that_is_cut_lasts_to_four_times_its_settling_and_has_a_stratum_
 
 
 def test_a_pool_has_200_cycles_and_as_many_relaxation_times_of_each_phase() -> None:
-    """Of 29 requests in a cycle 4 are of the calm, a relaxation time each; and 5000 of the whole are enough."""
+    """A cycle has 29 requests, 4 of them in the calm, each a relaxation time; 5000 of the whole are enough."""
     found = runs(100.0, 100.0, may_cut=False)
     assert found.relaxation_requests == pytest.approx(0.145 / (0.01 + 0.01))  # no sooner than the phases
     assert found.counted_min(1.0) == pytest.approx(200 * 29)

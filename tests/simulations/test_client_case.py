@@ -158,7 +158,7 @@ def test_a_simulation_that_shares_no_code_sees_the_same_clients(clients: Clients
 
 
 def test_who_gives_up_after_one_attempt_that_is_served_is_lost_as_often_as_the_response_is_late() -> None:
-    """M/D/2: attempts that no client waits for are served, so that the queue is as if nobody gave up."""
+    """M/D/2: attempts that no client waits for are served, so that the queue is as if every client waited."""
     law = MDc(arrival_rate_rps=140.0, service_time_s=0.01, servers=2)
     asked = scenario(Clients(timeout_s=0.02), 140.0, batch=1, routing=Routing.SHARED_QUEUE)
     found = simulated(asked)
