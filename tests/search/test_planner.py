@@ -668,6 +668,17 @@ def test_what_random_routing_takes_is_said() -> None:
         (plan.replicas, attempt) for plan, attempt in judge.searched if plan.routing is Routing.RANDOM
     ]
     assert at_random[0] == (3, 1)  # its own search, which may spend the whole probability of error
+    assert [replicas for replicas, _ in at_random].count(3) == 1
+
+
+def test_the_p99_of_random_routing_is_that_of_the_whole_fleet_whatever_it_must_survive() -> None:
+    """Of four replicas three must be enough, which are too few behind random routing."""
+    needs = {Routing.ROUND_ROBIN: 3, Routing.RANDOM: 9}
+    judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= needs[plan.routing] else 2.0))
+    answer = recommend(question_of(rate_rps=20.0, survival=Survival(spare=1)), judge)
+    assert answer.plan.replicas == 4
+    assert answer.random_routing.replicas == 10
+    assert answer.random_routing.response_p99 == Interval.exact(2.0)
 
 
 def test_random_routing_has_the_figure_of_the_limit_that_binds() -> None:
