@@ -22,7 +22,7 @@ from simulations.kernel.state import Structs
 from simulations.kernel.watched import serve_watched
 from simulations.scaler import Scaler
 from simulations.statistics.decision import share_of_error
-from simulations.statistics.sample import EXACT_MAX, ROUNDING, Cells, Counters, Tally, cell_or_mark
+from simulations.statistics.sample import EXACT_MAX, ROUNDING, Cells, Counters, Tally, count_in
 from simulations.statistics.scatter import mean_of_runs, tallied_quantiles
 from simulations.workers import Mapper, leave_if_abandoned
 
@@ -223,7 +223,6 @@ def _count(
 ) -> None:
     """Count requests one after the other."""
     sums = totals[0]
-    cells, at_marks, marks_s, first_mark = counters
     kept, total_s = sums.kept, sums.total_s
     for place in range(len(arrived_s)):
         came_s = arrived_s[place]
@@ -242,11 +241,7 @@ def _count(
         kept += 1
         total_s += response_s
         sums.zeros += response_s == 0.0
-        cell = cell_or_mark(marks_s, first_mark, response_s, ROUNDING * finished_s[place])
-        if cell >= 0:
-            cells[cell] += 1
-        else:
-            at_marks[~cell] += 1
+        count_in(counters, 0, response_s, ROUNDING * finished_s[place])
     sums.kept, sums.total_s = kept, total_s
 
 

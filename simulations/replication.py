@@ -89,8 +89,8 @@ def replicate(task: Task) -> Sample | Strata:
 def _by_strata(task: Task, strata: PhaseStrata, stream: Stream) -> Strata:
     """Samples of the strata of one run."""
     start, end = task.length.warm_up, stream.requests - task.length.cool_down
-    middle, part = (start + end) // 2, Length(warm_up=0, measured=end - start, cool_down=0)
-    reductions = [_reduction(task, part, part.measured) for _ in strata.rates_rps]
+    middle, counted = (start + end) // 2, Length(warm_up=0, measured=end - start, cool_down=0)
+    reduction = _reduction(task, counted, counted.measured, len(strata.rates_rps))
     phases = strata.clock(task.seed.generator(Purpose.PHASES))
     first, last_s = 0, 0.0
     for served in _served(task, stream):
@@ -98,16 +98,11 @@ def _by_strata(task: Task, strata: PhaseStrata, stream: Stream) -> Strata:
         after, last_s = first + len(labels), float(served.arrived_s[-1])
         for low, high in ((start, middle), (middle, end)):
             if first <= middle < after and low == middle:
-                for reduction in reductions:
-                    reduction.halve()
+                reduction.halve()
             inside = slice(max(low - first, 0), max(high - first, 0))
-            for label, reduction in enumerate(reductions):
-                chosen = np.flatnonzero(labels[inside] == label) + inside.start
-                if len(chosen):
-                    reduction.add(*served.at(chosen))
+            reduction.add(*served.within(inside), parts=labels[inside])
         first = after
-    samples = [one.part(rate, last_s) for one, rate in zip(reductions, strata.rates_rps, strict=True)]
-    return Strata(weights=strata.weights, samples=tuple(samples))
+    return Strata(weights=strata.weights, samples=reduction.parts(strata.rates_rps, last_s))
 
 
 def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
@@ -220,7 +215,7 @@ def _copied(served: kernel.Served) -> kernel.Served:
     )
 
 
-def _reduction(task: Task, length: Length, requests: int) -> Reduction:
+def _reduction(task: Task, length: Length, requests: int, parts: int = 1) -> Reduction:
     atoms_s = task.service_times.table(task.plan.batch_size_max).atoms_s
     if len(atoms_s) > _ATOMS_MAX:
         atoms_s = np.zeros(0)
@@ -232,6 +227,7 @@ def _reduction(task: Task, length: Length, requests: int) -> Reduction:
         overhead_s,
         wait_marks_s=_marks(np.array([wait_s, *task.wait_limits_s])),
         response_marks_s=_marks(np.concatenate([atoms_s, task.limits_s])),
+        parts=parts,
     )
 
 

@@ -123,6 +123,10 @@ class LengthRows:
                     f"{self.name} has a request of {min(column)} {what} tokens; each has at least one"
                 )
 
+    def __hash__(self) -> int:
+        # Scenarios are keys of caches, and each lookup would hash every row.
+        return hash((self.name, self.dropped, len(self.input_tokens)))
+
     @cached_property
     def _columns(self) -> Pairs:
         return np.array(self.input_tokens, dtype=np.int64), np.array(self.output_tokens, dtype=np.int64)

@@ -38,9 +38,9 @@ from simulations.statistics.performances import engine_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import widened
 from simulations.statistics.relaxation import relaxation_requests
-from simulations.statistics.sample import Length, Sample
+from simulations.statistics.sample import Length, Sample, tally_of_cells
 from simulations.statistics.strata import Strata
-from simulations.statistics.tokens import TokenSample, gap_tally, token_sample
+from simulations.statistics.tokens import TokenSample, token_sample
 from simulations.workers import Mapper, leave_if_abandoned
 
 # Relaxation times of a warm-up, and those that a pool must have seen. In benchmarks/token_coverage.py at the first
@@ -169,7 +169,7 @@ def _sampler(task: TokenTask, draws: TokenDraws, records: TokenRecords) -> Calla
         draws,
         objective=task.scenario.objective,
         overhead_s=overheads_s(task.scenario, draws),
-        gaps=gap_tally(records.gap_counts),
+        gaps=tally_of_cells(records.gap_counts),
         blocks=rules_of(task.scenario).blocks,
     )
 
@@ -542,7 +542,7 @@ def replay(
         records,
         scenario.objective,
         overhead_s=overheads_s(scenario, draws),
-        gaps=gap_tally(records.gap_counts),
+        gaps=tally_of_cells(records.gap_counts),
         part=slice(0, len(draws.arrived_s)),
         window_s=span_s,
         blocks=rules_of(scenario).blocks,

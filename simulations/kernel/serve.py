@@ -47,11 +47,9 @@ class Served(NamedTuple):
     finished_s: Floats
     size: Integers
 
-    def at(self, places: Integers) -> "Served":
-        """Some of them, by their places."""
-        return Served(
-            self.arrived_s[places], self.started_s[places], self.finished_s[places], self.size[places]
-        )
+    def within(self, part: slice) -> "Served":
+        """Some of them in a row."""
+        return Served(self.arrived_s[part], self.started_s[part], self.finished_s[part], self.size[part])
 
 
 def run(
@@ -145,8 +143,8 @@ def _in_batches(
     block = max(block, 4 * plan.batch_size_max)  # so that most of a block can be decided
     room = block + plan.batch_size_max
     free_s = _all_free(plan)
-    arrived_s, service, started_s, finished_s = (np.zeros(room) for _ in range(4))
-    sizes = np.zeros(room, dtype=np.int64)
+    arrived_s, started_s, finished_s = (np.empty(room) for _ in range(3))
+    service, sizes = np.zeros(room), np.empty(room, dtype=np.int64)
     is_open = plan.batching is Batching.TORCHSERVE
     here, to_come = 0, stream.requests
     for count in _counts(stream.requests, block):

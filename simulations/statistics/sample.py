@@ -1,6 +1,7 @@
 """Sample: one run without its start and its end, reduced as it runs to what statistics need."""
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -11,14 +12,17 @@ import numpy.typing as npt
 
 from capacity.errors import InputError
 from capacity.question.objective import Measure
-from simulations.compiled import compiled, inlined
-from simulations.draws.cells import BITS, CELLS, LOWEST_CELL, PER_OCTAVE, cell_of, edges, middle
+from simulations.compiled import borrowing, compiled, inlined
+from simulations.draws.cells import BITS, CELLS, LOWEST_CELL, PER_OCTAVE, cell_of, middle_of
 from simulations.draws.records import Floats, Integers
 from simulations.kernel.state import Structs
 
 RELATIVE_ERROR_MAX = 0.5 / PER_OCTAVE
 # A tally with more distinct values switches to cells.
 EXACT_MAX = 65_536
+_NO_MARKS = np.zeros(0)
+Booleans = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int32]
 # Relative error of the difference of two instants: two roundings, and two more.
 ROUNDING = 4.0 * 2.0**-52
 _NEAR = 1e-6  # share of a mark within which rounding can never move a value across it
@@ -64,12 +68,11 @@ class Tally:
     def mixed(cls, tallies: Sequence["Tally"], factors: Sequence[float]) -> "Tally":
         """All durations of some tallies with the same marks, each counted with its factor, whole or not."""
         parts = list(tallies) if all(one.is_exact for one in tallies) else [one.in_cells() for one in tallies]
-        values_s, places = np.unique(np.concatenate([one.values_s for one in parts]), return_inverse=True)
-        weights = np.concatenate([k * one.counts for one, k in zip(parts, factors, strict=True)])
         total_s = math.fsum(k * one.total_s for one, k in zip(tallies, factors, strict=True))
-        counts = np.bincount(places, weights=weights, minlength=len(values_s))
-        seen = counts > 0.0
-        return replace(parts[0], values_s=values_s[seen], counts=counts[seen], total_s=total_s)
+        starts = np.cumsum([0, *(len(one.values_s) for one in parts)])
+        weights = np.concatenate([k * one.counts for one, k in zip(parts, factors, strict=True)])
+        values_s, counts = _mix(np.concatenate([one.values_s for one in parts]), weights, starts)
+        return replace(parts[0], values_s=values_s, counts=counts, total_s=total_s)
 
     @cached_property
     def ranks(self) -> Integers | Floats:
@@ -123,7 +126,8 @@ class Tally:
         """The tally in cells, if it is not already."""
         if not self.is_exact:
             return self
-        return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
+        values_s, counts = _in_cells(self.values_s, self.counts, self.marks_s)
+        return replace(self, values_s=values_s, counts=counts, is_exact=False)
 
     def _bounded(self) -> "Tally":
         """The tally, in cells if it has too many values."""
@@ -143,27 +147,62 @@ def _merge(
 ) -> tuple[Floats, Integers]:
     """Two rising sequences of distinct values as one, with the counts of each value added."""
     values_s = np.empty(len(one_s) + len(other_s))
-    counts = np.zeros(len(values_s), dtype=np.int64)
+    counts = np.empty(len(values_s), dtype=np.int64)
     here = there = filled = 0
-    while here < len(one_s) or there < len(other_s):
-        left_s = one_s[here] if here < len(one_s) else np.inf
-        right_s = other_s[there] if there < len(other_s) else np.inf
+    while here < len(one_s) and there < len(other_s):
+        left_s, right_s = one_s[here], other_s[there]
         values_s[filled] = min(left_s, right_s)
-        if left_s <= right_s:
-            counts[filled] += one_counts[here]
-            here += 1
-        if right_s <= left_s:
-            counts[filled] += other_counts[there]
-            there += 1
+        counts[filled] = (left_s <= right_s) * one_counts[here] + (right_s <= left_s) * other_counts[there]
+        here, there, filled = here + (left_s <= right_s), there + (right_s <= left_s), filled + 1
+    for place in range(here, len(one_s)):
+        values_s[filled], counts[filled] = one_s[place], one_counts[place]
+        filled += 1
+    for place in range(there, len(other_s)):
+        values_s[filled], counts[filled] = other_s[place], other_counts[place]
         filled += 1
     return values_s[:filled].copy(), counts[:filled].copy()
 
 
-def _gathered(values_s: Floats, counts: Integers | Floats, total_s: float, marks_s: Floats) -> Tally:
-    """A tally of rising values that are not exact, equal ones next to each other."""
-    first = np.flatnonzero(np.diff(values_s, prepend=-np.inf) > 0.0)
-    sums = np.add.reduceat(counts, first) if len(first) else counts
-    return Tally(values_s=values_s[first], counts=sums, total_s=total_s, marks_s=marks_s, is_exact=False)
+@compiled
+def _mix(values_s: Floats, weights: Floats, starts: Integers) -> tuple[Floats, Floats]:
+    """Rising sequences, which begin at `starts`, as one, with the weights of each value added in their order."""
+    ahead, mixed_s, counts = starts[:-1].copy(), np.empty(len(values_s)), np.zeros(len(values_s))
+    filled = 0
+    while True:
+        next_s, is_over = np.inf, True
+        for one in range(len(ahead)):
+            if ahead[one] < starts[one + 1]:
+                next_s, is_over = min(next_s, values_s[ahead[one]]), False
+        if is_over:
+            return mixed_s[:filled].copy(), counts[:filled].copy()
+        mixed_s[filled], counts[filled] = next_s, 0.0
+        for one in range(len(ahead)):
+            if ahead[one] < starts[one + 1] and values_s[ahead[one]] == next_s:
+                counts[filled] += weights[ahead[one]]
+                ahead[one] += 1
+        filled += counts[filled] > 0.0
+
+
+@compiled
+def _in_cells(
+    values_s: Floats, counts: Integers | Floats, marks_s: Floats
+) -> tuple[Floats, Integers | Floats]:
+    """Rising values as the middles of their cells, or of their parts between marks; marks and 0 stay. [s]"""
+    middles_s, sums = np.empty(len(values_s)), np.empty_like(counts)
+    filled, mark = -1, 0
+    for place in range(len(values_s)):
+        value_s = values_s[place]
+        while mark < len(marks_s) and marks_s[mark] < value_s:
+            mark += 1
+        below_s = marks_s[mark] if mark < len(marks_s) else np.inf
+        middle_s = value_s
+        if value_s not in (0.0, below_s):
+            middle_s = middle_of(cell_of(value_s), marks_s[mark - 1] if mark else -np.inf, below_s)
+        if filled < 0 or middles_s[filled] != middle_s:
+            filled += 1
+            middles_s[filled], sums[filled] = middle_s, 0
+        sums[filled] += counts[place]
+    return middles_s[: filled + 1].copy(), sums[: filled + 1].copy()
 
 
 def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
@@ -177,95 +216,143 @@ def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
     return np.where(np.abs(near_s - durations_s) <= rounding_s, near_s, durations_s)
 
 
-def middles(values_s: Floats, marks_s: Floats) -> Floats:
-    """Middles of the values' cells, or of their parts between marks; marks and 0 stay. [s]"""
-    cells = np.clip((values_s.view(np.int64) >> BITS) - LOWEST_CELL, -1, CELLS - 2)
-    low_s, high_s = edges(cells)
-    right = np.searchsorted(marks_s, values_s)
-    padded = np.concatenate([[-np.inf], marks_s, [np.inf]])
-    low_s, high_s = np.maximum(low_s, padded[right]), np.minimum(high_s, padded[right + 1])
-    kept = (values_s == padded[right + 1]) | (values_s == 0.0)
-    return np.where(kept, values_s, middle(low_s, high_s))
-
-
 class Counters:
-    """Cells for compiled code to count in; a tally in the making.
+    """Cells for compiled code to count in; tallies in the making, one for each part of a run.
 
     Attributes:
-        cells: shape `(CELLS,)`; the first is everything below the lowest, 0 included.
-        at_marks: count at each mark, and below it in its cell, alternating.
+        cells: shape `(parts, CELLS)`; the first cell is everything below the lowest, 0 included.
+        octaves: whether anything is counted in each octave of cells, shape `(parts, octaves)`.
+        at_marks: count below each mark in its cell, and at the mark, alternating; shape `(parts, 2 * marks)`.
         marks_s: shape `(marks,)`. [s]
         first_mark: index of the first mark in each cell or at its edge; -1 if there is none.
     """
 
-    def __init__(self, marks_s: Floats) -> None:
-        self.cells = np.zeros(CELLS, dtype=np.int64)
+    def __init__(self, marks_s: Floats, parts: int = 1) -> None:
+        self.cells = _empty_cells(parts)
+        self.octaves = np.zeros((parts, len(_EVERY_OCTAVE)), dtype=np.bool_)
         self.marks_s = marks_s
-        self.at_marks = np.zeros(2 * len(marks_s), dtype=np.int64)
-        self.first_mark = _first_marks(marks_s.tobytes())
+        self.at_marks = np.zeros((parts, 2 * len(marks_s)), dtype=np.int64)
+        self.first_mark, self._around_s = _first_marks(marks_s.tobytes())
 
     @property
     def arrays(self) -> "Cells":
         """The arrays that compiled code reads and writes."""
-        return (self.cells, self.at_marks, self.marks_s, self.first_mark)
+        return (self.cells, self.octaves, self.at_marks, self.marks_s, self.first_mark)
 
-    def tally(self, total_s: float, zeros: int) -> Tally:
-        """The tally of what was counted, with the number of zeros."""
-        self.cells[0] -= zeros
-        used = _used(self.cells)
-        low_s, high_s = edges(used - 1)
-        right = np.searchsorted(self.marks_s, high_s)  # what is above all marks of a cell is left in it
-        padded = np.concatenate([[-np.inf], self.marks_s])
-        low_s = np.maximum(low_s, padded[right])
-        rest_s = middle(low_s, high_s)
-        below_s = middles(np.nextafter(self.marks_s, 0.0), self.marks_s)
-        values_s = np.concatenate([[0.0], rest_s, self.marks_s, below_s])
-        counts = np.concatenate([[zeros], self.cells[used], self.at_marks[::2], self.at_marks[1::2]])
-        order = np.argsort(values_s, kind="stable")
-        order = order[counts[order] > 0]
-        return _gathered(values_s[order], counts[order], total_s, self.marks_s)
+    def tally(self, total_s: float, zeros: int, part: int = 0) -> Tally:
+        """The tally of what was counted in a part, with the number of zeros."""
+        values_s, counts = _tallied(self.cells[part], self.octaves[part], zeros, self.marks_s)
+        seen = np.flatnonzero(self.at_marks[part])
+        if len(seen):
+            values_s, counts = _merge(values_s, counts, self._around_s[seen], self.at_marks[part][seen])
+        return Tally(values_s=values_s, counts=counts, total_s=total_s, marks_s=self.marks_s, is_exact=False)
+
+    def give_back(self) -> None:
+        """Leave the cells to the next run in this thread; nothing is counted or read any more."""
+        _clear(self.cells, self.octaves)
+        _left_cells().append(self.cells)
+        del self.cells
+
+
+_EVERY_OCTAVE = np.ones(-(-CELLS // PER_OCTAVE), dtype=np.bool_)
+_of_thread = threading.local()
+
+
+def _left_cells() -> list[Integers]:
+    """Cells that the last run of this thread left, all 0; to clear those in use is quicker than new memory."""
+    left: list[Integers] = _of_thread.__dict__.setdefault("cells", [])
+    return left
+
+
+def _empty_cells(parts: int) -> Integers:
+    """Cells in which nothing is counted, shape `(parts, CELLS)`."""
+    left = _left_cells()
+    while parts and left:
+        if len(cells := left.pop()) == parts:
+            return cells
+    return np.zeros((parts, CELLS), dtype=np.int64)
+
+
+@compiled
+def _clear(cells: Integers, octaves: Booleans) -> None:
+    """Set all cells to 0."""
+    for part in range(len(cells)):
+        for octave in range(octaves.shape[1]):
+            if octaves[part, octave]:
+                cells[part, octave * PER_OCTAVE : (octave + 1) * PER_OCTAVE] = 0
 
 
 @lru_cache(maxsize=16)
-def _first_marks(marks: bytes) -> "Places":
-    """The first mark in each cell or at its edge, the same for all replications of a case."""
+def _first_marks(marks: bytes) -> "tuple[Places, Floats]":
+    """The first mark in each cell or at its edge, and the values of `at_marks`, for all replications of a case."""
     marks_s = np.frombuffer(marks)
     first = np.full(CELLS, -1, dtype=np.int32)
     places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
     for near in (1.0 - _NEAR, 1.0 + _NEAR):
         cells = (marks_s[::-1] * near).view(np.int64) >> BITS
         first[np.clip(cells - LOWEST_CELL + 1, 0, CELLS - 1)] = places
-    return first
+    below_s, _ = _in_cells(np.nextafter(marks_s, 0.0), np.ones(len(marks_s)), marks_s)
+    return first, np.column_stack([below_s, marks_s]).ravel()
 
 
 @compiled
-def _used(cells: Integers) -> Integers:
+def _tallied(cells: Integers, octaves: Booleans, zeros: int, marks_s: Floats) -> tuple[Floats, Integers]:
+    """The middles of the cells in which something was counted, above their last mark, and their counts.
+
+    Args:
+        zeros: how many of the first cell are 0.
+    """
+    used = _used(cells, octaves)
+    values_s, counts = np.empty(len(used) + 1), np.empty(len(used) + 1, dtype=np.int64)
+    filled = mark = 0
+    if zeros:
+        values_s[0], counts[0], filled = 0.0, zeros, 1
+    for cell in used:
+        count = cells[cell] - zeros if cell == 0 else cells[cell]
+        if count:
+            while mark < len(marks_s) and cell_of(marks_s[mark]) <= cell:
+                mark += 1
+            values_s[filled] = middle_of(cell, marks_s[mark - 1] if mark else -np.inf, np.inf)
+            counts[filled] = count
+            filled += 1
+    return values_s[:filled].copy(), counts[:filled].copy()
+
+
+@compiled
+def _used(cells: Integers, octaves: Booleans) -> Integers:
     """Indices of the cells in which something was counted."""
-    used = np.empty(len(cells), dtype=np.int64)
-    count = 0
-    for cell in range(len(cells)):
-        if cells[cell] != 0:
-            used[count] = cell
-            count += 1
-    return used[:count].copy()
+    used, seen = np.empty(PER_OCTAVE * np.count_nonzero(octaves), dtype=np.int64), 0
+    for octave in range(len(octaves)):
+        if octaves[octave]:
+            for cell in range(octave * PER_OCTAVE, min((octave + 1) * PER_OCTAVE, len(cells))):
+                used[seen] = cell
+                seen += cells[cell] != 0
+    return used[:seen].copy()
 
 
-Places = npt.NDArray[np.int32]
-Cells = tuple[Integers, Integers, Floats, Places]
+def tally_of_cells(cells: Integers) -> Tally:
+    """The tally of durations that were counted in cells, shape `(CELLS,)`, without their total."""
+    values_s, counts = _tallied(cells, _EVERY_OCTAVE, 0, _NO_MARKS)
+    return Tally(values_s=values_s, counts=counts, total_s=0.0, marks_s=_NO_MARKS, is_exact=False)
+
+
+Cells = tuple[Integers, Booleans, Integers, Floats, Places]
 
 
 @inlined
-def cell_or_mark(marks_s: Floats, first_mark: Places, duration_s: float, rounding_s: float) -> int:
-    """Where to count a positive duration: in a cell, at a mark (~2k), or below it in its cell (~(2k + 1))."""
+def count_in(counters: Cells, part: int, duration_s: float, rounding_s: float) -> None:
+    """Count a duration of a part in its cell, at a mark within the clock's rounding, or below a mark in its cell."""
+    cells, octaves, at_marks, marks_s, first_mark = counters
     cell = cell_of(duration_s)
     mark = first_mark[cell]
-    while 0 <= mark < len(marks_s):
-        if abs(duration_s - marks_s[mark]) <= rounding_s:
-            return int(~(2 * mark))
-        if duration_s < marks_s[mark]:
-            return int(~(2 * mark + 1)) if cell_of(marks_s[mark]) == cell else cell
+    while 0 <= mark < len(marks_s) and duration_s - marks_s[mark] > rounding_s:
         mark += 1
-    return cell
+    is_at = 0 <= mark < len(marks_s) and marks_s[mark] - duration_s <= rounding_s
+    if is_at or (0 <= mark < len(marks_s) and cell_of(marks_s[mark]) == cell):
+        at_marks[part, 2 * mark + is_at] += 1
+    else:
+        cells[part, cell] += 1
+        octaves[part, cell // PER_OCTAVE] = True
 
 
 # A run of up to this many requests keeps each duration; a longer one counts in cells, which is faster than sorting.
@@ -418,10 +505,13 @@ _PROGRESS = np.dtype(
 )
 
 
-class Reduction:
-    """A sample in the making: requests are added in order of arrival, any number at a time.
+_OF_THE_FIRST = np.zeros(0, dtype=np.int64)  # labels of requests that all belong to one part
 
-    The sums are added one request after another, so they do not depend on the size of the parts.
+
+class Reduction:
+    """Samples in the making, one for each part of a run: requests are added in order of arrival, any number at a time.
+
+    The sums are added one request after another, so they do not depend on how many are added at a time.
     """
 
     def __init__(
@@ -431,29 +521,41 @@ class Reduction:
         overhead_s: float,
         wait_marks_s: Floats,
         response_marks_s: Floats,
+        parts: int = 1,
     ) -> None:
         """Reduce a run of this many requests, of which `length` says what counts; a trace may be shorter."""
         end = requests - length.cool_down
         start = length.warm_up
         if requests < length.requests:  # half of a shorter run counts
             start = min(start, end // 2)
-        self._progress = np.zeros(1, dtype=_PROGRESS)
+        self._progress = np.zeros(parts, dtype=_PROGRESS)
         self._progress["start"], self._progress["end"] = start, end
         self._progress["middle"] = (start + end) // 2
         self._progress["overhead_s"] = overhead_s
         self._marks_s = (wait_marks_s, response_marks_s)
         self._is_exact = end - start <= EXACT_REQUESTS_MAX
         room = end - start if self._is_exact else 0
-        self._wait_s, self._response_s = np.empty(room), np.empty(room)
-        nothing = np.zeros(0)
-        self._waits = Counters(nothing if self._is_exact else wait_marks_s)
-        self._responses = Counters(nothing if self._is_exact else response_marks_s)
+        self._wait_s, self._response_s = np.empty((parts, room)), np.empty((parts, room))
+        counted = 0 if self._is_exact else parts
+        self._counters = Counters(wait_marks_s, counted), Counters(response_marks_s, counted)
 
-    def add(self, arrived_s: Floats, started_s: Floats, finished_s: Floats, size: Integers) -> None:
-        """Add the next requests, shape `(requests,)` each; size 0 is lost. [s]"""
+    def add(
+        self,
+        arrived_s: Floats,
+        started_s: Floats,
+        finished_s: Floats,
+        size: Integers,
+        parts: Integers = _OF_THE_FIRST,
+    ) -> None:
+        """Add the next requests, shape `(requests,)` each; size 0 is lost. [s]
+
+        Args:
+            parts: part to which each belongs, if there are several.
+        """
+        waits, responses = self._counters
         _reduce(
-            self._progress, self._waits.arrays, self._responses.arrays, self._wait_s, self._response_s,
-            arrived_s, started_s, finished_s, size,
+            self._progress, waits.arrays, responses.arrays, self._wait_s, self._response_s,
+            parts, arrived_s, started_s, finished_s, size,
         )  # fmt: skip
 
     def halve(self) -> None:
@@ -464,17 +566,23 @@ class Reduction:
             self._progress["response_s"],
         )
 
-    def part(self, rate_rps: float, ended_s: float) -> Sample:
-        """The sample, if this is a part of a run in which requests come at a known rate; it may be empty.
+    def parts(self, rates_rps: Sequence[float], ended_s: float) -> tuple[Sample, ...]:
+        """The samples of the parts, each of which may be empty, if requests of each come at a known rate.
 
         Args:
             ended_s: when the last request of the run came. [s]
         """
         self._progress["closed_s"] = ended_s
-        return self._sample(int(self._progress["number"][0]) / rate_rps)
+        numbers = self._progress["number"].tolist()
+        samples = [
+            self._sample(number / rate_rps, part)
+            for part, (number, rate_rps) in enumerate(zip(numbers, rates_rps, strict=True))
+        ]
+        self._close()
+        return tuple(samples)
 
     def sample(self, window_s: float | None = None, *, may_be_empty: bool = False) -> Sample:
-        """The sample, once all requests have been added.
+        """The sample of a run with one part, once all requests have been added.
 
         Args:
             window_s: time that the counted requests stand for, if it is known otherwise. [s]
@@ -492,13 +600,21 @@ class Reduction:
             window_s = span_s * asked / (asked - 1)
         if not int(sums["kept"]) and not may_be_empty:
             raise InputError(f"all {asked} counted requests are rejected; allow more of them to wait")
-        return self._sample(window_s)
+        sample = self._sample(window_s, 0)
+        self._close()
+        return sample
 
-    def _sample(self, window_s: float) -> Sample:
+    def _close(self) -> None:
+        """Give back what only a run needs."""
+        if not self._is_exact:
+            for one in self._counters:
+                one.give_back()
+
+    def _sample(self, window_s: float, part: int) -> Sample:
         """The sample from the sums; lost is what was asked and not served."""
-        sums = self._progress[0]
+        sums = self._progress[part]
         asked = int(min(sums["number"], sums["end"]) - sums["start"])
-        waits, responses = self._tallies()
+        waits, responses = self._tallies(part)
         first, second = int(sums["first_half"]), responses.count - int(sums["first_half"])
         first_s = float(sums["first_half_s"])
         second_s = float(sums["response_s"]) - first_s
@@ -514,83 +630,83 @@ class Reduction:
             rises_s=(rise_s,),
         )
 
-    def _tallies(self) -> tuple[Tally, Tally]:
+    def _tallies(self, part: int) -> tuple[Tally, Tally]:
         """Tallies of waits and of responses."""
-        sums = self._progress[0]
+        sums = self._progress[part]
         if not self._is_exact:
-            waits = self._waits.tally(float(sums["wait_s"]), int(sums["zeros"]))
-            return waits, self._responses.tally(float(sums["response_s"]), int(sums["response_zeros"]))
+            waits, responses = self._counters
+            return (
+                waits.tally(float(sums["wait_s"]), int(sums["zeros"]), part),
+                responses.tally(float(sums["response_s"]), int(sums["response_zeros"]), part),
+            )
         kept = int(sums["kept"])
         rounding_s = ROUNDING * float(sums["closed_s"])
-        waits_s, responses_s = self._wait_s[:kept], self._response_s[:kept]
+        waits_s, responses_s = self._wait_s[part, :kept], self._response_s[part, :kept]
         return (
             Tally.of(waits_s, self._marks_s[0], rounding_s),
             Tally.of(responses_s, self._marks_s[1], rounding_s),
         )
 
 
-@compiled
+@borrowing
 def _reduce(  # noqa: C901  (one loop, whose sums stay in registers)
     progress: Structs,
     waits: Cells,
     responses: Cells,
     kept_wait_s: Floats,
     kept_response_s: Floats,
+    parts: Integers,
     arrived_s: Floats,
     started_s: Floats,
     finished_s: Floats,
     size: Integers,
 ) -> None:
-    """Add requests one after the other, in order of arrival."""
-    sums = progress[0]
-    number, start, middle, end = sums.number, sums.start, sums.middle, sums.end
-    overhead_s, is_exact, kept = sums.overhead_s, len(kept_wait_s) > 0, sums.kept
-    total_wait_s, total_response_s = sums.wait_s, sums.response_s
-    busy_s, batches, largest = sums.busy_s, sums.batches, sums.largest
-    zeros, response_zeros = sums.zeros, sums.response_zeros
-    wait_cells, waits_at, wait_marks_s, wait_first = waits
-    response_cells, responses_at, response_marks_s, response_first = responses
-    for place in range(len(arrived_s)):
-        members = size[place]
-        largest = max(largest, members)
-        number += 1
-        if not start < number <= end:
-            continue
-        came_s = arrived_s[place]
-        if number == start + 1:
-            sums.opened_s = came_s
-        if number == end:
-            sums.closed_s = came_s
-        if number == middle + 1:
-            sums.first_half, sums.first_half_s = kept, total_response_s
-        if members == 0:
-            continue
-        wait_s = started_s[place] - came_s
-        response_s = finished_s[place] - came_s + overhead_s
-        total_wait_s += wait_s
-        total_response_s += response_s
-        share = 1.0 / members
-        busy_s += (finished_s[place] - started_s[place]) * share
-        batches += share
-        zeros += wait_s == 0.0
-        response_zeros += response_s == 0.0
-        if is_exact:
-            kept_wait_s[kept] = wait_s
-            kept_response_s[kept] = response_s
-        else:
-            rounding_s = ROUNDING * finished_s[place]
-            cell = cell_or_mark(wait_marks_s, wait_first, wait_s, rounding_s)
-            if cell >= 0:
-                wait_cells[cell] += 1
+    """Add requests one after the other, in order of arrival; a stretch of those of one part at a time."""
+    is_exact, after = kept_wait_s.shape[1] > 0, 0
+    while after < len(arrived_s):
+        begin, after, part = after, len(arrived_s), 0
+        if len(parts):
+            after, part = begin + 1, parts[begin]
+            while after < len(parts) and parts[after] == part:
+                after += 1
+        sums = progress[part]
+        number, start, middle, end = sums.number, sums.start, sums.middle, sums.end
+        overhead_s, kept = sums.overhead_s, sums.kept
+        total_wait_s, total_response_s = sums.wait_s, sums.response_s
+        busy_s, batches, largest = sums.busy_s, sums.batches, sums.largest
+        zeros, response_zeros = sums.zeros, sums.response_zeros
+        for place in range(begin, after):
+            members = size[place]
+            largest = max(largest, members)
+            number += 1
+            if not start < number <= end:
+                continue
+            came_s = arrived_s[place]
+            if number == start + 1:
+                sums.opened_s = came_s
+            if number == end:
+                sums.closed_s = came_s
+            if number == middle + 1:
+                sums.first_half, sums.first_half_s = kept, total_response_s
+            if members == 0:
+                continue
+            wait_s = started_s[place] - came_s
+            response_s = finished_s[place] - came_s + overhead_s
+            total_wait_s += wait_s
+            total_response_s += response_s
+            share = 1.0 / members
+            busy_s += (finished_s[place] - started_s[place]) * share
+            batches += share
+            zeros += wait_s == 0.0
+            response_zeros += response_s == 0.0
+            if is_exact:
+                kept_wait_s[part, kept] = wait_s
+                kept_response_s[part, kept] = response_s
             else:
-                waits_at[~cell] += 1
-            cell = cell_or_mark(response_marks_s, response_first, response_s, rounding_s)
-            if cell >= 0:
-                response_cells[cell] += 1
-            else:
-                responses_at[~cell] += 1
-        kept += 1
-    sums.number, sums.kept, sums.largest = number, kept, largest
-    sums.zeros, sums.response_zeros = zeros, response_zeros
-    sums.wait_s, sums.response_s = total_wait_s, total_response_s
-    sums.busy_s, sums.batches = busy_s, batches
+                count_in(waits, part, wait_s, ROUNDING * finished_s[place])
+                count_in(responses, part, response_s, ROUNDING * finished_s[place])
+            kept += 1
+        sums.number, sums.kept, sums.largest = number, kept, largest
+        sums.zeros, sums.response_zeros = zeros, response_zeros
+        sums.wait_s, sums.response_s = total_wait_s, total_response_s
+        sums.busy_s, sums.batches = busy_s, batches

@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.question.objective import Measure, Objective
-from simulations.draws.cells import edges, middle
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import TokenDraws, TokenRecords
 from simulations.statistics.sample import Sample, Tally, mixed
 
 Flags = npt.NDArray[np.bool_]
 Part = slice | Integers  # requests of a run, by their numbers
-_NO_MARKS = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +111,7 @@ def token_sample(
 
     Args:
         overhead_s: time of each request outside the engine, added to its first token and all that follow. [s]
-        gaps: of the whole run, as of `gap_tally`.
+        gaps: of the whole run, without their total.
         window_s: time that the counted requests stand for. [s]
         blocks: number of blocks in one cache.
         middle: how many of them are of the first half of the run; None for half of them. In a stratum with one burst
@@ -163,16 +161,3 @@ def _missed(objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Fl
     late |= response_s > limits.get(Measure.RESPONSE, math.inf)
     late[has_more] |= tpot_s > min(limits.get(Measure.TPOT, math.inf), limits.get(Measure.ITL, math.inf))
     return int(late.sum())
-
-
-def gap_tally(counts: Integers) -> Tally:
-    """The tally of gaps that were counted in cells, without their total."""
-    used = np.flatnonzero(counts)
-    low_s, high_s = edges(used - 1)
-    return Tally(
-        values_s=middle(low_s, high_s),
-        counts=counts[used],
-        total_s=0.0,
-        marks_s=_NO_MARKS,
-        is_exact=False,
-    )

@@ -26,7 +26,6 @@ from simulations.statistics.sample import (
     Reduction,
     Sample,
     Tally,
-    middles,
     snapped,
 )
 
@@ -36,15 +35,10 @@ DURATIONS_S = st.floats(-6.0, 6.0).map(lambda exponent: 10.0**exponent)
 
 
 @njit
-def count_in(arrays: Cells, durations_s: Floats, rounding_s: float) -> None:
+def count_all(counters: Cells, durations_s: Floats, rounding_s: float) -> None:
     """What a reduction does with a long run."""
-    cells, at_marks, marks_s, first_mark = arrays
     for duration_s in durations_s:
-        cell = module.cell_or_mark(marks_s, first_mark, duration_s, rounding_s)
-        if cell >= 0:
-            cells[cell] += 1
-        else:
-            at_marks[~cell] += 1
+        module.count_in(counters, 0, duration_s, rounding_s)
 
 
 @njit
@@ -56,15 +50,13 @@ def counted(durations_s: Floats | list[float], marks_s: Floats = NOTHING, roundi
     """Durations that were counted in cells as they came."""
     durations_s = np.asarray(durations_s, dtype=float)
     counters = Counters(marks_s)
-    count_in(counters.arrays, durations_s, rounding_s)
+    count_all(counters.arrays, durations_s, rounding_s)
     return counters.tally(float(durations_s.sum()), int(np.count_nonzero(durations_s == 0.0)))
 
 
 def gathered(durations_s: Floats | list[float], marks_s: Floats = NOTHING) -> Tally:
     """An exact tally of durations put into cells afterwards."""
-    tally = Tally.of(np.asarray(durations_s, dtype=float), marks_s)
-    middle_s = middles(tally.values_s, marks_s)
-    return module._gathered(middle_s, tally.counts, tally.total_s, marks_s)
+    return Tally.of(np.asarray(durations_s, dtype=float), marks_s).in_cells()
 
 
 def assert_same(one: Tally, other: Tally) -> None:

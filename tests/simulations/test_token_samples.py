@@ -13,7 +13,8 @@ from capacity.question.objective import Measure, Objective
 from simulations.draws.cells import CELLS
 from simulations.statistics.performances import engine_performance
 from simulations.statistics.pool import Pool
-from simulations.statistics.tokens import TokenSample, gap_tally, token_sample
+from simulations.statistics.sample import tally_of_cells
+from simulations.statistics.tokens import TokenSample, token_sample
 
 OBJECTIVE = Objective.of(response={0.5: 8.0}, ttft={0.9: 2.0}, tpot={0.9: 1.5}, goodput=0.5)
 
@@ -48,7 +49,7 @@ def sample_of(
         records,
         objective,
         overhead_s=np.full(5, 0.5),
-        gaps=gap_tally(records.gap_counts),
+        gaps=tally_of_cells(records.gap_counts),
         part=part,
         window_s=12.0,
         blocks=10,
