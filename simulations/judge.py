@@ -66,6 +66,10 @@ class SimulationJudge:
         """Saturation of one engine, with requests that always wait."""
         return saturated(scenario)
 
+    def requests_to_settle(self, scenario: Any) -> int:
+        """Fewest requests after which `accepts` may accept."""
+        return case_of(scenario, engine=self.engine).requests_to_settle
+
     def search(self, scenario: Any, attempt: int) -> Any:
         """Candidate with a verdict from looks that end once it is clear.
 

@@ -225,5 +225,8 @@ class Judge(Protocol):
     def probe(self, scenario: AnyScenario, requests_max: int | None = None) -> Candidate[Any]:
         """Candidate judged well enough to tell which point of the headroom is worth `accepts`."""
 
+    def requests_to_settle(self, scenario: AnyScenario) -> float:
+        """Fewest requests after which `accepts` may accept."""
+
     def saturated(self, scenario: AnyScenario) -> Saturation:
         """Saturation of one engine, with requests that always wait; for servers whose capacity no law gives."""

@@ -15,6 +15,8 @@ from capacity.units import format_rate
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
 _LONGER = (4, 16)
+# Share of what is left that a trial of a rate which probes accept may take, so that a rate above is tried too.
+_CONFIRMED_SHARE = 0.6
 # Multiple of the rate at which probes end that a trial refuses soon.
 _CLEARLY_ABOVE = 1.2
 
@@ -201,7 +203,12 @@ def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], No
         ends.close_in()
     else:
         probes = _probed(scenario, judge, progress, ends.refused_rps)
-        _confirm_probed(ends, probes, leaves_last=effort.leaves_last)
+        _confirm_probed(
+            ends,
+            probes,
+            lambda rate_rps: judge.requests_to_settle(scenario.at_rate(rate_rps)),
+            leaves_last=effort.leaves_last,
+        )
     return ends.headroom(today_rps)
 
 
@@ -226,10 +233,13 @@ def _probed(scenario: Scenario, judge: Judge, progress: Callable[[str], None], r
     return probes
 
 
-def _confirm_probed(ends: Ends, probes: Ends, *, leaves_last: bool) -> None:
+def _confirm_probed(
+    ends: Ends, probes: Ends, requests_to_settle: Callable[[float], float], *, leaves_last: bool
+) -> None:
     """Try with care the highest rates that probes accept, up to one that is accepted, and settle what is in doubt.
 
-    Where trials near the end may take the whole budget, a rate clearly above it is refused before them.
+    Where trials near the end may take the whole budget, a rate clearly above it is refused before them; and a rate
+    whose trial would leave too little for another is passed over, unless it is the last.
     """
     ends.refused_rps = min(ends.refused_rps, probes.refused_rps)
     held_rps = probes.held_rps
@@ -238,6 +248,9 @@ def _confirm_probed(ends: Ends, probes: Ends, *, leaves_last: bool) -> None:
         if (rate_rps := _CLEARLY_ABOVE * probes.open_rps) < ends.refused_rps:
             ends.accepts(rate_rps)
     for rate_rps in reversed(held_rps):  # today's is confirmed
+        takes = requests_to_settle(rate_rps)
+        if rate_rps > held_rps[0] and takes > _CONFIRMED_SHARE * ends.requests_left:
+            continue
         if ends.is_spent or ends.accepts(rate_rps):
             break
     if not ends.is_decided:

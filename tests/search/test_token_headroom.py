@@ -46,6 +46,9 @@ class ScriptedJudge:
     requests: int = 0
     calls: list[tuple[str, float]] = field(default_factory=list)
 
+    def requests_to_settle(self, scenario: TokenScenario) -> float:
+        return self.requests
+
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return ENGINE
 
@@ -102,6 +105,29 @@ def test_probes_rise_by_doubled_steps_of_todays_rate_and_then_halve() -> None:
     assert [rate_rps for _, rate_rps in saturates.calls[:8]] == pytest.approx(
         [10.5, 11.0, 12.0, 14.0, 18.0, 26.0, 33.0, 36.5]
     )
+
+
+def test_a_rate_whose_trial_would_leave_too_little_is_passed_over() -> None:
+    """Of 4 million requests one of 13.75 rps would take 3, and of 13.5 rps 2; then no higher one could be tried."""
+
+    @dataclass
+    class Steep(ScriptedJudge):
+        def requests_to_settle(self, scenario: TokenScenario) -> float:
+            rate_rps = scenario.workload.arrival_rate_rps
+            return 3_000_000 if rate_rps > 13.6 else 2_000_000
+
+        def accepts(
+            self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+        ) -> Candidate[TokenPlan]:
+            self.requests = int(self.requests_to_settle(scenario))
+            if requests_max is not None and self.requests > requests_max:
+                self.accepted_rps = 0.0
+            return self._judged("accepts", scenario, self.accepted_rps)
+
+    judge = Steep(accepted_rps=13.9, refused_rps=13.95)
+    found = headroom(judge)
+    assert judge.careful_rps()[0] == pytest.approx(13.5)
+    assert found.accepted_rps == pytest.approx(13.5)
 
 
 @pytest.mark.parametrize("probed_rps", [14.0, 18.0, 40.0])

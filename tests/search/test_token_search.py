@@ -73,6 +73,9 @@ class Judge:
     calls: list[tuple[str, int, int]] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
 
+    def requests_to_settle(self, scenario: TokenScenario) -> float:
+        return self.requests
+
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return saturated_at(self.rate_rps * self.served.get(scenario.plan.profile, 1.0))
 
