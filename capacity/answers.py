@@ -22,7 +22,6 @@ from capacity.answer.documents import (
     plain,
     rates_document,
     recommendation_document,
-    requests_document,
     saturation_document,
     schedule_document,
     simulation_document,
@@ -61,7 +60,7 @@ from capacity.question.scenario import Scenario
 from capacity.render.console import as_text, new_console
 from capacity.search.batch_caveats import profile_caveats
 from capacity.search.by_hour import Schedule
-from capacity.search.caveats import day_caveats, scenario_caveats, sections_caveat
+from capacity.search.caveats import day_caveats, outage_caveats, scenario_caveats, sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.exact import theory_of
 from capacity.search.max_rate import Rates
@@ -377,21 +376,21 @@ class OnePlan(Answer):
 
     @property
     def plan(self) -> Any:
-        """The plan that was asked about."""
-        return self.scenario.plan
+        """The plan that was asked about, with all its replicas."""
+        return self.scenario.whole
 
     @property
     def sustainable_rate_rps(self) -> float | None:
         """Largest arrival rate below which the queues do not grow for ever. [requests/s]"""
         if self.scenario.lengths is not None:  # where engines saturate is measured, and no law says it
             return None
-        return sustainable_rate_rps(self.scenario.profile, self.plan)
+        return sustainable_rate_rps(self.scenario.profile, self.scenario.plan)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of the plan's performance."""
         from capacity.render.tables import caveat_lines, simulation_table
 
-        yield simulation_table(self.plan, self.performance, verbose=verbose)
+        yield simulation_table(self.scenario, self.performance, verbose=verbose)
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -438,7 +437,7 @@ class SimulationAnswer(OnePlan):
         """Tables of `capacity simulate`."""
         from capacity.render.tables import caveat_lines, simulation_table
 
-        yield simulation_table(self.plan, self.performance, verbose=verbose)
+        yield simulation_table(self.scenario, self.performance, verbose=verbose)
         if self.performance.kind is Kind.REPLAY:
             yield Text(
                 "These requests alone, served from an empty fleet; no intervals, since nothing is drawn."
@@ -590,7 +589,12 @@ class RatesAnswer(Answer):
         """One row for each size that was tried."""
         scale = self.rates.scale
         return [
-            {**size_row(scale, point.size), **_candidate_row(point.candidate)} for point in self.rates.points
+            {
+                **size_row(scale, point.size),
+                **_candidate_row(point.candidate),
+                **plan_row(self.rates.scenario.whole),
+            }
+            for point in self.rates.points
         ]
 
     def plot(self) -> "Plot":
@@ -605,13 +609,18 @@ class ComparisonAnswer(Answer):
     """Fleets side by side under the same requests.
 
     Attributes:
-        scenario: the scenario that all fleets share but for profile and plan.
+        scenarios: scenario of each fleet, alike but for profile and plan.
     """
 
     contenders: tuple[Contender[Any, Any], ...]
-    scenario: Scenario[Any, Any, Any, Any]
+    scenarios: tuple[Scenario[Any, Any, Any, Any], ...]
     comparison: Comparison
     effort: Effort
+
+    @property
+    def scenario(self) -> Scenario[Any, Any, Any, Any]:
+        """Scenario of the first fleet, whose requests all share."""
+        return self.scenarios[0]
 
     @property
     def workload(self) -> Demand:
@@ -627,22 +636,20 @@ class ComparisonAnswer(Answer):
     @property
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats on profiles, requests, loads or the budget, each once."""
-        found = zip(self.contenders, self.performances, self.comparison.widths, strict=True)
+        found = zip(self.scenarios, self.performances, self.comparison.widths, strict=True)
         return tuple(
             dict.fromkeys(
                 caveat
-                for one, performance, width in found
+                for scenario, performance, width in found
                 for caveat in scenario_caveats(
-                    self._simulated(one, performance), performance, None, width, self.effort.precision
+                    replace(scenario, quantiles=tuple(performance.response_quantiles_s)),
+                    performance,
+                    None,
+                    width,
+                    self.effort.precision,
                 )
             )
         )
-
-    def _simulated(self, one: Contender[Any, Any], performance: Performance) -> Any:
-        """The scenario that was simulated for a fleet, with the quantiles that it shows."""
-        quantiles = tuple(performance.response_quantiles_s)
-        shared: Any = self.scenario
-        return replace(shared, profile=one.profile, plan=one.plan, quantiles=quantiles)
 
     def document(self) -> Document:
         """Document of `capacity compare --json`."""
@@ -650,7 +657,7 @@ class ComparisonAnswer(Answer):
 
         return comparison_document(
             self.contenders,
-            requests_document(self.scenario.workload, self.scenario.lengths),
+            self.scenarios,
             self.comparison,
             self.caveats,
             seed=self.effort.seed,
@@ -662,7 +669,7 @@ class ComparisonAnswer(Answer):
         from capacity.render.compare import comparison_tables
 
         yield from comparison_tables(
-            self.contenders, self.workload, self.comparison, self.caveats, self.effort.confidence
+            self.contenders, self.scenarios, self.comparison, self.caveats, self.effort.confidence
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -833,7 +840,8 @@ class SweepAnswer(Answer):
             theory_of(one).grid_caveats(replace(first, profile=one), quantile_max)
             for one in self.grid.profiles
         )
-        return list(dict.fromkeys((*chain.from_iterable(found), *day_caveats(self.grid.workloads[0]))))
+        gone = outage_caveats(self.grid.cells()) if self.grid.is_in_failure else ()
+        return list(dict.fromkeys((*gone, *chain.from_iterable(found), *day_caveats(self.grid.workloads[0]))))
 
     @property
     def exit_code(self) -> int:
@@ -906,7 +914,7 @@ class LoadCurveAnswer(SweepAnswer):
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Sentences on where the response explodes, the table and the chart."""
-        from capacity.answer.sentences import fleet
+        from capacity.answer.sentences import fleet_in
         from capacity.render.charts import load_chart
         from capacity.render.load_curve import load_curve_texts
         from capacity.render.tables import caveat_lines
@@ -914,7 +922,7 @@ class LoadCurveAnswer(SweepAnswer):
         plan, points, scale = self.plan, self.points(), self.table.scale
         short = next(iter(self.table.form.shown))
         name = f"{short} {format_quantile(max(self.table.quantiles))}".lstrip()
-        yield from map(Text, load_curve_texts(fleet(plan), name, points, scale))
+        yield from map(Text, load_curve_texts(fleet_in(next(self.grid.cells())), name, points, scale))
         yield self.row_table()
         if points:
             title = f"{name} of {plan.replicas} x {plan.profile}, {plan.size_text}"

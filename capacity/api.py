@@ -162,16 +162,7 @@ def _question(
         ),
         routings=parse.read_routings(asked.routing),
         replicas_max=asked.replicas_max,
-        survival=parse.read_survival(
-            asked.spare,
-            asked.survive,
-            asked.rolling_update,
-            asked.startup_time,
-            asked.spike,
-            mtbf_s=asked.mtbf,
-            recovery_s=asked.recovery_time,
-            may_stand_alone=asked.trigger is not None or asked.get("autoscale") is not None,
-        ),
+        survival=parse.read_survival(asked),
     )
 
 
@@ -218,14 +209,16 @@ def simulate(asked: Asked) -> "SimulationAnswer":
     )
     fleet, effort = _plan(measured, asked), asked.effort
     quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
-    require_answerable(measured, workload, fleet)
+    scenario = parse.in_failure(
+        Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles), asked
+    )
+    require_answerable(measured, workload, scenario.plan)
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
 
     with at_work(effort, asked.progress) as work:
-        work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
+        work.report(f"simulating {_count(scenario.plan.replicas)}, batch {fleet.batch_size_max}")
         simulation = work.simulate(quantiles)
-        scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
         simulated, like_it = simulation.look(scenario), simulation.like_it(scenario)
     return SimulationAnswer(
         scenario=scenario,
@@ -386,7 +379,7 @@ def max_rate(asked: Asked) -> "RatesAnswer":
 
     with at_work(effort, asked.progress) as work:
         scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
-        rates = find_rates(scenario, work.judge, work.report, effort.confidence)
+        rates = find_rates(parse.in_failure(scenario, asked), work.judge, work.report, effort.confidence)
     return RatesAnswer(rates=rates, effort=effort)
 
 
@@ -406,7 +399,8 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     saved, measured, typed = _compared(paths, known, asked)
     fleets = contenders(saved, paths, asked.fleet, measured, _usual_rule(asked))
     shared = common_scenario(saved, asked.rate) if saved else typed(fleets[0])
-    scenarios = [replace(shared, profile=one.profile, plan=one.plan) for one in fleets]
+    survival = parse.read_survival(asked)
+    scenarios = [replace(shared, profile=one.profile, plan=one.plan).after(survival) for one in fleets]
     changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
     effort = replace(saved[0].effort if saved else Effort(), **changes)
     limited = {q for one in saved for q in one.question.objective.quantiles}
@@ -416,7 +410,9 @@ def compare(asked: Asked) -> "ComparisonAnswer":
             located(one.name, partial(work.require_answerable, scenario))
         work.report(f"simulating {len(fleets)} fleets under the same requests")
         comparison = work.compare(quantiles)(scenarios)
-    return ComparisonAnswer(contenders=fleets, scenario=shared, comparison=comparison, effort=effort)
+    return ComparisonAnswer(
+        contenders=fleets, scenarios=tuple(scenarios), comparison=comparison, effort=effort
+    )
 
 
 def _usual_rule(asked: Asked) -> dict[str, Any]:
@@ -710,6 +706,7 @@ def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer"
         seed=effort.seed,
         confidence=effort.confidence,
         scale=grid.scale,
+        is_in_failure=grid.is_in_failure,
     )
     path = None if output is None else Path(output)
     if path is not None:
@@ -754,6 +751,7 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid[ServiceProfil
             preferred_sizes=rule.preferred_sizes,
             queue_limit=asked.queue_limit,
         ),
+        survival=parse.read_survival(asked),
     )
 
 
@@ -804,6 +802,7 @@ def curve(asked: Asked) -> "LoadCurveAnswer":
         from capacity import api_llm
 
         scenario = api_llm.curve_scenario(known, asked)
+    left = parse.in_failure(scenario, asked)
     from capacity.answers import LoadCurveAnswer
     from capacity.question.grid import Grid
     from capacity.server.kinds import settings_of
@@ -811,10 +810,11 @@ def curve(asked: Asked) -> "LoadCurveAnswer":
     plan = scenario.plan
     grid = Grid(
         profiles=(scenario.profile,),
-        workloads=tuple(scenario.sized(size).workload for size in _sizes_of_a_curve(scenario, asked)),
+        workloads=tuple(scenario.sized(size).workload for size in _sizes_of_a_curve(left, asked)),
         replicas=(plan.replicas,),
         routings=(plan.routing,),
         settings=settings_of(scenario),
+        survival=parse.read_survival(asked),
     )
     found = _swept(grid, asked)
     return LoadCurveAnswer(grid=grid, table=found.table, cells=found.cells, plan=plan)

@@ -355,17 +355,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "PlanAnswer":
         ),
         routings=_routings(given),
         replicas_max=given["replicas_max"],
-        survival=parse.read_survival(
-            given.get("spare") or 0,
-            many(given.get("survive")),
-            given.get("rolling_update"),
-            None,
-            None,
-            mtbf_s=parse.duration_s(given.get("mtbf"), given.get("mtbf_s"), "--mtbf"),
-            recovery_s=parse.duration_s(
-                given.get("recovery_time"), given.get("recovery_time_s"), "--recovery-time"
-            ),
-        ),
+        survival=parse.read_survival(given),
     )
     if trouble is not None:
         question = large_enough(question, trouble)
@@ -477,6 +467,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAns
         quantiles=quantiles,
         in_order=in_order,
     )
+    scenario = parse.in_failure(scenario, given)
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
     from simulations.cases.engine import replay
@@ -493,7 +484,8 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAns
             served = draws, records
         else:
             require_check(ready)
-            report(f"simulating {replicas} engine{'s' if replicas > 1 else ''}")
+            left = scenario.plan.replicas
+            report(f"simulating {left} engine{'s' if left > 1 else ''}")
             simulation = work.simulate(quantiles)
             performance, like_it = simulation(scenario), simulation.like_it(scenario)
     return SimulationAnswer(
@@ -519,6 +511,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "RatesAnswer":
         cached_share=_share(given),
         in_order=in_order,
     )
+    scenario = parse.in_failure(scenario, given)
     require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
@@ -576,6 +569,7 @@ def grid(profiles: Sequence[LlmProfile], given: Given) -> "Grid[LlmProfile]":
             cached_share=_share(given),
             in_order=in_order,
         ),
+        survival=parse.read_survival(given),
     )
 
 

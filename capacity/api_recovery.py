@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from capacity.answer.check import Finding
     from capacity.answer.saved_plan import SavedPlan
     from capacity.api_work import Work
-    from capacity.question.resilience import Spike
+    from capacity.question.resilience import Breakdowns, Spike, Survival
     from capacity.recovery.findings import StressJudge
     from capacity.recovery_answers import StressAnswer
     from capacity.search.disturbed_plan import DisturbedPlan
@@ -142,11 +142,7 @@ def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
 
 def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -> dict[str, Any]:
     """Fields of `Stress` that every fleet has."""
-
-    def seconds(name: str) -> float | None:
-        return parse.duration_s(given[name], given[f"{name}_s"], f"--{name.replace('_', '-')}")
-
-    unseen_s, horizon_s = seconds("detection"), given["horizon_s"]
+    unseen_s, horizon_s = parse.seconds_of(given, "detection"), given["horizon_s"]
     horizon = None if horizon_s is not None else given["horizon"]
     return {
         "clients": clients_of(given),
@@ -155,11 +151,23 @@ def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -
             given["shed"] or "none", late_s, given["abandoned"] or abandoned, ejection=given["ejection"]
         ),
         "detection_s": DETECTION_S if unseen_s is None else unseen_s,
-        "startup_s": seconds("startup_time") or 0.0,
+        "startup_s": parse.seconds_of(given, "startup_time") or 0.0,
         "cold": None if given["cold_batches"] is None else read_cold(given["cold_batches"]),
-        "breakdowns": parse.read_breakdowns(seconds("mtbf"), seconds("recovery_time")),
+        "breakdowns": _breakdowns_of(given),
         "horizon_s": parse.duration_s(horizon, horizon_s, "--horizon") or 0.0,
     }
+
+
+def _breakdowns_of(given: Mapping[str, Any]) -> "Breakdowns | None":
+    """Breakdowns beside the trigger, from flags or else from a saved plan that has to survive some."""
+    from capacity.answer.saved_plan import read_plans
+
+    found = parse.read_breakdowns(given)
+    if found is not None or given["plan"] is None:
+        return found
+    (saved,) = read_plans([given["plan"]])
+    survival: Survival = saved.question.survival
+    return survival.breakdowns
 
 
 def _batch_stress(given: Mapping[str, Any]) -> Stress:

@@ -155,8 +155,9 @@ def _unanswered(error: Exception) -> Answer:
 
 
 def load_of(cell: Any, answer: Answer) -> float | None:
-    """Load of a cell; None where the profile does not cover it."""
-    return None if answer.outcome is Outcome.PROFILE_RANGE else case_of(cell).load
+    """Load of a cell; None where the profile does not cover it, or nothing is left of the fleet."""
+    has_load = answer.outcome is not Outcome.PROFILE_RANGE and cell.is_left
+    return case_of(cell).load if has_load else None
 
 
 class Countdown:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from capacity.question.objective import Limit, Objective
     from capacity.question.overload import Saturation
     from capacity.question.question import Question
+    from capacity.question.scenario import AnyScenario
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
@@ -92,13 +93,22 @@ def simulation_document(
 ) -> Document:
     """Document of `capacity simulate`."""
     return {
-        "plan": plain(scenario.plan),
+        "plan": plain(scenario.whole),
+        **outage_document(scenario),
         "workload": requests_document(scenario.workload, scenario.lengths),
         "performance": plain(performance),
         "caveats": caveat_documents(caveats),
         "seed": seed,
         "confidence": confidence,
     }
+
+
+def outage_document(scenario: "AnyScenario") -> Document:
+    """The failure that a fleet is in, and what is left of it; empty with all replicas up."""
+    outage = scenario.outage
+    if outage is None:
+        return {}
+    return {"outage": {**picked(outage, "event", "beyond_share"), "plan": plain(scenario.plan)}}
 
 
 def queue_document(model: str, performance: Performance) -> Document:
@@ -455,7 +465,9 @@ def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
     return {
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
-        **picked(rates.scenario, "plan", "objective"),
+        "plan": plain(rates.scenario.whole),
+        **outage_document(rates.scenario),
+        **picked(rates.scenario, "objective"),
         "workload": scaled_document(rates.scenario.workload) | _lengths_of(rates.scenario.lengths),
         **measured,
         scale.group: _sizes_document(rates),

@@ -9,6 +9,7 @@ from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
+from capacity.question.scenario import AnyScenario
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
@@ -333,6 +334,20 @@ def _under_poisson(recommendation: Recommendation, question: Question, plan: Pla
 def _what_holds(recommendation: Recommendation) -> str:
     losses = [event for event in recommendation.survived if event.plan != recommendation.plan]
     return "what is left after the worst failure" if losses else "the same plan"
+
+
+def replicas_text(scenario: AnyScenario) -> str:
+    """Number of replicas, and how many of them a failure leaves."""
+    outage = scenario.outage
+    if outage is None:
+        return str(scenario.plan.replicas)
+    return f"{outage.left} left of {outage.replicas}, with {outage.event}"
+
+
+def fleet_in(scenario: AnyScenario) -> str:
+    """The whole fleet of a scenario in words, and the failure that it is in."""
+    outage = scenario.outage
+    return fleet(scenario.whole) + ("" if outage is None else f" ({outage.event})")
 
 
 def fleet(plan: Plan) -> str:

@@ -31,6 +31,7 @@ from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import quantile_name
 
 QUANTILES_MAX = 100
+_OUTAGE = (Column("outage", "text"), Column("replicas_left", "count"))
 _OUTCOME = (
     Column("seed", "count"),
     Column("confidence", "number"),
@@ -50,6 +51,7 @@ class SweepTable:
             `response_p99_low_s` and `response_p99_high_s`; with lost requests as infinitely late,
             `response_p99_with_losses_s` and its ends, empty where infinite.
         scale: the words and keys for the sizes of the demands.
+        is_in_failure: whether rows say what a failure leaves of their fleet.
     """
 
     form: RowForm
@@ -57,6 +59,7 @@ class SweepTable:
     seed: int
     confidence: float
     scale: Scale = RATES
+    is_in_failure: bool = False
 
     def __post_init__(self) -> None:
         if len(self.quantiles) > QUANTILES_MAX:
@@ -72,6 +75,7 @@ class SweepTable:
         return (
             *self._demand_columns,
             *self.form.asked,
+            *(_OUTAGE if self.is_in_failure else ()),
             *_OUTCOME,
             *(Column(name, "number") for name in (*self.form.scalars, *ends)),
         )
@@ -99,6 +103,7 @@ class SweepTable:
             cell.plan.profile,
             *self._demand(cell.workload),
             *self.form.values(cell),
+            *((cell.outage.event, max(0, cell.outage.left)) if self.is_in_failure else ()),
             self.seed,
             float(self.confidence),
             answer.outcome.value,

@@ -14,6 +14,7 @@ class CaveatCode(StrEnum):
     RATES_IN_DOUBT = "rates_in_doubt"
     RATES_OPEN = "rates_open"
     RETRY_STORM = "retry_storm"
+    REPLICAS_GONE = "replicas_gone"
     HEADROOM_THIN = "headroom_thin"
     TRACE_FEW_BURSTS = "trace_few_bursts"
     LOAD_HIGH = "load_high"

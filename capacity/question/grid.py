@@ -14,6 +14,7 @@ from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
 from capacity.performance import Performance
 from capacity.question.plan import AnyProfile, Routing
+from capacity.question.resilience import Survival
 from capacity.traffic.parse import workload
 from capacity.traffic.scale import Scale, scale_of
 from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, TraceArrivals, Workload
@@ -127,12 +128,16 @@ class Settings(Protocol):
         """Settings on which the answers depend, in brief."""
 
 
+_NOTHING = Survival()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid(Generic[AnyProfile]):
     """Axes of a sweep, each value once.
 
     Attributes:
         settings: axes of one kind of server, which is that of the profiles.
+        survival: failures, in the worst of which every fleet is.
 
     Raises:
         InputError: an axis is empty, two profiles have one name, or there are more than `CELLS_MAX` cells.
@@ -143,6 +148,7 @@ class Grid(Generic[AnyProfile]):
     replicas: tuple[int, ...]
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
     settings: Settings
+    survival: Survival = _NOTHING
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.profiles]
@@ -172,7 +178,8 @@ class Grid(Generic[AnyProfile]):
     def cells(self) -> Iterator[Any]:
         """The scenario of every combination; the last axis, the routing, changes fastest."""
         for profile, demand, count, *values, routing in product(*self._axes):
-            yield self.settings.cell(profile, demand, Replicas(count, routing), *values)
+            cell = self.settings.cell(profile, demand, Replicas(count, routing), *values)
+            yield cell.after(self.survival)
 
     def document(self, **effort: Any) -> dict[str, Any]:
         """Settings on which the answers depend, with long axes, profiles and traces as digests.
@@ -187,8 +194,14 @@ class Grid(Generic[AnyProfile]):
             "replicas": short(self.replicas),
             "routings": [routing.value for routing in self.routings],
             **self.settings.document(),
+            **({"survival": repr(self.survival)} if self.is_in_failure else {}),
             **effort,
         }
+
+    @property
+    def is_in_failure(self) -> bool:
+        """Whether the fleets are those that a failure leaves."""
+        return self.survival != _NOTHING
 
     @property
     def scale(self) -> Scale:

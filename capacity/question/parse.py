@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from capacity.profile.profile import ServiceProfile
     from capacity.question.objective import Objective
     from capacity.question.resilience import Breakdowns, Survival
+    from capacity.question.scenario import AnyScenario
     from capacity.traffic.daily import DailyCurve
     from capacity.traffic.workload import ArrivalProcess, Demand, TraceArrivals, Workload
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Failing = TypeVar("Failing", bound="AnyScenario")
 
 
 def rate_rps(text: str | None, si: float | None, flag: str = "--rate") -> float | None:
@@ -45,6 +47,11 @@ def duration_s(text: str | None, si: float | None, flag: str) -> float | None:
     (0.08, 0.08)
     """
     return _one_of(text, si, flag, "s", parse_duration_s)
+
+
+def seconds_of(given: Mapping[str, Any], name: str) -> float | None:
+    """A duration from the keywords of a verb; None without a value, or if the verb does not have it. [s]"""
+    return duration_s(given.get(name), given.get(f"{name}_s"), f"--{name.replace('_', '-')}")
 
 
 def _one_of(
@@ -352,26 +359,16 @@ def batch_wait_axis_s(texts: Sequence[str], seconds: Sequence[float]) -> tuple[f
     return tuple(dict.fromkeys((*ranges, *map(float, seconds)))) or (0.0,)
 
 
-def read_survival(
-    spare: int,
-    survive: Sequence[str],
-    rolling_update: str | None,
-    startup_time_s: float | None,
-    spike: str | float | None,
-    *,
-    mtbf_s: float | None = None,
-    recovery_s: float | None = None,
-    may_stand_alone: bool = False,
-) -> "Survival":
-    """Failures to survive, from `--spare`, `--survive`, `--rolling-update`, `--spike` and `--mtbf`.
+def read_survival(given: Mapping[str, Any]) -> "Survival":
+    """Failures to survive, from the keywords of a verb; a start-up time may also belong to a trigger or a controller.
 
-    Args:
-        may_stand_alone: whether the start-up time has another use than a spike.
+    Raises:
+        InputError: text that cannot be read, or half of what belongs together.
     """
     from capacity.question.resilience import Spike, Survival
 
-    zones = None
-    for text in survive:
+    zones, spare = None, given.get("spare") or 0
+    for text in _texts(given.get("survive")):
         kind, _, number = text.replace("n-", "n:").partition(":")
         if kind not in ("n", "zone") or re.fullmatch("[0-9]{1,6}", number) is None or int(number) < 1:
             raise InputError(f"--survive {quoted(text)} is unknown; use n-1 or zone:3")
@@ -379,13 +376,15 @@ def read_survival(
             zones = int(number)
         else:
             spare = max(spare, int(number))
-    if spike is None and may_stand_alone:
+    spike, startup_time_s = given.get("spike"), seconds_of(given, "startup_time")
+    if spike is None and (given.get("trigger") is not None or given.get("autoscale") is not None):
         startup_time_s = None
     if (startup_time_s is None) != (spike is None):
         raise InputError(
             "give --spike 2x and --startup-time 120s together: how far traffic jumps, and how "
             "long new replicas take"
         )
+    rolling_update = given.get("rolling_update")
     return Survival(
         spare=spare,
         zones=zones,
@@ -393,14 +392,32 @@ def read_survival(
         spike=None
         if spike is None or startup_time_s is None
         else Spike(factor=_read_factor(str(spike)), startup_time_s=startup_time_s),
-        breakdowns=read_breakdowns(mtbf_s, recovery_s),
+        breakdowns=read_breakdowns(given),
     )
 
 
-def read_breakdowns(mtbf_s: float | None, recovery_s: float | None) -> "Breakdowns | None":
+def in_failure(scenario: Failing, given: Mapping[str, Any]) -> Failing:
+    """A scenario in the worst of the failures that a verb is asked about; the same if it is asked about none.
+
+    Raises:
+        InputError: failures that cannot be read.
+        UnstableError: nothing is left of the fleet.
+    """
+    left: Failing = scenario.after(read_survival(given))
+    left.require_any_left()
+    return left
+
+
+def _texts(value: str | Sequence[str] | None) -> Sequence[str]:
+    """The texts of a repeatable flag."""
+    return (value,) if isinstance(value, str) else value or ()
+
+
+def read_breakdowns(given: Mapping[str, Any]) -> "Breakdowns | None":
     """Values of `--mtbf` and `--recovery-time`; None without either."""
     from capacity.question.resilience import Breakdowns
 
+    mtbf_s, recovery_s = seconds_of(given, "mtbf"), seconds_of(given, "recovery_time")
     if (mtbf_s is None) != (recovery_s is None):
         raise InputError(
             "give --mtbf 264d and --recovery-time 5min together: how long a replica runs until it fails, and how "

@@ -31,6 +31,22 @@ class Spike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """What a failure leaves of a fleet.
+
+    Attributes:
+        replicas: number of replicas of the whole fleet.
+        left: number of those that are left; 0 or less if none is.
+        beyond_share: share of the time in which fewer are left; None if the failure is not one of chance.
+    """
+
+    event: str
+    replicas: int
+    left: int
+    beyond_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdowns:
     """Replicas that fail now and then, each by itself, and come back.
 
@@ -62,12 +78,30 @@ class Breakdowns:
         >>> Breakdowns(mtbf_s=264 * 86400.0, recovery_s=300.0).down_at_once(100)
         1
         """
-        from scipy.special import bdtrc  # heavy, and not to be loaded before it is needed
-
         down = 0
-        while down < replicas and bdtrc(down, replicas, self.down_share) > MORE_DOWN_SHARE:
+        while self.beyond_share(replicas, down) > MORE_DOWN_SHARE:
             down += 1
         return down
+
+    def beyond_share(self, replicas: int, down: int) -> float:
+        """Share of the time in which more replicas than these are down at once: each is by itself.
+
+        >>> round(Breakdowns(mtbf_s=9.0, recovery_s=1.0).beyond_share(2, 1), 12)
+        0.01
+        """
+        from scipy.special import bdtrc  # heavy, and not to be loaded before it is needed
+
+        return 0.0 if down >= replicas else float(bdtrc(down, replicas, self.down_share))
+
+    def outage(self, replicas: int) -> Outage:
+        """What breakdowns leave of a fleet for all but 0.01 % of the time."""
+        down = self.down_at_once(replicas)
+        return Outage(
+            event=f"{down} broken down at once",
+            replicas=replicas,
+            left=replicas - down,
+            beyond_share=self.beyond_share(replicas, down),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +153,8 @@ class Survival:
             share = Fraction(self.unavailable_share).limit_denominator(_DENOMINATOR_MAX)
             lost["rolling update"] = max(1, math.floor(share * replicas))
         if self.breakdowns is not None:
-            down = self.breakdowns.down_at_once(replicas)
-            lost[f"{down} broken down at once"] = down
+            broken = self.breakdowns.outage(replicas)
+            lost[broken.event] = replicas - broken.left
         return lost
 
     def events(self, replicas: int, per_device: int = 1) -> Iterator[tuple[str, int]]:
@@ -141,6 +175,16 @@ class Survival:
         """The loss of most replicas; None if there is nothing to survive."""
         losses = self.losses(replicas, per_device)
         return max(losses, key=lambda event: losses[event], default=None)
+
+    def outage(self, replicas: int, per_device: int = 1) -> Outage | None:
+        """What the worst failure leaves; None if there is nothing to survive."""
+        event = self.worst(replicas, per_device)
+        if event is None:
+            return None
+        broken = None if self.breakdowns is None else self.breakdowns.outage(replicas)
+        if broken is not None and broken.event == event:
+            return broken
+        return Outage(event=event, replicas=replicas, left=self.left(replicas, per_device))
 
     def left(self, replicas: int, per_device: int = 1) -> int:
         """Replicas left in the worst case; 0 or less if none is."""

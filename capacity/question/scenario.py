@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, UnstableError
 from capacity.question.objective import BETWEEN_TOKENS, Objective
 from capacity.question.plan import AnyPlan, AnyProfile
-from capacity.question.resilience import Spike
+from capacity.question.resilience import Outage, Spike, Survival
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Demand, Workload
 
@@ -31,6 +31,8 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     Attributes:
         objective: limits that the plan must meet; empty if only its performance is asked for.
         quantiles: quantiles to report beside those of the objective.
+        outage: the failure that the fleet is in, of which the plan is what is left, if anything is; None with all
+            replicas up.
         spike: jump in traffic, during which the objective must hold until new replicas are ready; None for the steady
             state.
         lengths: input and output tokens of the requests; None if requests have no lengths.
@@ -43,6 +45,7 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     plan: AnyPlan
     objective: Objective = _NO_OBJECTIVE
     quantiles: tuple[float, ...] = ()
+    outage: Outage | None = None
     spike: Spike | None = None
     lengths: Lengths = None  # type: ignore[assignment]  # (where this is the kind of lengths)
     cached_share: float = 0.0
@@ -64,6 +67,36 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     def quantile_max(self) -> float:
         """The highest quantile that is asked for; it decides how much must be simulated."""
         return max((*self.objective.quantiles, *self.quantiles), default=_QUANTILE_OF_MEANS)
+
+    @property
+    def whole(self) -> AnyPlan:
+        """The plan with all its replicas."""
+        return self.plan if self.outage is None else replace(self.plan, replicas=self.outage.replicas)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the failure leaves any replica."""
+        return self.outage is None or self.outage.left > 0
+
+    def after(self, survival: Survival) -> Self:
+        """The same scenario in the worst of some failures."""
+        outage = survival.outage(self.plan.replicas, self.profile.instances_per_device)
+        if outage is None:
+            return self
+        plan: Any = replace(self.plan, replicas=outage.left) if outage.left > 0 else self.plan
+        return replace(self, plan=plan, outage=outage)
+
+    def require_any_left(self) -> None:
+        """Refuse a failure that leaves nothing of the fleet.
+
+        Raises:
+            UnstableError: nothing is left; the message names the failure.
+        """
+        if self.outage is not None and not self.is_left:
+            raise UnstableError(
+                f"nothing is left of {self.outage.replicas} "
+                f"{'replica' if self.outage.replicas == 1 else 'replicas'} with {self.outage.event}; give more replicas"
+            )
 
     def at_rate(self, arrival_rate_rps: float) -> Self:
         """The same scenario at another arrival rate."""

@@ -52,6 +52,7 @@ LLM_WORKLOAD = (
 )
 LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
 CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge"
+FAILURES = "spare survive rolling_update mtbf recovery_time"
 EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 
@@ -100,6 +101,20 @@ def _own(name: str, flag: Flag) -> Flag:
 _TRACE_AGAIN = reads(ARRIVALS, None, "trace:FILE again, if the plan's trace was too long to save.")
 _DAYS = Flag(COUNT, 5, "Independent days behind each figure.")
 _SAVED = argument(PLAN, REQUIRED, "A plan saved by capacity plan -o.")
+# Failures of a fleet whose figures are asked for; those of its plan are the same.
+_IN_FAILURE = {
+    "spare": FLAGS["spare"].but(help="Figures are those of the fleet with so many replicas gone."),
+    "survive": FLAGS["survive"].but(
+        help="Figures are those of what the worst of these failures leaves: n-1, n-2, zone:3; repeatable."
+    ),
+    "rolling_update": FLAGS["rolling_update"].but(
+        help="Figures are those during a rolling update: max-unavailable=25%."
+    ),
+    "mtbf": FLAGS["mtbf"].but(
+        help="Mean time that a replica runs until it fails: 264d; with --recovery-time. Figures are those of the "
+        "replicas that are up for all but 0.01 % of the time."
+    ),
+}
 _BESIDE_A_PROFILE = {
     "replicas": Flag(COUNT, 1, "With --profile: number of replicas."),
     "batch_size_max": Flag(
@@ -161,17 +176,19 @@ VERBS: Mapping[str, Verb] = {
     ),
     "max-rate": _verb(
         f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals daily "
-        f"users think_time request_overhead instances_per_device {CLIENTS} {LLM} {EFFORT} out progress",
+        f"users think_time request_overhead instances_per_device {CLIENTS} {FAILURES} {LLM} {EFFORT} out progress",
         "profile replicas",
+        **_IN_FAILURE,
         users=FLAGS["users"].but(
             help="Find the number of users in a closed loop, instead of the rate; this number is tried too."
         ),
     ),
     "simulate": _verb(
         f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals daily users think_time "
-        f"queue_limit request_overhead instances_per_device {CLIENTS} quantile {LLM} replay {EFFORT} out verbose "
-        "progress",
+        f"queue_limit request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM} replay {EFFORT} out "
+        "verbose progress",
         "profile replicas",
+        **_IN_FAILURE,
     ),
     "predict": _verb(
         f"profile replicas rate batch_size_max batch_wait {BATCHING} routing request_overhead instances_per_device "
@@ -180,8 +197,10 @@ VERBS: Mapping[str, Verb] = {
     ),
     "sweep": _verb(
         f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals daily users "
-        f"think_time request_overhead instances_per_device {CLIENTS} quantile {LLM} {EFFORT} out fresh output progress",
+        f"think_time request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM} {EFFORT} out fresh "
+        "output progress",
         "profile replicas",
+        **_IN_FAILURE,
         profile=reads(
             PROFILE,
             REQUIRED,
@@ -236,8 +255,9 @@ VERBS: Mapping[str, Verb] = {
     ),
     "compare": _verb(
         f"plans fleet profile rate arrivals daily users think_time {BATCHING} queue_limit request_overhead "
-        f"instances_per_device {CLIENTS} quantile {LLM_WORKLOAD} {EFFORT} out progress",
+        f"instances_per_device {CLIENTS} {FAILURES} quantile {LLM_WORKLOAD} {EFFORT} out progress",
         "plans",
+        **_IN_FAILURE,
         plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
         profile=reads(
             PROFILE,
@@ -255,9 +275,10 @@ VERBS: Mapping[str, Verb] = {
     ),
     "curve": _verb(
         f"y x service_rate servers profile replicas arrivals daily users think_time batch_size_max batch_wait "
-        f"{BATCHING} routing queue_limit request_overhead instances_per_device {CLIENTS} quantile {LLM} seed "
-        "confidence precision requests_max workers out progress",
+        f"{BATCHING} routing queue_limit request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM} "
+        "seed confidence precision requests_max workers out progress",
         "profile replicas",
+        **_IN_FAILURE,
         y=Flag(
             TEXT,
             "queue-length",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from capacity.errors import InputError, quoted
-from capacity.question.parse import duration_s, read_choice, read_share
+from capacity.question.parse import read_choice, read_share, seconds_of
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.presets import CLIENTS
@@ -227,20 +227,16 @@ _CLIENTS = (
 
 def clients_of(given: Mapping[str, Any]) -> Clients:
     """Clients from the keywords of a verb."""
-
-    def seconds(name: str) -> float | None:
-        return duration_s(given.get(name), given.get(f"{name}_s"), f"--{name}")
-
     return read_clients(
         client=given["client"],
-        timeout_s=seconds("timeout"),
-        deadline_s=seconds("deadline"),
+        timeout_s=seconds_of(given, "timeout"),
+        deadline_s=seconds_of(given, "deadline"),
         attempts=given["attempts"],
         backoff=given["backoff"],
         retry_budget=given["retry_budget"],
         retry_burst=given["retry_burst"],
         retry_on=given["retry_on"],
-        hedge_s=seconds("hedge"),
+        hedge_s=seconds_of(given, "hedge"),
     )
 
 

@@ -6,20 +6,20 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import Document, picked, plain
-from capacity.answer.sentences import demand
+from capacity.answer.documents import Document, outage_document, picked, plain, requests_document
+from capacity.answer.sentences import demand, replicas_text
 from capacity.performance import Interval, Performance, format_interval
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.objective import Measure
+from capacity.question.scenario import AnyScenario
 from capacity.render.tables import caveat_lines, table
-from capacity.traffic.workload import Demand
 from capacity.units import format_duration, format_quantile
 
 
 def comparison_document(
     contenders: Sequence[Contender[Any, Any]],
-    workload: Document,
+    scenarios: Sequence[AnyScenario],
     comparison: Comparison,
     caveats: Sequence[Caveat],
     *,
@@ -29,17 +29,18 @@ def comparison_document(
     """Document of `capacity compare`."""
     differences = (None, *comparison.differences)
     return {
-        "workload": workload,
+        "workload": requests_document(scenarios[0].workload, scenarios[0].lengths),
         "fleets": [
             {
                 "name": contender.name,
                 "plan": plain(contender.plan),
+                **outage_document(scenario),
                 "performance": plain(performance),
                 "cost": None if contender.hourly_usd is None else picked(contender, "hourly_usd"),
                 "difference": plain(difference),
             }
-            for contender, performance, difference in zip(
-                contenders, comparison.performances, differences, strict=True
+            for contender, scenario, performance, difference in zip(
+                contenders, scenarios, comparison.performances, differences, strict=True
             )
         ],
         "caveats": plain(caveats),
@@ -50,18 +51,18 @@ def comparison_document(
 
 def comparison_tables(
     contenders: Sequence[Contender[Any, Any]],
-    workload: Demand,
+    scenarios: Sequence[AnyScenario],
     comparison: Comparison,
     caveats: Sequence[Caveat],
     confidence: float,
 ) -> Iterator[RenderableType]:
     """A column for each fleet; the rows describe it, its performance, and its differences from the first."""
     letters = [chr(ord("A") + number) for number in range(len(contenders))]
-    yield Text(f"The same requests {demand(workload)}, for each fleet.")
+    yield Text(f"The same requests {demand(scenarios[0].workload)}, for each fleet.")
     yield table(
         ("<", *(f"<{letter}" for letter in letters)),
         [
-            *_fleet_rows(contenders),
+            *_fleet_rows(contenders, scenarios),
             *_performance_rows(comparison.performances),
             ("cost", *map(_cost, contenders)),
             *_difference_rows(comparison),
@@ -72,11 +73,13 @@ def comparison_tables(
     yield from caveat_lines(caveats)
 
 
-def _fleet_rows(contenders: Sequence[Contender[Any, Any]]) -> Iterator[tuple[str, ...]]:
+def _fleet_rows(
+    contenders: Sequence[Contender[Any, Any]], scenarios: Sequence[AnyScenario]
+) -> Iterator[tuple[str, ...]]:
     plans = [contender.plan for contender in contenders]
     yield "fleet", *(contender.name.replace(",", ", ") for contender in contenders)
     yield "profile", *(plan.profile for plan in plans)
-    yield "replicas", *(str(plan.replicas) for plan in plans)
+    yield "replicas", *map(replicas_text, scenarios)
     for name in plans[0].words:
         yield name, *(plan.words[name] for plan in plans)
     yield "routing", *(plan.routing.value for plan in plans)

@@ -96,7 +96,7 @@ class ObjectiveCurve:
 
 def rate_curve(rates: "Rates") -> ObjectiveCurve:
     """The quantity that limits the upper end, against the rate or the users; sizes far too high are left out."""
-    limit, plan = rates.limit, rates.scenario.plan
+    limit, plan = rates.limit, rates.scenario.whole
     points = [_point(point.size, point.candidate, limit) for point in rates.points]
     title = f"{limit.what} of {plan.replicas} x {plan.profile}, {plan.size_text}"
     return ObjectiveCurve(

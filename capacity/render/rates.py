@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.answer.sentences import (
-    fleet,
+    fleet_in,
     format_found,
     format_loss,
     format_refusal,
@@ -43,15 +43,16 @@ _LONE = {
 
 def sentences(rates: Rates) -> Iterator[str]:
     """Sizes that meet the objective, what limits them at the ends, and what low rates give."""
-    plan, objective, scale = rates.scenario.plan, rates.scenario.objective, rates.scale
+    plan, objective, scale = rates.scenario.whole, rates.scenario.objective, rates.scale
+    asked = fleet_in(rates.scenario)
     if rates.stretches:
         verb = "meet" if plan.replicas > 1 else "meets"
-        yield f"{fleet(plan)} {verb} {limits_in_words(objective)} {stretches_in_words(rates)}."
+        yield f"{asked} {verb} {limits_in_words(objective)} {stretches_in_words(rates)}."
     elif rates.verdict is Verdict.INCONCLUSIVE:
-        yield f"No {scale.one} is known at which {fleet(plan)} would meet {limits_in_words(objective)}."
+        yield f"No {scale.one} is known at which {asked} would meet {limits_in_words(objective)}."
     else:
         best = "" if rates.closest is None else f": at best, {format_refusal(rates.closest)}"
-        yield f"At no {scale.one} would {fleet(plan)} meet {limits_in_words(objective)}{best}."
+        yield f"At no {scale.one} would {asked} meet {limits_in_words(objective)}{best}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
         kept = _LONE[rates.lone.verdict]

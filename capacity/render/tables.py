@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from capacity.question.caveat import Caveat
     from capacity.question.grid import Row, RowForm, Value
     from capacity.question.plan import Plan
+    from capacity.question.scenario import AnyScenario
     from capacity.traffic.scale import Scale
 
 
@@ -64,6 +65,7 @@ def _says_nothing(form: "RowForm", name: str, rows: "Sequence[Mapping[str, Value
 
 
 _IF_ANY = (
+    "left",
     "rejected",
     "unanswered",
     "attempts",
@@ -78,6 +80,7 @@ def _sweep_columns(common: "SweepTable") -> "dict[str, Callable[[Mapping[str, Va
         "<profile": lambda row: str(row["profile"]),
         **size_columns(common.scale),
         "replicas": lambda row: str(row["replicas"]),
+        "left": lambda row: str(row.get("replicas_left", "")),
         **{head: partial(_shown_setting, name) for head, name in form.settings.items()},
         "<routing": lambda row: str(row["routing"]),
         "load": lambda row: "" if row["load"] is None else f"{row['load']:.3f}",
@@ -115,6 +118,8 @@ def no_numbers(row: "Mapping[str, Any]") -> str:
     load, outcome = row["load"], row["outcome"]
     if outcome == Outcome.ANSWERED:
         return ""
+    if outcome == Outcome.UNSTABLE and row.get("replicas_left") == 0:
+        return "nothing is left"
     if load is None or outcome == Outcome.PROFILE_RANGE:
         return "beyond the profile" if outcome == Outcome.PROFILE_RANGE else "too few requests"
     if outcome == Outcome.UNSTABLE and str(row.get("reason")).startswith(_WITH_RETRIES):
@@ -231,10 +236,12 @@ def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
     yield profile_table(profile)
 
 
-def simulation_table(plan: "Plan", performance: Performance, *, verbose: bool = False) -> Table:
+def simulation_table(scenario: "AnyScenario", performance: Performance, *, verbose: bool = False) -> Table:
     """One plan's performance: the usual figures, or every figure."""
+    from capacity.answer.sentences import replicas_text
+
     rows = performance_rows(performance) if verbose else short_rows(performance)
-    return table(("<", "<"), [*plan_rows(plan), *rows])
+    return table(("<", "<"), [*plan_rows(scenario.plan, replicas_text(scenario)), *rows])
 
 
 def short_rows(performance: Performance, quantiles: Collection[float] | None = None) -> list[tuple[str, str]]:
@@ -388,11 +395,15 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
     return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
 
 
-def plan_rows(plan: "Plan") -> list[tuple[str, str]]:
-    """Names and values of a plan, in words."""
+def plan_rows(plan: "Plan", replicas: str | None = None) -> list[tuple[str, str]]:
+    """Names and values of a plan, in words.
+
+    Args:
+        replicas: what is said of their number; None for the number alone.
+    """
     return [
         ("profile", plan.profile),
-        ("replicas", str(plan.replicas)),
+        ("replicas", str(plan.replicas) if replicas is None else replicas),
         *plan.words.items(),
         ("routing", plan.routing.value),
         *([("queue limit", str(plan.queue_limit))] if plan.queue_limit is not None else []),

@@ -18,7 +18,7 @@ from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_patient
-from capacity.units import format_duration, format_quantile, format_rate
+from capacity.units import format_duration, format_quantile, format_rate, format_share
 
 
 def mean_caveats(performance: Performance, objective: Objective) -> Iterator[Caveat]:
@@ -87,6 +87,20 @@ def day_caveats(workload: Demand) -> Iterator[Caveat]:
             message="a day is answered by its highest rate, as if that lasted; capacity plan --daily says what the "
             f"other hours of {workload.day.name} need",
         )
+
+
+def outage_caveats(scenarios: Iterable[Scenario]) -> Iterator[Caveat]:
+    """A note that figures are those of the replicas that a failure leaves, and how often fewer are left."""
+    found = {one.outage for one in scenarios if one.outage is not None}
+    if not found:
+        return
+    more = max((one.beyond_share or 0.0 for one in found), default=0.0)
+    rarely = f"; for {format_share(more)} of the time fewer are left" if more else ""
+    which = found.pop().event if len(found) == 1 else "the worst failure"
+    yield Caveat(
+        code=CaveatCode.REPLICAS_GONE,
+        message=f"figures are those of the replicas that are left with {which}, as a plan is judged{rarely}",
+    )
 
 
 def _by_sections(like_it: LikeIt, found: Interval) -> str:
@@ -261,6 +275,7 @@ def scenario_caveats(
     Args:
         width: width of its interval; None if no precision was asked for.
     """
+    yield from outage_caveats([scenario])
     yield from theory_of(scenario.profile).caveats(scenario, performance)
     yield from storm_caveats(scenario.workload, scenario.plan, performance)
     if performance.kind is not Kind.REPLAY:

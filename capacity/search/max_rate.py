@@ -15,7 +15,7 @@ from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.scenario import AnyScenario, Scenario
-from capacity.search.caveats import day_caveats, trace_caveats
+from capacity.search.caveats import day_caveats, outage_caveats, trace_caveats
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import RatesEffort
 from capacity.search.what_if import Asker
@@ -364,6 +364,7 @@ def caveats(rates: Rates) -> list[Caveat]:
     if rates.refusal is not None:
         return list(theory.implausible(scenario.profile, max(quantiles)))
     return [
+        *outage_caveats([scenario]),
         *theory.profile_caveats(scenario),
         *trace_caveats(scenario.workload),
         *day_caveats(scenario.workload),

@@ -252,7 +252,8 @@ class BatchCase(Case):
             return None
 
     def require_answerable(self) -> None:
-        """Refuse what `capacity.question.stability.require_answerable` refuses."""
+        """Refuse what `stability.require_answerable` refuses, and a fleet of which nothing is left."""
+        self.scenario.require_any_left()
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
 
     def require_clients(self) -> None:

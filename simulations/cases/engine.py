@@ -352,6 +352,7 @@ class EngineCase(Case):
 
     def require_answerable(self) -> None:
         """Raises what `require_below_knee` does, and InputError for a profile that fails its own check."""
+        self.scenario.require_any_left()
         require_check(self.scenario.profile)
         require_below_knee(self.scenario)
 

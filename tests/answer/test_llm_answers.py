@@ -325,7 +325,7 @@ def test_rates_have_a_row_each(planned: PlanAnswer) -> None:
         Point(size=10.0, candidate=one),
         Point(size=20.0, candidate=replace(one, performance=None)),
     )
-    rates: Any = SimpleNamespace(points=points, scale=RATES)
+    rates: Any = SimpleNamespace(points=points, scale=RATES, scenario=SimpleNamespace(whole=one.plan))
     first, second = RatesAnswer(rates=rates, effort=planned.effort).rows()
     assert (first["arrival_rate_rps"], first["verdict"]) == (10.0, one.verdict.value)
     assert first["tpot_mean_s"] == one.performance.tpot_mean_s

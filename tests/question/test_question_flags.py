@@ -188,9 +188,8 @@ def test_batch_waits_are_texts_and_seconds() -> None:
     assert parse.batch_wait_axis_s(["5ms"], [0.001, 0.005]) == (0.005, 0.001)
 
 
-def survival(*survive: str, spare: int = 0, rolling: str | None = None, **others: Any) -> Survival:
-    startup_s, spike = others.pop("startup_s", None), others.pop("spike", None)
-    return parse.read_survival(spare, survive, rolling, startup_s, spike, **others)
+def survival(*survive: str, **given: Any) -> Survival:
+    return parse.read_survival({"survive": survive, **given})
 
 
 def test_what_a_plan_survives() -> None:
@@ -201,21 +200,23 @@ def test_what_a_plan_survives() -> None:
         2,
     )
     assert (survival("zone:3").zones, survival("zone:3").spare) == (3, 0)
-    assert survival(rolling="max-unavailable=25%").unavailable_share == 0.25
-    assert survival(spike="2.5X", startup_s=60.0).spike == Spike(factor=2.5, startup_time_s=60.0)
-    assert survival(startup_s=60.0, may_stand_alone=True).spike is None
-    assert survival(mtbf_s=100.0, recovery_s=1.0).breakdowns == Breakdowns(mtbf_s=100.0, recovery_s=1.0)
+    assert survival(rolling_update="max-unavailable=25%").unavailable_share == 0.25
+    assert survival(spike="2.5X", startup_time_s=60.0).spike == Spike(factor=2.5, startup_time_s=60.0)
+    assert survival(startup_time_s=60.0, trigger="rollout").spike is None
+    assert survival(mtbf_s=100.0, recovery_time_s=1.0).breakdowns == Breakdowns(mtbf_s=100.0, recovery_s=1.0)
     for text in ("n-0", "n1", "rack:2", "n-1234567", "zone:x"):
         refused(f"--survive {text!r} is unknown; use n-1 or zone:3", survival, text)
     together = "give --spike 2x and --startup-time 120s together"
     refused(together, survival, spike="2x")
-    refused(together, survival, startup_s=60.0)
-    refused(together, survival, spike="2x", may_stand_alone=True)
-    for given in ({"mtbf_s": 100.0}, {"recovery_s": 1.0}):
+    refused(together, survival, startup_time_s=60.0)
+    refused(together, survival, spike="2x", trigger="rollout")
+    for given in ({"mtbf_s": 100.0}, {"recovery_time_s": 1.0}):
         refused("give --mtbf 264d and --recovery-time 5min together", survival, **given)
     for text in ("max-unavailable", "max-unavailable=", "max-surge=25%"):
-        refused(f"--rolling-update {text!r} is unknown; use max-unavailable=25%", survival, rolling=text)
-    refused("--spike 'twice' is not a multiple; write 2x", survival, spike="twice", startup_s=60.0)
+        refused(
+            f"--rolling-update {text!r} is unknown; use max-unavailable=25%", survival, rolling_update=text
+        )
+    refused("--spike 'twice' is not a multiple; write 2x", survival, spike="twice", startup_time_s=60.0)
 
 
 def test_a_day_has_its_own_rates(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from shown import around, cells
 from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender, Difference
+from capacity.question.resilience import Survival
+from capacity.question.scenario import Scenario
 from capacity.render.compare import comparison_document, comparison_tables, format_difference
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
@@ -48,10 +50,18 @@ def compared(*found: Performance) -> Comparison:
     )
 
 
+def scenarios(*contenders: Contender, survival: Survival | None = None) -> list[Scenario]:
+    """What is left of each fleet at 50 requests/s."""
+    workload = Workload(arrival_rate_rps=50.0)
+    return [
+        Scenario(profile=one.profile, workload=workload, plan=one.plan).after(survival or Survival())
+        for one in contenders
+    ]
+
+
 def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str, ...]]:
-    head, made, foot = comparison_tables(
-        contenders or (FIRST, SECOND), Workload(arrival_rate_rps=50.0), comparison, [], 0.9
-    )
+    fleets = contenders or (FIRST, SECOND)
+    head, made, foot = comparison_tables(fleets, scenarios(*fleets), comparison, [], 0.9)
     assert isinstance(made, Table)
     assert isinstance(head, Text)
     assert isinstance(foot, Text)
@@ -94,12 +104,26 @@ def test_losses_are_shown_where_one_fleet_has_some() -> None:
 
 def test_the_document_has_a_difference_for_all_but_the_first() -> None:
     comparison = compared(seen(0.04), seen(0.02))
-    workload = Workload(arrival_rate_rps=50.0)
-    found = comparison_document((FIRST, SECOND), workload, comparison, [], seed=3, confidence=0.9)
+    fleets = FIRST, SECOND
+    found = comparison_document(fleets, scenarios(*fleets), comparison, [], seed=3, confidence=0.9)
+    assert found["workload"] == {"arrival_rate_rps": 50.0, "arrivals": "poisson"}
     assert (found["seed"], found["confidence"], found["caveats"]) == (3, 0.9, [])
     one, other = found["fleets"]
     assert (one["name"], one["difference"], one["cost"]) == ("replicas=2,batch=8", None, {"hourly_usd": 1.0})
     assert (other["cost"], other["difference"]["response_mean_s"]["high"]) == (None, 0.003)
+
+
+def test_what_a_failure_leaves_of_each_fleet() -> None:
+    fleets, comparison = (FIRST, SECOND), compared(seen(0.04), seen(0.02))
+    left = scenarios(*fleets, survival=Survival(spare=1))
+    _, made, _ = comparison_tables(fleets, left, comparison, [], 0.9)
+    assert isinstance(made, Table)
+    found = {name: others for name, *others in cells(made)}
+    assert found["replicas"] == ["1 left of 2, with 1 replica gone", "2 left of 3, with 1 replica gone"]
+    document = comparison_document(fleets, left, comparison, [], seed=3, confidence=0.9)
+    assert [one["plan"]["replicas"] for one in document["fleets"]] == [2, 3]
+    assert [one["outage"]["event"] for one in document["fleets"]] == ["1 replica gone"] * 2
+    assert [one["outage"]["plan"]["replicas"] for one in document["fleets"]] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_rates_are_drawn_up_to_twice_the_limit() -> None:
     """In milliseconds; an interval ends at the top of the axis, and a value above it is left out."""
     tried = [(10.0, judged(0.04, Verdict.MET)), (20.0, judged(0.1)), (30.0, judged(0.1001))]
     points = [SimpleNamespace(size=rate_rps, candidate=one) for rate_rps, one in tried]
-    rates: Any = SimpleNamespace(limit=P99, scenario=SimpleNamespace(plan=PLAN), points=points, scale=RATES)
+    rates: Any = SimpleNamespace(limit=P99, scenario=SimpleNamespace(whole=PLAN), points=points, scale=RATES)
     curve = rate_curve(rates)
     assert curve.title == "P99 of 2 x p, batches up to 8"
     assert [(one.x, one.verdict, one.size) for one in curve.points] == [
@@ -111,7 +111,7 @@ def test_rates_of_a_language_model() -> None:
     tried = [(5.0, found), (9.0, unstable)]
     points = [SimpleNamespace(size=rate_rps, candidate=one) for rate_rps, one in tried]
     rates: Any = SimpleNamespace(
-        limit=promise, scenario=SimpleNamespace(plan=ENGINES), points=points, scale=RATES
+        limit=promise, scenario=SimpleNamespace(whole=ENGINES), points=points, scale=RATES
     )
     curve = rate_curve(rates)
     assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"

@@ -48,7 +48,7 @@ class BatchRows:
         """Values of the columns `asked`."""
         plan, profile = cell.plan, cell.profile
         return (
-            plan.replicas,
+            cell.whole.replicas,
             plan.batch_size_max,
             float(plan.batch_wait_max_s),
             plan.routing.value,

@@ -55,7 +55,7 @@ class EngineRows:
             float(lengths.moments.input),
             float(lengths.moments.output),
             float(cell.cached_share),
-            plan.replicas,
+            cell.whole.replicas,
             plan.sequences_max,
             plan.batched_tokens_max,
             plan.routing.value,
