@@ -8,7 +8,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance
-from capacity.server.batch.batching import Batching, BatchTimer
 from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.scale import Scale, scale_of
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from capacity.question.comparison import Difference
     from capacity.question.objective import Limit, Objective
     from capacity.question.overload import Saturation
+    from capacity.question.plan import Plan
     from capacity.question.question import Question
     from capacity.question.scenario import AnyScenario
     from capacity.queues.curves import Axis, Curve, Quantity
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from capacity.search.by_hour import Schedule
     from capacity.search.max_rate import Point, Rates
     from capacity.search.recommendation import Change, RandomRouting, Recommendation
-    from capacity.server.batch.plan import BatchPlan
-    from capacity.server.engine.plan import TokenPlan
     from capacity.traffic.lengths import AnyLengths
 
 SCHEMA_VERSION = 1
@@ -174,23 +172,9 @@ def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"
     }
 
 
-def plan_document(plan: "BatchPlan") -> Document:
-    """A plan; batching and queue limit only if they differ from the defaults.
-
-    `timer` is the older name of `batching`, from when there were two rules; it stays for its readers.
-    """
-    unusual = ["timer"] if plan.timer is BatchTimer.OPEN else []
-    unusual += ["batching"] if plan.batching is not Batching.TRITON or plan.preferred_sizes else []
-    unusual += ["preferred_sizes"] if plan.preferred_sizes else []
-    unusual += [] if plan.queue_limit is None else ["queue_limit"]
-    return picked(plan, "profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing", *unusual)
-
-
-def engine_plan_document(plan: "TokenPlan") -> Document:
-    """A plan for engines; a queue limit only if there is one."""
-    unusual = [] if plan.queue_limit is None else ["queue_limit"]
-    names = ("profile", "replicas", "sequences_max", "batched_tokens_max", "routing")
-    return picked(plan, *names, *unusual)
+def plan_document(plan: "Plan") -> Document:
+    """A plan, by its settings."""
+    return picked(plan, *plan.kept)
 
 
 def performance_document(performance: Performance) -> Document:
@@ -607,6 +591,6 @@ _FORMS: dict[str, Callable[[Any], Document]] = {
     "Performance": performance_document,
     "BatchPlan": plan_document,
     "Rejection": rejection_document,
-    "TokenPlan": engine_plan_document,
+    "TokenPlan": plan_document,
     "Workload": workload_document,
 }

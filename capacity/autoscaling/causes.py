@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from capacity.autoscaling.findings import Days, Worst
 from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.question.plan import rejects
 
 _RISES = 1.1  # times the rate before; below it a rate is even
 _QUANTILE = 0.99
@@ -51,7 +52,7 @@ def cause_of(found: Days, worst: Worst | None) -> Cause | None:
     if fleet.peak_rate_rps >= plan.replicas * fleet.replica_rps:
         return Cause.REPLICAS_MAX
     none_ready = scaler is not None and scaler.replicas_min == 0 and worst.ready < 1.0
-    if plan.queue_limit is not None and 2.0 * found.lost_share > found.late_share.value and not none_ready:
+    if rejects(plan) and 2.0 * found.lost_share > found.late_share.value and not none_ready:
         return Cause.QUEUE_LIMIT
     if plan.batch_size_max > 1 and 0.0 < plan.batch_wait_max_s > fleet.response_p99_s - least_s:
         return Cause.BATCH_WAIT

@@ -8,6 +8,7 @@ from typing import Protocol
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import DomainError
 from capacity.performance import Interval
+from capacity.question.plan import rejects
 
 COURSE_S = 60.0  # one step of the course
 
@@ -132,7 +133,7 @@ def setting_of(before: ScaledFleet, after: ScaledFleet) -> str:
         DomainError: the fleets differ in nothing that a remedy changes.
     """
     was, scaler = before.autoscaler, after.autoscaler
-    if after.plan.queue_limit != before.plan.queue_limit:
+    if rejects(before.plan) and not rejects(after.plan):
         return "no --queue-limit"
     if after.plan.batch_wait_max_s != before.plan.batch_wait_max_s:
         return f"--batch-wait {after.plan.batch_wait_max_s:g}s"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from capacity.errors import InputError
+from capacity.units import format_duration
 
 BATCH_SIZE_LIMIT = 1_000_000
 REPLICAS_LIMIT = 1_000_000
@@ -31,6 +32,16 @@ class RunningPlan:
     preferred_batch_sizes: tuple[int, ...] = ()
     device_kind: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The settings by name, as tables show them."""
+        return {
+            "replicas": str(self.replicas),
+            "largest batch": str(self.batch_size_max),
+            "batch wait": format_duration(self.batch_wait_max_s),
+            "queue limit": "none" if self.queue_limit is None else str(self.queue_limit),
+        }
 
     @property
     def flags(self) -> str:

@@ -1,5 +1,6 @@
 """Plan: one configuration of a fleet of any kind of server."""
 
+import math
 from dataclasses import Field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
@@ -64,6 +65,10 @@ class Plan(Protocol):
     @property
     def queue_limit(self) -> int | None:
         """Limit of each queue; None if it is unlimited."""
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the settings that a document holds: those that may be left out only if they are set."""
 
     @property
     def starts_at_once(self) -> bool:
@@ -131,6 +136,27 @@ def require_fleet(plan: Plan) -> None:
         raise DomainError(f"replicas must be from 1 to {REPLICAS_LIMIT}, got {plan.replicas}")
     if plan.queue_limit is not None and plan.queue_limit < 0:
         raise DomainError(f"the queue limit must be >= 0, got {plan.queue_limit}")
+
+
+def rejects(plan: Plan) -> bool:
+    """Whether a request that finds its queue full is rejected."""
+    return plan.queue_limit is not None
+
+
+def waiting_max(plan: Plan) -> float:
+    """Most requests that wait in queues of their own; infinite if nothing limits them."""
+    return math.inf if plan.queue_limit is None else plan.queue_limit * plan.replicas
+
+
+def plan_words(plan: Plan) -> dict[str, str]:
+    """The settings of a fleet, by name, as tables show them; a queue limit only if there is one."""
+    found = {
+        "profile": plan.profile,
+        "replicas": str(plan.replicas),
+        **plan.words,
+        "routing": plan.routing.value,
+    }
+    return found | ({"queue limit": str(plan.queue_limit)} if rejects(plan) else {})
 
 
 class Measured(Protocol):

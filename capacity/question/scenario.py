@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.question.objective import BETWEEN_TOKENS, Objective
-from capacity.question.plan import AnyPlan, AnyProfile
+from capacity.question.plan import AnyPlan, AnyProfile, rejects
 from capacity.question.resilience import Outage, Spike, Survival
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Demand, Workload
@@ -57,9 +57,9 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         if self.lengths is None:
             return
         require_second_tokens(self.objective, self.lengths)
-        if self.plan.queue_limit is not None:
+        if rejects(self.plan):
             raise InputError(
-                "the queue of an engine is simulated without a limit but in trouble; leave out queue_limit, or take "
+                "the queue of an engine is simulated without a limit but in trouble; leave the limit out, or take "
                 "capacity stress"
             )
 

@@ -12,6 +12,7 @@ from capacity.performance import Interval, Performance, format_interval
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.objective import Measure
+from capacity.question.plan import plan_words
 from capacity.question.scenario import AnyScenario
 from capacity.render.tables import caveat_lines, table
 from capacity.units import format_duration, format_quantile
@@ -76,15 +77,13 @@ def comparison_tables(
 def _fleet_rows(
     contenders: Sequence[Contender[Any, Any]], scenarios: Sequence[AnyScenario]
 ) -> Iterator[tuple[str, ...]]:
-    plans = [contender.plan for contender in contenders]
     yield "fleet", *(contender.name.replace(",", ", ") for contender in contenders)
-    yield "profile", *(plan.profile for plan in plans)
-    yield "replicas", *map(replicas_text, scenarios)
-    for name in plans[0].words:
-        yield name, *(plan.words[name] for plan in plans)
-    yield "routing", *(plan.routing.value for plan in plans)
-    if any(plan.queue_limit is not None for plan in plans):
-        yield "queue limit", *("" if plan.queue_limit is None else str(plan.queue_limit) for plan in plans)
+    plans = [
+        plan_words(contender.plan) | {"replicas": replicas_text(scenario)}
+        for contender, scenario in zip(contenders, scenarios, strict=True)
+    ]
+    for name in dict.fromkeys(name for plan in plans for name in plan):
+        yield name, *(plan.get(name, "") for plan in plans)
 
 
 # Durations that fleets are compared by, in the order of the rows.

@@ -122,14 +122,7 @@ def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan
             )
             yield from _notes(found.notes)
         case RunningPlan():
-            limit = "" if found.queue_limit is None else str(found.queue_limit)
-            settings = [
-                ("replicas", str(found.replicas)),
-                ("largest batch", str(found.batch_size_max)),
-                ("batch wait", format_duration(found.batch_wait_max_s)),
-                ("queue limit", limit or "none"),
-            ]
-            yield table(("<", "<"), settings, title=found.name)
+            yield table(("<", "<"), list(found.words.items()), title=found.name)
             yield Text(f"capacity simulate --profile PROFILE --rate RATE {found.flags} evaluates it.")
             yield from _notes(found.notes)
 

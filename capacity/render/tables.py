@@ -19,6 +19,7 @@ from capacity.performance import (
     format_span,
 )
 from capacity.question.objective import Measure
+from capacity.question.plan import plan_words
 from capacity.units import format_duration, format_quantile, format_rate, format_share
 
 if TYPE_CHECKING:
@@ -401,13 +402,7 @@ def plan_rows(plan: "Plan", replicas: str | None = None) -> list[tuple[str, str]
     Args:
         replicas: what is said of their number; None for the number alone.
     """
-    return [
-        ("profile", plan.profile),
-        ("replicas", str(plan.replicas) if replicas is None else replicas),
-        *plan.words.items(),
-        ("routing", plan.routing.value),
-        *([("queue limit", str(plan.queue_limit))] if plan.queue_limit is not None else []),
-    ]
+    return list((plan_words(plan) | ({} if replicas is None else {"replicas": replicas})).items())
 
 
 def _shown(name: str, value: Any) -> str:

@@ -400,9 +400,9 @@ def batching_caveats(plan: BatchPlan) -> Iterator[Caveat]:
             message=f"with a maxBatchDelay of 0 TorchServe takes {_TORCHSERVE_AT_ONCE} requests at most into a batch, "
             f"and up to {plan.batch_size_max} were evaluated; give a --batch-wait of 1ms or more",
         )
-    if plan.preferred_sizes and plan.preferred_sizes[0] < plan.batch_size_max:
+    if plan.due_size < plan.batch_size_max:
         yield Caveat(
             code=CaveatCode.BATCHING_WITHOUT_WAIT,
             message="with a delay of 0 Triton closes the next batch at the first preferred size that it comes to while "
-            f"all instances are busy, {plan.preferred_sizes[0]}, which is not evaluated; give a --batch-wait",
+            f"all instances are busy, {plan.due_size}, which is not evaluated; give a --batch-wait",
         )

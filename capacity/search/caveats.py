@@ -9,7 +9,7 @@ from capacity.profile.sampling import FloorDoubt, reach
 from capacity.question.candidate import Candidate, LikeIt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Measure, Objective, format_value
-from capacity.question.plan import AnyPlan, Plan, Routing
+from capacity.question.plan import AnyPlan, Plan, Routing, waiting_max
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.recovery.fluid import amplification, stuck_from
@@ -45,7 +45,7 @@ def storm_caveats(workload: Demand, plan: Plan, performance: Performance) -> Ite
         stuck_from(clients, rate_rps=rate_rps, capacity_rps=capacity_rps),
         amplification(clients, rate_rps),
     )
-    if stuck < (math.inf if plan.queue_limit is None else plan.queue_limit * plan.replicas):
+    if stuck < waiting_max(plan):
         yield Caveat(
             code=CaveatCode.RETRY_STORM,
             message=f"these figures hold while nothing goes wrong: once some {stuck:.0f} attempts wait, as after an "

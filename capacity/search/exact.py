@@ -17,7 +17,7 @@ from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Ver
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing
+from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing, rejects
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import lone_performance, predict, timer_of
@@ -101,7 +101,7 @@ def _has_law(scenario: BatchScenario) -> bool:
     return (
         isinstance(workload, Workload)
         and isinstance(workload.arrivals, PoissonArrivals)
-        and plan.queue_limit is None
+        and not rejects(plan)
         and scenario.profile.instances_per_device == 1
         and plan.batch_size_max <= scenario.profile.batch_size_max
         and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
@@ -257,10 +257,10 @@ def _only_rises(scenario: BatchScenario) -> bool:
     is_smooth = isinstance(workload, ClosedPopulation) or isinstance(
         workload.arrivals, PoissonArrivals | GammaArrivals
     )
-    starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
+    starts_at_once = (plan.starts_at_once and not plan.preferred_text) or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
     grows = plan.batch_size_max == 1 or profile.is_monotone
-    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
+    return is_smooth and starts_at_once and timed and not rejects(plan) and grows
 
 
 def judge_lone(scenario: BatchScenario, confidence: float = 0.95) -> Candidate:
@@ -422,7 +422,7 @@ class BatchTheory:
         """Loads on a fine grid if batches wait or a limit is not of time: it may be met, missed and met again."""
         only_rises = _only_rises(scenario)
         loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL)
-        overloads = () if scenario.plan.queue_limit is None else _OVERLOADS
+        overloads = _OVERLOADS if rejects(scenario.plan) else ()
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
     def lone(self, scenario: BatchScenario, confidence: float) -> Candidate | None:
@@ -438,7 +438,7 @@ class BatchTheory:
     def served_max_rps(self, scenario: BatchScenario, judge: object) -> float:
         """Largest rate that may meet the objective: the capacity, or with a queue limit more, as some may be lost."""
         plan, allowed = scenario.plan, scenario.objective.loss_allowed
-        if plan.queue_limit is None or allowed is None:
+        if not rejects(plan) or allowed is None:
             return sustainable_rate_rps(scenario.profile, plan)
         devices = scenario.profile.devices(plan.replicas)
         return devices * device_throughput_max_rps(scenario.profile, plan.batch_size_max) / (1.0 - allowed)

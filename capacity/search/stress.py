@@ -108,7 +108,7 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
     if stress.limit is None and patience > stress.served_s:
-        limit = queue_limit(stress, patience)
+        limit = limit_to_recover(stress, patience)
         yield f"--queue-limit {limit}", stress.with_limit(limit)
     if sheds:
         newest_first = replace(stress.protection, shedding=Shedding.LIFO)
@@ -118,7 +118,7 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         yield f"--abandoned {Abandoned.STOPPED}", replace(stress, protection=stopped)
 
 
-def queue_limit(stress: Stress, patience: float) -> int:
+def limit_to_recover(stress: Stress, patience: float) -> int:
     """Half of what the fleet begins within a timeout and can still end in time, at each queue."""
     queues = 1 if stress.plan.routing is Routing.SHARED_QUEUE else stress.plan.replicas
     return max(1, math.floor(0.5 * (patience - stress.served_s) * stress.capacity_rps / queues))

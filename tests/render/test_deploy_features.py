@@ -57,7 +57,7 @@ PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
     ),
     Feature.BATCH_SIZE: ({"batch_size_max": 16}, "batches up to 16", {"batch_size_max": 12}),
     Feature.BATCH_WAIT: ({"batch_wait_max_s": 0.005}, "a batch wait of 5 ms", {"batch_wait_max_s": 0.007}),
-    Feature.PREFERRED_SIZES: ({"preferred_sizes": (4, 8)}, "preferred sizes of 4, 8", {}),
+    Feature.PREFERRED_SIZES: ({"preferred_sizes": (4, 8)}, "preferred sizes 4, 8", {}),
     Feature.BATCHING: ({"batching": Batching.RAY_SERVE}, "ray-serve batching", {}),
     Feature.INSTANCES: (
         {"instances_per_device": 2, "replicas": 6}, "2 replicas on each device", {"instances_per_device": 3, "replicas": 6},

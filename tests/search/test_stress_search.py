@@ -27,7 +27,7 @@ from capacity.recovery.stress import Stress
 from capacity.search.stress import (
     _median_rank,
     is_unharmed,
-    queue_limit,
+    limit_to_recover,
     remedies,
     screen,
     smallest_fleet,
@@ -90,9 +90,9 @@ def test_a_setting_leaves_the_rest_of_the_protection_as_it_is() -> None:
 
 
 def test_a_queue_may_hold_half_of_what_is_served_in_time() -> None:
-    assert queue_limit(fleet_in_trouble(), 0.5) == 100
-    assert queue_limit(fleet_in_trouble(routing=Routing.ROUND_ROBIN), 0.5) == 25
-    assert queue_limit(fleet_in_trouble(), 1e-3) == 1
+    assert limit_to_recover(fleet_in_trouble(), 0.5) == 100
+    assert limit_to_recover(fleet_in_trouble(routing=Routing.ROUND_ROBIN), 0.5) == 25
+    assert limit_to_recover(fleet_in_trouble(), 1e-3) == 1
     alone = fleet_in_trouble()
     assert alone.server.late_margin_s(alone.plan) == pytest.approx(0.01)
 

@@ -7,7 +7,7 @@ from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance, Quantiles
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import service_interval
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, rejects
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
@@ -50,7 +50,7 @@ def predict(
             "a slower first batch after an idle pause",
             "simulate instead, or leave wake_s out of the profile",
         )
-    if plan.queue_limit is not None:
+    if rejects(plan):
         raise _no_law("a queue limit", "simulate instead, or plan without one")
     sizes = range(1, plan.batch_size_max + 1)
     laws = [profile.law(size) for size in sizes]
@@ -76,7 +76,7 @@ def timer_of(plan: BatchPlan) -> BatchTimer:
     """What starts the batch wait of a plan whose batching has a law."""
     if plan.timer is not None:
         return plan.timer
-    what = "preferred batch sizes" if plan.preferred_sizes else f"{plan.batching} batching"
+    what = "preferred batch sizes" if plan.batching.timer else f"{plan.batching} batching"
     raise _no_law(what, "simulate instead, or use triton batching without preferred sizes")
 
 

@@ -7,6 +7,7 @@ from capacity.autoscaling.causes import Cause, cause_of, floor_s
 from capacity.autoscaling.findings import Days, ScaledScreen, Worst
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric
+from capacity.question.plan import plan_words
 from capacity.traffic.daily import HOUR_S, clock
 from capacity.units import format_duration, format_rate
 
@@ -55,9 +56,10 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
             f"--replicas-max {serve} at most {format_rate(plan.replicas * fleet.replica_rps)}; raise --replicas-max."
         )
     if cause is Cause.QUEUE_LIMIT:
+        limit = plan_words(plan)["queue limit"]
         return (
-            f"full queues reject {found.lost_share:.2%} of the requests; raise --queue-limit from {plan.queue_limit}, "
-            "or leave it out."
+            f"full queues reject {found.lost_share:.2%} of the requests; raise --queue-limit from {limit}, or leave it "
+            "out."
         )
     return (
         f"a batch may wait {format_duration(plan.batch_wait_max_s)} for others, and beside the fastest batch the "

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, rejects, waiting_max
 from capacity.render.deploy.features import clients_in_words
 from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.recovery import Recovery, read_recovery
-from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import BudgetKind, Clients, Failure
 from capacity.traffic.workload import Workload
 
@@ -23,12 +22,10 @@ class SafeClients:
 
     Attributes:
         saved: the plan, for replicas that batch or for engines of a language model.
-        queue_limit: capacity of each replica's queue; None if it is unlimited.
     """
 
     saved: SavedPlan
     recovery: Recovery
-    queue_limit: int | None
 
     @property
     def clients(self) -> Clients:
@@ -49,10 +46,8 @@ class SafeClients:
     @property
     def requests_max(self) -> int | None:
         """Largest number of requests in queues and in service; None without a queue limit."""
-        if self.queue_limit is None:
-            return None
-        replicas: int = self.saved.plan.replicas
-        return replicas * self.queue_limit + self.in_service_max
+        plan = self.recovery.plan
+        return int(waiting_max(plan)) + self.in_service_max if rejects(plan) else None
 
     @property
     def rate_rps(self) -> float:
@@ -140,18 +135,13 @@ def safe_clients(saved: SavedPlan, target: str) -> SafeClients:
     Raises:
         InputError: no plan, or one that was not made to recover, or does not.
     """
-    plan = saved.plan
     recovery = read_recovery(saved)
     if recovery is None:
         raise InputError(
             f"{saved.name} says nothing of clients that recover, which --target {target} is about; plan with "
             "--recover-within 60s --trigger lose:1,60s --timeout 500ms --attempts 3"
         )
-    return SafeClients(
-        saved=saved,
-        recovery=recovery,
-        queue_limit=plan.queue_limit if isinstance(plan, BatchPlan) else recovery.queue_limit,
-    )
+    return SafeClients(saved=saved, recovery=recovery)
 
 
 def seconds(value_s: float) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.question.plan import Routing
+from capacity.question.plan import Plan, Routing, plan_words, rejects
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.recovery import Recovery, read_recovery
@@ -177,8 +177,8 @@ def _of_engines(saved: SavedPlan, recovery: Recovery | None) -> Iterator[tuple[F
         Feature.ENGINE,
         f"{plan.sequences_max} sequences and {plan.batched_tokens_max} tokens a step in each engine",
     )
-    if recovery is not None and recovery.queue_limit is not None:
-        yield Feature.QUEUE_LIMIT, f"a queue limit of {recovery.queue_limit}"
+    if recovery is not None and (limit := _queue_limit(recovery.plan)):
+        yield Feature.QUEUE_LIMIT, limit
 
 
 def _place(feature: Feature, plan: AnyPlan) -> str:
@@ -214,11 +214,6 @@ def _routing(fleet: Fleet) -> str | None:
     return "one queue for all replicas" if is_shared else f"{fleet.plan.routing.value} routing"
 
 
-def _preferred_sizes(fleet: Fleet) -> str | None:
-    sizes = fleet.plan.preferred_sizes
-    return f"preferred sizes of {', '.join(map(str, sizes))}" if sizes else None
-
-
 def _batching(fleet: Fleet) -> str | None:
     return None if fleet.plan.batching is Batching.TRITON else f"{fleet.plan.batching.value} batching"
 
@@ -228,8 +223,8 @@ def _instances(fleet: Fleet) -> str | None:
     return f"{each} replicas on each device" if each > 1 else None
 
 
-def _queue_limit(fleet: Fleet) -> str | None:
-    return None if fleet.plan.queue_limit is None else f"a queue limit of {fleet.plan.queue_limit}"
+def _queue_limit(plan: Plan) -> str | None:
+    return f"a queue limit of {plan_words(plan)['queue limit']}" if rejects(plan) else None
 
 
 def _spare(fleet: Fleet) -> str | None:
@@ -267,10 +262,10 @@ _WORDS: Mapping[Feature, Callable[[Fleet], str | None]] = {
     Feature.ROUTING: _routing,
     Feature.BATCH_SIZE: lambda fleet: f"batches up to {fleet.plan.batch_size_max}",
     Feature.BATCH_WAIT: lambda fleet: f"a batch wait of {format_duration(fleet.plan.batch_wait_max_s)}",
-    Feature.PREFERRED_SIZES: _preferred_sizes,
+    Feature.PREFERRED_SIZES: lambda fleet: fleet.plan.preferred_text or None,
     Feature.BATCHING: _batching,
     Feature.INSTANCES: _instances,
-    Feature.QUEUE_LIMIT: _queue_limit,
+    Feature.QUEUE_LIMIT: lambda fleet: _queue_limit(fleet.plan),
     Feature.SPARE: _spare,
     Feature.ZONES: _zones,
     Feature.UPDATES: _updates,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capacity.answer.saved_answer import read_evaluation
 from capacity.answer.saved_autoscaler import read_autoscaler
@@ -12,7 +12,7 @@ from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, rejects, waiting_max
 from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.recovery import Recovery, read_recovery
@@ -74,9 +74,9 @@ class Fleet:
     @property
     def server_queue_limit(self) -> int | None:
         """Capacity of each server's queue; None if it is unlimited."""
-        limit = self.plan.queue_limit
         shared = self.plan.routing is Routing.SHARED_QUEUE
-        return None if limit is None else limit * (1 if shared else self.profile.instances_per_device)
+        each = waiting_max(replace(self.plan, replicas=1 if shared else self.profile.instances_per_device))
+        return int(each) if rejects(self.plan) else None
 
     @property
     def server_batch_requests(self) -> int:
@@ -112,7 +112,7 @@ class Fleet:
         late in any case. In trouble that was not evaluated.
         """
         if self.recovery is None:
-            return None if self.plan.queue_limit is None else self.response_limit_s
+            return self.response_limit_s if rejects(self.plan) else None
         patience_s, margin_s = self.patience_s, self.recovery.late_margin_s
         if self.recovery.shedding is not Shedding.LATE or patience_s is None:
             return None

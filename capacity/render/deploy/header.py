@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
 from capacity.performance import Kind
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, plan_words, rejects
 from capacity.render.deploy.features import counted, unset_notes
 from capacity.render.deploy.fleet import Fleet, batches, read_fleet
 from capacity.render.report_command import command_to_repeat
@@ -85,11 +85,12 @@ def _wrapped(line: str) -> list[str]:
 
 def _evaluated(fleet: Fleet) -> Iterator[str]:
     plan, saved, found = fleet.plan, fleet.saved, fleet.performance
-    queue = "no queue limit" if plan.queue_limit is None else f"queue limit {plan.queue_limit}"
+    queue = f"queue limit {plan_words(plan)['queue limit']}" if rejects(plan) else "no queue limit"
+    preferred = f"{plan.preferred_text}, " if plan.preferred_text else ""
     yield (
         f"Evaluated:  {counted(plan.replicas, 'replica')} of {plan.profile}, batches up to "
         f"{plan.batch_size_max}, {wait_in_words(fleet)}, "
-        f"{_preferred(fleet)}{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
+        f"{preferred}{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
     )
     q, size = fleet.response_quantile, found.batch_size_mean
     interval = found.response_quantiles_s.get(q)
@@ -123,11 +124,6 @@ _FROM = {
 }
 # Rules that differ in the batch wait alone.
 _BY_A_TIMER = {Batching.TRITON, Batching.TORCHSERVE}
-
-
-def _preferred(fleet: Fleet) -> str:
-    sizes = fleet.plan.preferred_sizes
-    return f"preferred sizes {', '.join(map(str, sizes))}, " if sizes else ""
 
 
 def _traffic(fleet: Fleet) -> str:
@@ -168,7 +164,7 @@ def batching_note(fleet: Fleet, server: str, rule: Batching) -> str:
     """Whether a server starts batches by the rule that was evaluated, and how to evaluate its own."""
     plan = fleet.plan
     counts = f"{server} counts the batch wait {_FROM[rule]}"
-    if plan.preferred_sizes and server != "Triton":
+    if plan.preferred_text and server != "Triton":
         return f"{server} has no preferred sizes, and the plan has: plan without --preferred-sizes to evaluate that."
     if plan.batching is rule:
         return f"{counts}, as the plan does."

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import printable, read_as
+from capacity.question.plan import Plan
 from capacity.recovery.parse import read_budget, read_shedding
 from capacity.recovery.protection import Shedding
 from capacity.traffic.clients import Backoff, Clients, Failure, RetryBudget
@@ -18,13 +19,13 @@ class Recovery:
         clients: the clients, with the retry budget that makes the fleet recover if it needs one.
         setting: the flag that makes the plan recover; None if it recovers as it is.
         shed: the servers' `--shed`, found or asked for; None if they serve all, oldest first.
-        queue_limit: queue limit with which engines recover, as their plan has none; None if they need none.
+        plan: the plan, with the queue limit that makes it recover if it needs one.
     """
 
     clients: Clients
     setting: str | None
     shed: str | None
-    queue_limit: int | None
+    plan: Plan
 
     @property
     def shedding(self) -> Shedding:
@@ -63,7 +64,9 @@ def read_recovery(saved: SavedPlan) -> Recovery | None:
         clients=clients,
         setting=setting,
         shed=value if name == "--shed" else _asked_shed(found.get("flags")),
-        queue_limit=_count(value, saved.name) if name == "--queue-limit" else None,
+        plan=replace(saved.plan, queue_limit=_count(value, saved.name))
+        if name == "--queue-limit"
+        else saved.plan,
     )
 
 

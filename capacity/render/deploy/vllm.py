@@ -6,6 +6,7 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError, quoted
 from capacity.profile.llm import Scheduler
 from capacity.question.objective import Objective
+from capacity.question.plan import rejects
 from capacity.render.deploy.features import Coverage, Feature, unset_notes
 from capacity.render.deploy.header import comments
 from capacity.render.deploy.recovery import read_recovery
@@ -62,7 +63,7 @@ def _recovery(saved: SavedPlan) -> Iterator[str]:
     if recovery is None or recovery.setting is None:
         return
     told = f"# The fleet recovers only with {recovery.setting}"
-    if recovery.queue_limit is None:
+    if not rejects(recovery.plan):
         yield f"{told}, of clients or a gateway: see --target envoy."
         return
     runs = saved.plan.sequences_max
@@ -78,8 +79,8 @@ def _vllm_flags(saved: SavedPlan) -> Iterator[str]:
     yield f"--max-model-len {saved.question.space.lengths.context_max}"
     yield f"--block-size {profile.kv.block_tokens}"
     recovery = read_recovery(saved)
-    if recovery is not None and recovery.queue_limit is not None:
-        yield f"--max-num-queued-reqs {plan.sequences_max + recovery.queue_limit}"
+    if recovery is not None and recovery.plan.queue_limit is not None:
+        yield f"--max-num-queued-reqs {plan.sequences_max + recovery.plan.queue_limit}"
     if profile.tensor_parallel > 1:
         yield f"--tensor-parallel-size {profile.tensor_parallel}"
     yield "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"

@@ -60,6 +60,21 @@ class BatchPlan:
         return None if self.preferred_sizes else self.batching.timer
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the settings that a document holds; batching and queue limit only if they differ from the defaults.
+
+        `timer` is the older name of `batching`, from when there were two rules; it stays for its readers.
+        """
+        unusual = {
+            "timer": self.timer is BatchTimer.OPEN,
+            "batching": self.batching is not Batching.TRITON or self.preferred_sizes,
+            "preferred_sizes": self.preferred_sizes,
+            "queue_limit": self.queue_limit is not None,
+        }
+        names = ("profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing")
+        return (*names, *(name for name, is_unusual in unusual.items() if is_unusual))
+
+    @property
     def starts_at_once(self) -> bool:
         """Whether a free replica never waits for a batch to fill."""
         return self.batch_wait_max_s == 0.0
@@ -104,11 +119,16 @@ class BatchPlan:
         """How long a batch may wait, and by whose rule if it is not the default."""
         wait = format_duration(self.batch_wait_max_s)
         if self.preferred_sizes:
-            return f"{wait}, preferred sizes {listed(self.preferred_sizes)}"
+            return f"{wait}, {self.preferred_text}"
         makes_no_difference = self.batching is Batching.TORCHSERVE and self.batch_wait_max_s == 0.0
         if self.batching is Batching.TRITON or makes_no_difference:
             return wait
         return f"{wait}, as in {_SERVERS[self.batching]}"
+
+    @property
+    def preferred_text(self) -> str:
+        """The preferred sizes, in words; empty if there are none."""
+        return f"preferred sizes {listed(self.preferred_sizes)}" if self.preferred_sizes else ""
 
     @property
     def with_text(self) -> str:

@@ -47,6 +47,12 @@ class TokenPlan:
             )
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the settings that a document holds; a queue limit only if there is one."""
+        names = ("profile", "replicas", "sequences_max", "batched_tokens_max", "routing")
+        return names if self.queue_limit is None else (*names, "queue_limit")
+
+    @property
     def starts_at_once(self) -> bool:
         """Whether a free replica never waits for a batch to fill, as is so of engines."""
         return True
