@@ -8,9 +8,7 @@ too, has milliseconds.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.formats import ingress_log
@@ -191,7 +189,4 @@ def _scaled_ns(digits: str, unit: str) -> int:
     return round(float(digits) * SECONDS_PER[unit] * 1e9)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

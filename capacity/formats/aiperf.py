@@ -3,10 +3,8 @@
 What it calls inter token latency is a mean for each request. Single gaps are in `inter_chunk_latency`, of chunks.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import VALUES_MAX, located
@@ -123,4 +121,4 @@ def _chunk_gaps_s(metrics: Part) -> list[float]:
     return [scale * gap for gap in gaps]
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs, "load-test": read_load_test}
+READERS = {"runs": read_runs, "load-test": read_load_test}

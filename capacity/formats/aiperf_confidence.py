@@ -5,9 +5,8 @@ interval by Student's t. After a blank line come the numbers of runs.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import printable
@@ -101,4 +100,4 @@ def _notes(statistics: Mapping[str, Row], runs: str) -> Iterator[str]:
         yield f"the mean P99 lies between {low} and {high}, by the spread of the runs"
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

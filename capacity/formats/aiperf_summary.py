@@ -5,7 +5,6 @@ not say so.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -98,4 +97,4 @@ def _count(report: Part, metric: str) -> int | None:
     return report.part(metric).whole("avg") if metric in report else None
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

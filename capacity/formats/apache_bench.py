@@ -6,9 +6,8 @@ failed here. Answers with a status other than 2xx do, which `ab` counts apart.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, parsed
@@ -162,4 +161,4 @@ def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
         yield percent / 100.0, around(value_s, RESOLUTION_S / 2.0)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

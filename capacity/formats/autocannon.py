@@ -6,8 +6,7 @@ than there were requests.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, Part, parsed
@@ -73,4 +72,4 @@ def _quantiles(latency: Part) -> Iterator[tuple[float, Interval]]:
             yield round(q, 12), Interval(value=value, low=low, high=value + _RESOLUTION_S)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

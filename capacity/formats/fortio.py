@@ -4,8 +4,7 @@ A thread of fortio waits for an answer before it sends again, even with `-qps`, 
 `DurationHistogram` has all requests, and `ErrorsDurationHistogram` the failed ones among them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from capacity.errors import InputError
 from capacity.files import located
@@ -107,4 +106,4 @@ def _quantiles(durations: Part, histogram: Histogram) -> Iterator[tuple[float, I
         yield q, Interval(value=value, low=min(ends.low, value), high=max(ends.high, value))
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

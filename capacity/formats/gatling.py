@@ -3,9 +3,8 @@
 Newer versions write it in a binary form that only Gatling reads.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import located
@@ -80,7 +79,4 @@ def _request(fields: list[str]) -> Request:
     return Request(sent_ns=sent_ns, took_ns=ended_ns - sent_ns, is_good=status == "OK", name=name)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

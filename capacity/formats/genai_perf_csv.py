@@ -5,9 +5,8 @@ skipped.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.formats.document import Document, placed, seconds_per
@@ -125,4 +124,4 @@ def _single(row: Row) -> float | None:
     return row.number_or_none("Value") if "Value" in row.cells else row.number_or_none("avg")
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -4,7 +4,7 @@
 closed, unless ghz runs with `--async`. Statistics are of requests that succeeded.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from capacity.errors import InputError
@@ -128,7 +128,4 @@ def _of_details(requests: Requests) -> dict[str, Any]:
     return {"samples": run.samples}
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

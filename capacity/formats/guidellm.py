@@ -4,7 +4,7 @@ What it calls time per output token includes the first token, and is not read he
 wall clock, under `info.timings`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -147,4 +147,4 @@ def _span(one: Part) -> Iterator[tuple[float, float]]:
         yield timings.number("request_start"), ends[0]
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs, "load-test": read_load_test}
+READERS = {"runs": read_runs, "load-test": read_load_test}

@@ -128,4 +128,4 @@ def _number(where: str, cells: Cells, group: str, name: str, statistic: str) -> 
     return None if text is None else parsed(text, f"{where}, {group} {name} {statistic}".strip())
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

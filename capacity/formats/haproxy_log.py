@@ -6,8 +6,6 @@ and Tr are the wait for the whole request, in the queue, for the connection, and
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable
@@ -116,7 +114,4 @@ def _backend(rest: re.Match[str]) -> str:
     return "" if is_frontend else printable(rest["backend"])
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

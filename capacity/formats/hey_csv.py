@@ -4,9 +4,6 @@
 the loop is closed and there is no schedule. A request without an answer has no row.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from capacity.errors import InputError
 from capacity.formats.document import Document, Row
 from capacity.formats.load_test import LoadTest, Loop
@@ -61,7 +58,4 @@ def _request(row: Row) -> Request:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

@@ -4,7 +4,7 @@ A worker of hey waits for an answer before it sends again, even with `-q`, so th
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -133,4 +133,4 @@ def _histogram(document: Document, fastest_s: float, slowest_s: float) -> Histog
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

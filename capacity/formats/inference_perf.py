@@ -5,9 +5,7 @@ sent, which may be long after it was due: `schedule_delay` must be added. The se
 about the same time.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, Part, placed
@@ -115,4 +113,4 @@ def _optional(part: Part, key: str) -> float | None:
     return part.number(key) if key in part else None
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -5,8 +5,6 @@ not recorded.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, Part
@@ -64,4 +62,4 @@ def _request(part: Part) -> Request:
     return Request(sent_ns=sent, took_ns=ended - sent, is_good="error" not in part)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test, "workload": read_workload}
+READERS = {"load-test": read_load_test, "workload": read_workload}

@@ -8,8 +8,6 @@ alternative upstream, and the client's address twice.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable
@@ -98,7 +96,4 @@ def _request(line: str, where: str) -> Request:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

@@ -6,8 +6,7 @@ say which, but its threads may show it. A row of a transaction controller, which
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -156,7 +155,4 @@ def is_success(text: str, where: str) -> bool:
     return text.lower() == "true"
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

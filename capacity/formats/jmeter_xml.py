@@ -4,7 +4,7 @@ Time stamps are starts or ends, as in `capacity.formats.jmeter_csv`. An element 
 as an image of a page, and is skipped. A transaction controller is skipped too, and the samples within it are read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import dropwhile
 from typing import Any
 from xml.parsers import expat  # declarations of entities are refused below
@@ -105,7 +105,4 @@ def _stamped(row: Row) -> Request:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

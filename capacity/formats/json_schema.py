@@ -1,7 +1,6 @@
 """A JSON Schema, such as oha and Hyperfoil publish for their output: it describes measurements and holds none."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from capacity.errors import InputError
 from capacity.formats.document import Document
@@ -22,6 +21,4 @@ def refuse(document: Document) -> NoReturn:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = dict.fromkeys(
-    ("profile", "workload", "load-test", "plan", "runs"), refuse
-)
+READERS = dict.fromkeys(("profile", "workload", "load-test", "plan", "runs"), refuse)

@@ -5,9 +5,7 @@ As in `k6 --out json`, a row of `http_req_duration` is stamped when the answer h
 """
 
 import re
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from capacity.formats.document import Document, Row
 from capacity.formats.k6_run import TAKEN, Point, Points
@@ -84,7 +82,4 @@ def _stamp_ns(row: Row) -> int:
     return instant_ns(text, where, "seconds, ms, us or ns since 1970, or a date and time")
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

@@ -3,9 +3,6 @@
 A point of `http_req_duration` is stamped when the answer has arrived, so the request was sent its value earlier.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from capacity.formats.document import Document, Part
 from capacity.formats.k6_run import TAKEN, Point, Points
 from capacity.formats.load_test import LoadTest
@@ -64,7 +61,4 @@ def _point(data: Part) -> Point:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

@@ -9,7 +9,7 @@ which quantiles there are; by default there is no P99.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capacity.errors import InputError
@@ -194,4 +194,4 @@ def _listed_names(results: Any) -> set[str]:
     return {str(one.get("name")) for one in found if isinstance(one, dict)}
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

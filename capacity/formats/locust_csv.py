@@ -5,7 +5,7 @@ and to 1 s above that. Its percentiles are within half such a step of the measur
 which is exact. A user waits for an answer before it sends again, so the loop is closed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import dropwhile, pairwise
 from statistics import median
@@ -190,4 +190,4 @@ def _times(row: Row, prefix: str) -> dict[str, Any]:
     return {key: row.number(f"{prefix}{name} Response Time") / 1e3 for key, name in names.items()}
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

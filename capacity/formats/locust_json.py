@@ -4,9 +4,6 @@ Unlike Locust's CSV it has a histogram, and the requests of each second. Roundin
 `capacity.formats.locust_csv`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from capacity.errors import InputError
 from capacity.files import located, printable
 from capacity.formats.document import Document, Part, parsed
@@ -85,4 +82,4 @@ def _history(per_second: Part) -> tuple[Moment, ...]:
     return tuple(Moment(t_s=second, rate_rps=count) for second, count in seen)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

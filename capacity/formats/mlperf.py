@@ -7,11 +7,9 @@ of no use to a service.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import parse_object, printable
@@ -198,4 +196,4 @@ def _notes(fields: Row, scenario: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -5,9 +5,8 @@ Users choose the columns; their names carry their units. `metrics-model-inferenc
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import printable
@@ -107,4 +106,4 @@ def _name(row: Row, batch_size: int, loads: Mapping[str, float]) -> str:
     return printable(f"{model}, batch {batch_size}{load}")[:200]
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -6,8 +6,7 @@ the deadline as errors; here they are no failures.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from capacity.formats.document import Document, Part, parsed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest
@@ -96,4 +95,4 @@ def _histogram(buckets: Part, summary: Part) -> tuple[Histogram | None, tuple[st
     return Histogram.up_to(counts), ()
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

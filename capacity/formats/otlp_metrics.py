@@ -7,7 +7,7 @@ restarts add up.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -233,4 +233,4 @@ def _real(raw: Any, where: str) -> float:
         raise InputError(f"{where} must be a number, got {quoted(raw)}") from None
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -1,7 +1,7 @@
 """Own load test: the format that `capacity import` writes, in SI and complete, so that it can be audited again."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -196,4 +196,4 @@ def _samples(part: Part) -> Samples:
     return Samples.of(*columns)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -1,6 +1,5 @@
 """Own workload: the format that `capacity import` writes as JSON: arrivals in seconds from the first."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from capacity.errors import InputError
@@ -44,4 +43,4 @@ def read_workload(document: Document) -> TraceArrivals:
     return TraceArrivals(instants_s=tuple(instants_s), name=document.name)
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"workload": read_workload}
+READERS = {"workload": read_workload}

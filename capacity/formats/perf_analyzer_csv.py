@@ -4,9 +4,8 @@ Rows are sorted by throughput, not by load. Client batches (`-b`) are in no colu
 inferences.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.formats.document import Document, placed
@@ -108,4 +107,4 @@ def quantile_of(column: str) -> float | None:
     return percent / 100.0
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -4,9 +4,8 @@ A request has the instant it was sent and those of its responses, of which a str
 are on one clock, which need not be the calendar's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -90,4 +89,4 @@ def _spans(experiment: Part) -> Iterator[tuple[int, int]]:
         yield sent, last - sent
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

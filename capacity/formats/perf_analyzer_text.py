@@ -5,10 +5,9 @@ names a percentile (`--percentile`). Throughput counts inferences; a request has
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import printable
@@ -160,4 +159,4 @@ def _run(block: _Block, told: int | None) -> LoadRun:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

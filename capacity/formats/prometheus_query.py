@@ -7,7 +7,7 @@ of the counters is read, with restarts allowed for; at an instant, their totals.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -341,4 +341,4 @@ def _counter_run(name: str, points: Sequence[tuple[float, float]]) -> LoadRun:
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

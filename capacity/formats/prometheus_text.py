@@ -8,8 +8,8 @@ are skipped.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from capacity.errors import DependencyError, InputError
 from capacity.files import ROWS_MAX, printable
@@ -274,4 +274,4 @@ def _labels(labels: Mapping[str, str], without: str = "") -> Labels:
     return tuple(sorted((key, value) for key, value in labels.items() if key != without))
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

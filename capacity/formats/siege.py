@@ -7,7 +7,6 @@ quiet. There are no percentiles.
 
 import math
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from capacity.errors import InputError
@@ -101,4 +100,4 @@ def _mean_s(result: Part, count: int, elapsed_s: float) -> float:
     return mean_s
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}

@@ -5,7 +5,7 @@ has to be installed, and fields of other versions are skipped.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -264,4 +264,4 @@ def _value(tokens: _Tokens, depth: int, has_colon: bool) -> Any:  # noqa: FBT001
     return text
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"plan": read_plan}
+READERS = {"plan": read_plan}

@@ -6,9 +6,7 @@ nanoseconds. Requests that a response cache answered are in `success`, but not i
 
 import json
 import re
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable
@@ -248,4 +246,4 @@ def _names(models: list[Part]) -> str:
     return printable(", ".join(shown[:5]) + (", ..." if len(shown) > 5 else ""))
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"profile": read_profile, "load-test": read_load_test}
+READERS = {"profile": read_profile, "load-test": read_load_test}

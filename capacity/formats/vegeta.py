@@ -5,8 +5,7 @@ report's quantiles are estimates by a t-digest.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from capacity.errors import InputError
 from capacity.files import located
@@ -150,7 +149,4 @@ def _is_good(code: str, where: str) -> bool:
     return parsed(code, where) in _OK_STATUSES
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {
-    "load-test": read_load_test,
-    "workload": read_workload,
-}
+READERS = {"load-test": read_load_test, "workload": read_workload}

@@ -7,7 +7,7 @@ server sends one for each token, or rarely one for several.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -172,4 +172,4 @@ def _request(given: Any, got: Any, ttft: Any, gaps: Any, start: Any) -> SeenRequ
     )
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"runs": read_runs, "load-test": read_load_test}
+READERS = {"runs": read_runs, "load-test": read_load_test}

@@ -6,7 +6,7 @@ and measures from when a request was due; with `--u_latency` it also prints what
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,4 +160,4 @@ def _time(digits: str, unit: str) -> Interval:
     return around(float(digits) * _SECONDS_PER[unit], 0.5 * 10.0**-decimals * _SECONDS_PER[unit])
 
 
-READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test}
