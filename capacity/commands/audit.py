@@ -1,15 +1,10 @@
 """`capacity audit`: whether a load test can be believed."""
 
-import typer
-
-from capacity.commands.options import verb
-from capacity.commands.output import Format, emit_and_write, outputs, run
+from capacity.commands.options import answering
 
 
-@verb("audit")
-def audit(
-    context: typer.Context, out: list[str] | None, output: Format, *, verbose: bool, as_json: bool
-) -> None:
+@answering("capacity.api:audit")
+def audit() -> None:
     """Whether a load test can be believed: laws that its own figures must obey, each with what to do.
 
     Checks Little's law, whether the loop was closed and what that hides (coordinated omission), whether the
@@ -20,9 +15,3 @@ def audit(
       capacity audit run_stats.csv
       capacity audit perf.csv --profile resnet50-t4-fp16 --batch-size-max 8
     """
-    from capacity import api
-
-    paths = outputs(out)
-    found = run(api.audit, context)
-    emit_and_write(found, paths, output, as_json=as_json, verbose=verbose)
-    raise typer.Exit(found.exit_code)

@@ -1,13 +1,10 @@
 """`capacity explain`: why a saved plan is as it is, or the queue of a server."""
 
-import typer
-
-from capacity.commands.options import verb
-from capacity.commands.output import Format, emit_and_write, outputs, run
+from capacity.commands.options import answering
 
 
-@verb("explain")
-def explain(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
+@answering("capacity.api:explain")
+def explain() -> None:
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
     The plan is simulated again with its saved random numbers; the search is not repeated. For a server's statistics
@@ -17,9 +14,3 @@ def explain(context: typer.Context, out: list[str] | None, output: Format, *, as
       capacity explain plan.json
       capacity explain http://127.0.0.1:8000/v2/models/resnet/stats
     """
-    from capacity import api
-
-    paths = outputs(out)
-    found = run(api.explain, context)
-    emit_and_write(found, paths, output, as_json=as_json)
-    raise typer.Exit(found.exit_code)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from capacity.commands.defaults import variable_of
-from capacity.commands.output import Format
+from capacity.commands.output import Format, emit_and_write, outputs, run
 from capacity.errors import InputError
 from capacity.files import JOURNAL_SUFFIX, printable
 from capacity.question.asked import FLAGS, REQUIRED, Flag, Kind, Reads, switch
@@ -165,6 +165,28 @@ def verb(name: str, **own: Flag) -> Callable[[Command], Command]:
     """Give a command the flags of the verb of this name; `own` are the command's alone."""
     typed = {one: flag for one, flag in VERBS[name].flags.items() if flag.is_typed}
     return flags(" ".join([*typed, *own]), **typed | own)
+
+
+def answering(place: str) -> Callable[[Callable[[], None]], Command]:
+    """Turn a description into the command of its verb: it asks, prints the answer and writes what `-o` names.
+
+    Args:
+        place: module and function of the verb, as `capacity.api:simulate`.
+    """
+
+    def decorate(described: Callable[[], None]) -> Command:
+        def command(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
+            module, _, name = place.partition(":")
+            paths = outputs(out)
+            found = run(getattr(import_module(module), name), context)
+            verbose = context.params.get("verbose", False)
+            emit_and_write(found, paths, output, as_json=as_json, verbose=verbose)
+            raise typer.Exit(found.exit_code)
+
+        command.__doc__, command.__name__ = described.__doc__, described.__name__
+        return verb(described.__name__.replace("_", "-"))(command)
+
+    return decorate
 
 
 def flags(names: str | None = None, /, **own: Flag) -> Callable[[Command], Command]:

@@ -1,15 +1,10 @@
 """`capacity stress`: whether a fleet recovers by itself after trouble."""
 
-import typer
-
-from capacity.commands.options import verb
-from capacity.commands.output import Format, emit_and_write, outputs, run
+from capacity.commands.options import answering
 
 
-@verb("stress")
-def stress(
-    context: typer.Context, out: list[str] | None, output: Format, *, verbose: bool, as_json: bool
-) -> None:
+@answering("capacity.api_recovery:stress")
+def stress() -> None:
     """Does a fleet come back by itself after something went wrong?
 
     Examples:
@@ -17,9 +12,3 @@ def stress(
       capacity stress --profile mine.csv --rate 90rps --replicas 3 --trigger spike:2x,30s --client envoy --timeout 1s
       capacity stress --plan llm-plan.json --trigger crash:1,60s --startup-time 3min --timeout 60s --attempts 3
     """
-    from capacity.api_recovery import stress as ask
-
-    paths = outputs(out)
-    found = run(ask, context)
-    emit_and_write(found, paths, output, as_json=as_json, verbose=verbose)
-    raise typer.Exit(found.exit_code)

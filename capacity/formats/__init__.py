@@ -5,7 +5,8 @@ A format is a module of this folder with three names; the registry finds it by i
 `NAME`: the tool that writes such files, for messages and help, such as `vllm bench serve --save-detailed`.
 `recognises(file) -> bool`: whether a `capacity.formats.document.Document` is one, by what it holds and never by its
 name. It is asked of every file, so it must be quick, must not fail, and must be true of no other format. `READERS`:
-what can be read out of it, by `capacity.formats.registry.Kind`. A reader takes the document, checks units and sizes,
+what can be read out of it, by `capacity.formats.registry.Kind`; `request_log.log_readers` gives those of a log of
+single requests. A reader takes the document, checks units and sizes,
 skips keys and columns that it does not need, and raises an InputError of one line that names the file, the place in
 it, and what to do.
 

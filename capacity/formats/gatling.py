@@ -9,9 +9,7 @@ from functools import partial
 from capacity.errors import InputError, quoted
 from capacity.files import located
 from capacity.formats.document import Document, parsed, whole
-from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, nanoseconds, runs, trace, whole_of
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.request_log import Log, Request, log_readers, nanoseconds
 
 NAME = "Gatling before 3.12, its simulation.log"
 RESOLUTION_S = 1e-3
@@ -25,26 +23,16 @@ def recognises(document: Document) -> bool:
     return document.head.startswith("RUN\t") and document.head.count("\t", 0, document.head.find("\n")) >= 3
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """A run for each request's name, and one for all; the file does not say what decided when they were sent.
+def read_log(document: Document) -> Log:
+    """The requests; the file does not say what decided when they were sent.
 
     Raises:
-        InputError: no requests, or a line that is not a request.
+        InputError: a line that is not a request.
 
     Source:
         Gatling 3.11, gatling-core, stats/writer/LogFileDataWriter: `REQUEST`, groups, name, start, end, status.
     """
-    found = runs(_requests(document), resolution_s=RESOLUTION_S)
-    return LoadTest(tool="gatling", name=document.name, runs=found, whole=whole_of(found))
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests were sent.
-
-    Raises:
-        InputError: fewer than two, or a line that is not a request.
-    """
-    return trace(_requests(document), document.name)
+    return Log(_requests(document), known={"resolution_s": RESOLUTION_S})
 
 
 def _requests(document: Document) -> Iterator[Request]:
@@ -79,4 +67,4 @@ def _request(fields: list[str]) -> Request:
     return Request(sent_ns=sent_ns, took_ns=ended_ns - sent_ns, is_good=status == "OK", name=name)
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("gatling", read_log)

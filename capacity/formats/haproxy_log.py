@@ -11,9 +11,8 @@ from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.formats.access_line import FAILED_FROM, LENGTH_MAX, RESOLUTION_S, Others, clock_ns
 from capacity.formats.document import Document
-from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, runs, trace, whole_of
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.load_test import Loop
+from capacity.formats.request_log import Log, Request, Requests, log_readers
 
 NAME = "HAProxy's log with option httplog"
 _START = re.compile(
@@ -42,33 +41,17 @@ def recognises(document: Document) -> bool:
     return any(_START.match(line) and _read(line) for line in document.first_lines)
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """Requests by backend, and all of them, including those without a backend.
+def read_log(document: Document) -> Log:
+    """Requests by backend, including those without a backend.
 
     A status of 500 or above, or none, is a failure; so is a session that client, server or proxy broke off.
 
     Raises:
-        InputError: a request line that is not whole, or no requests.
+        InputError: a request line that is not whole.
 
     Source:
         HAProxy 3.0, configuration manual, sections 8.2.3, "HTTP log format", 8.4, "Timing events", and 8.5.
     """
-    requests, notes = _requests(document)
-    found = runs(requests, loop=Loop.SERVED, resolution_s=RESOLUTION_S)
-    return LoadTest(tool="haproxy", name=document.name, runs=found, whole=whole_of(found), notes=notes)
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests came, failed ones too.
-
-    Raises:
-        InputError: a request line that is not whole, or fewer than two requests.
-    """
-    requests, notes = _requests(document)
-    return trace(requests, document.name, notes)
-
-
-def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
     requests, others = Requests(), Others()
     for number, line in document.ending(_read).records():
         start = _START.match(line[:LENGTH_MAX])
@@ -76,7 +59,7 @@ def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
             requests.add(_request(line, f"{document.name} line {number}"))
         elif line.strip():
             others.add(number)
-    return requests, others.notes
+    return Log(requests, others.notes, {"loop": Loop.SERVED, "resolution_s": RESOLUTION_S})
 
 
 def _read(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
@@ -114,4 +97,4 @@ def _backend(rest: re.Match[str]) -> str:
     return "" if is_frontend else printable(rest["backend"])
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("haproxy", read_log)

@@ -6,9 +6,8 @@ the loop is closed and there is no schedule. A request without an answer has no 
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, Row
-from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, nanoseconds, read_all, runs, trace
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.load_test import Loop
+from capacity.formats.request_log import Log, Request, log_readers, nanoseconds, read_all
 
 NAME = "hey -o csv"
 RESOLUTION_S = 1e-4
@@ -22,32 +21,19 @@ def recognises(document: Document) -> bool:
     return set(document.columns) >= _COLUMNS
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """The one run.
+def read_log(document: Document) -> Log:
+    """The requests that were answered.
 
     Raises:
-        InputError: no requests, no column of offsets, or a cell that cannot be.
+        InputError: no column of offsets, or a cell that cannot be.
 
     Source:
         hey 0.1.4, requester/print.go, `csvTmpl`.
     """
-    found = runs(_requests(document), whole="hey", loop=Loop.CLOSED, resolution_s=RESOLUTION_S)
-    return LoadTest(tool="hey", name=document.name, runs=found, notes=(_UNANSWERED,))
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests were sent.
-
-    Raises:
-        InputError: fewer than two, no column of offsets, or a cell that cannot be.
-    """
-    return trace(_requests(document), document.name, (_UNANSWERED,))
-
-
-def _requests(document: Document) -> Requests:
     if "offset" not in document.columns:
         raise InputError(f"{document.name} has no column offset; write it by hey 0.1.4 or newer")
-    return read_all(_request, document.rows())
+    known = {"whole": "hey", "loop": Loop.CLOSED, "resolution_s": RESOLUTION_S}
+    return Log(read_all(_request, document.rows()), (_UNANSWERED,), known)
 
 
 def _request(row: Row) -> Request:
@@ -58,4 +44,4 @@ def _request(row: Row) -> Request:
     )
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("hey", read_log)

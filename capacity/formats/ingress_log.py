@@ -3,8 +3,7 @@
 Each line ends in `$request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name]
 $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id`. The request time is the
 client's, from the first byte of the request to the last of the answer; an upstream that was retried has several
-values. Old versions have no alternative upstream, and the client's address twice. values. Old versions have no
-alternative upstream, and the client's address twice.
+values. Old versions have no alternative upstream, and the client's address twice.
 """
 
 import re
@@ -21,9 +20,8 @@ from capacity.formats.access_line import (
     is_good,
 )
 from capacity.formats.document import Document
-from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, runs, trace, whole_of
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.load_test import Loop
+from capacity.formats.request_log import Log, Request, Requests, log_readers
 
 NAME = "access log of ingress-nginx"
 _TWICE = re.compile(r"(\S{1,100}) - \[[^\]]{1,100}\] - ")
@@ -38,37 +36,22 @@ def recognises(document: Document) -> bool:
     return any(_fields(line) for line in document.first_lines)
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """Requests by upstream, and all of them, including those without one, as the proxy saw them.
+def read_log(document: Document) -> Log:
+    """Requests by upstream, including those without one, as the proxy saw them.
 
     Raises:
-        InputError: a malformed request line, no requests, or mostly lines that belong to none.
+        InputError: a malformed request line, or mostly lines that belong to none.
 
     Source:
         kubernetes/ingress-nginx, docs/user-guide/nginx-configuration/log-format.md.
     """
-    requests, notes = _requests(document)
-    found = runs(requests, loop=Loop.SERVED, resolution_s=RESOLUTION_S)
-    return LoadTest(tool="ingress-nginx", name=document.name, runs=found, whole=whole_of(found), notes=notes)
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests came, failed ones too.
-
-    Raises:
-        InputError: as in `read_load_test`, or fewer than two requests.
-    """
-    requests, notes = _requests(document)
-    return trace(requests, document.name, notes)
-
-
-def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
     requests, others = Requests(), Others()
     for number, line in document.ending(_fields).records():
         if not others.has(line, number):
             requests.add(_request(line, f"{document.name} line {number}"))
     others.require_few(len(requests), document.name)
-    return requests, (WHOLE_SECONDS, *others.notes)
+    known = {"loop": Loop.SERVED, "resolution_s": RESOLUTION_S}
+    return Log(requests, (WHOLE_SECONDS, *others.notes), known)
 
 
 def _fields(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
@@ -96,4 +79,4 @@ def _request(line: str, where: str) -> Request:
     )
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("ingress-nginx", read_log)

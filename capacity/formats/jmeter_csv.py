@@ -12,9 +12,8 @@ import numpy as np
 
 from capacity.errors import InputError, quoted
 from capacity.formats.document import Document, Row
-from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, instant_ns, nanoseconds, runs, trace, whole_of
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.load_test import Loop
+from capacity.formats.request_log import Log, Request, Requests, instant_ns, log_readers, nanoseconds
 
 NAME = "JMeter, as CSV"
 TRANSACTION = "Number of samples in transaction"
@@ -35,27 +34,6 @@ _EPOCH_MS = re.compile(r"[0-9]{12,14}")
 def recognises(document: Document) -> bool:
     """Whether it has JMeter's columns, or no header and the cells of JMeter's default columns."""
     return set(document.columns) >= _NEEDED or bool(_names(document))
-
-
-def read_load_test(document: Document) -> LoadTest:
-    """Samples by label, and all of them.
-
-    Raises:
-        InputError: no samples, or a cell that cannot be.
-
-    Source:
-        JMeter 5.6 user's manual, "Listeners", CSV log format; bin/jmeter.properties.
-    """
-    return _read(document).load_test(document.name)
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which samples started, failed ones too.
-
-    Raises:
-        InputError: fewer than two, or a cell that cannot be.
-    """
-    return _read(document).workload(document.name)
 
 
 class Samples:
@@ -80,22 +58,14 @@ class Samples:
         if users is not None:
             self._users = max(users, self._users or 0.0)
 
-    def load_test(self, name: str) -> LoadTest:
-        """Samples by label, and all of them."""
-        requests, note = self._requests()
-        found = runs(requests, loop=Loop.CLOSED, users=self._users, resolution_s=_RESOLUTION_S)
-        return LoadTest(tool="jmeter", name=name, runs=found, whole=whole_of(found), notes=(note,))
-
-    def workload(self, name: str) -> TraceArrivals:
-        """The instants at which samples started."""
-        requests, note = self._requests()
-        return trace(requests, name, (note,))
-
-    def _requests(self) -> tuple[Requests, str]:
+    @property
+    def log(self) -> Log:
+        """Samples by label, from their starts."""
+        known = {"loop": Loop.CLOSED, "users": self._users, "resolution_s": _RESOLUTION_S}
         ended = self._stamped.earlier()
         if self._overlap(self._stamped) and not self._overlap(ended):
-            return ended, _ENDS
-        return self._stamped, _STARTS
+            return Log(ended, (_ENDS,), known)
+        return Log(self._stamped, (_STARTS,), known)
 
     def _overlap(self, requests: Requests) -> bool:
         """Whether a thread has two samples at once, beyond what the resolution of the clock explains."""
@@ -106,13 +76,21 @@ class Samples:
         return bool((is_same & (ended_ns[:-1] > sent_ns[1:] + _CLOCK_NS)).any())
 
 
-def _read(document: Document) -> Samples:
+def read_log(document: Document) -> Log:
+    """Samples by label.
+
+    Raises:
+        InputError: a cell that cannot be.
+
+    Source:
+        JMeter 5.6 user's manual, "Listeners", CSV log format; bin/jmeter.properties.
+    """
     samples = Samples()
     for row in _rows(document):
         users = row.number("allThreads") if "allThreads" in row else None
         thread = row.text("threadName") if "threadName" in row else ""
         samples.add(row.where, _stamped(row), thread, users)
-    return samples
+    return samples.log
 
 
 def _names(document: Document) -> tuple[str, ...]:
@@ -155,4 +133,4 @@ def is_success(text: str, where: str) -> bool:
     return text.lower() == "true"
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("jmeter", read_log)

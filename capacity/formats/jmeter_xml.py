@@ -13,9 +13,7 @@ from capacity.errors import InputError
 from capacity.files import printable
 from capacity.formats.document import Document, Row
 from capacity.formats.jmeter_csv import TRANSACTION, Samples, is_success
-from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, nanoseconds
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.request_log import Log, Request, log_readers, nanoseconds
 
 NAME = "JMeter, as XML"
 _SAMPLES = {"sample", "httpSample"}
@@ -27,28 +25,15 @@ def recognises(document: Document) -> bool:
     return document.head.startswith("<") and "<testResults" in document.head
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """Samples by label, and all of them.
+def read_log(document: Document) -> Log:
+    """Samples by label.
 
     Raises:
-        InputError: not XML, a declaration of a document type, no samples, or an attribute that cannot be.
+        InputError: not XML, a declaration of a document type, or an attribute that cannot be.
 
     Source:
         JMeter 5.6 user's manual, "Listeners", XML log format 2.1; testResults version 1.2.
     """
-    return _read(document).load_test(document.name)
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which samples started, failed ones too.
-
-    Raises:
-        InputError: as for a load test, or fewer than two samples.
-    """
-    return _read(document).workload(document.name)
-
-
-def _read(document: Document) -> Samples:
     samples = Samples()
 
     def take(row: Row) -> None:
@@ -56,7 +41,7 @@ def _read(document: Document) -> Samples:
         samples.add(row.where, _stamped(row), thread, row.number("na") if "na" in row else None)
 
     _Elements(document, take)
-    return samples
+    return samples.log
 
 
 class _Elements:
@@ -105,4 +90,4 @@ def _stamped(row: Row) -> Request:
     )
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("jmeter", read_log)

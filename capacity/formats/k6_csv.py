@@ -9,9 +9,7 @@ from functools import partial
 
 from capacity.formats.document import Document, Row
 from capacity.formats.k6_run import TAKEN, Point, Points
-from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import instant_ns, trace
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.request_log import Log, instant_ns, log_readers
 
 NAME = "k6 --out csv"
 _LAST = ("extra_tags", "metadata")
@@ -32,8 +30,8 @@ def recognises(document: Document) -> bool:
     return set(document.columns) >= _COLUMNS
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """Requests by `name`, and all of them.
+def read_log(document: Document) -> Log:
+    """Requests by `name`.
 
     Raises:
         InputError: no row of an HTTP request, or a cell that cannot be.
@@ -41,28 +39,15 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         k6 1.1.0, internal/output/csv; its documentation, "CSV output".
     """
-    points, notes = _points(document)
-    return points.load_test(document.name, notes, clock_s=1.0 if notes else 0.0)
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests were sent, failed ones too.
-
-    Raises:
-        InputError: fewer than two, or a cell that cannot be.
-    """
-    points, notes = _points(document)
-    return trace(points.log(document.name), document.name, notes)
-
-
-def _points(document: Document) -> tuple[Points, tuple[str, ...]]:
     points, is_coarse = Points(), False
     for row in document.rows(unread=_LAST):
         metric = row.text("metric_name")
         if metric in TAKEN:
             points.add(metric, _point(row))
             is_coarse = is_coarse or len(row.text("timestamp")) == _SECONDS_DIGITS
-    return points, (_WHOLE_SECONDS,) if is_coarse else ()
+    return (
+        points.log(document.name, (_WHOLE_SECONDS,), clock_s=1.0) if is_coarse else points.log(document.name)
+    )
 
 
 def _point(row: Row) -> Point:
@@ -82,4 +67,4 @@ def _stamp_ns(row: Row) -> int:
     return instant_ns(text, where, "seconds, ms, us or ns since 1970, or a date and time")
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("k6", read_log)

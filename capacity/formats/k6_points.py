@@ -5,9 +5,7 @@ A point of `http_req_duration` is stamped when the answer has arrived, so the re
 
 from capacity.formats.document import Document, Part
 from capacity.formats.k6_run import TAKEN, Point, Points
-from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import instant_ns, trace
-from capacity.traffic.workload import TraceArrivals
+from capacity.formats.request_log import Log, instant_ns, log_readers
 
 NAME = "k6 --out json"
 
@@ -19,8 +17,8 @@ def recognises(document: Document) -> bool:
     )
 
 
-def read_load_test(document: Document) -> LoadTest:
-    """Requests by `name`, and all of them.
+def read_log(document: Document) -> Log:
+    """Requests by `name`.
 
     Raises:
         InputError: no point of an HTTP request, or a value that cannot be.
@@ -28,26 +26,13 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         k6 2.0 documentation, "JSON output"; grafana/k6 issue 1194 for what the time of a point is.
     """
-    return _points(document).load_test(document.name)
-
-
-def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests were sent, failed ones too.
-
-    Raises:
-        InputError: fewer than two, or a value that cannot be.
-    """
-    return trace(_points(document).log(document.name), document.name)
-
-
-def _points(document: Document) -> Points:
     points = Points()
     for where, line in document.each_line(*TAKEN):
         one = Part(where, line)
         metric = one.text("metric")
         if one.text("type") == "Point" and metric in TAKEN:
             points.add(metric, _point(one.part("data")))
-    return points
+    return points.log(document.name)
 
 
 def _point(data: Part) -> Point:
@@ -61,4 +46,4 @@ def _point(data: Part) -> Point:
     )
 
 
-READERS = {"load-test": read_load_test, "workload": read_workload}
+READERS = log_readers("k6", read_log)

@@ -7,8 +7,8 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.formats.document import whole
 from capacity.formats.k6_loop import Tally
-from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, nanoseconds, runs, whole_of
+from capacity.formats.load_test import Loop
+from capacity.formats.request_log import Log, Request, Requests, nanoseconds
 
 DURATION, ITERATION, DROPPED = "http_req_duration", "iteration_duration", "dropped_iterations"
 USERS, ALLOCATED = "vus", "vus_max"
@@ -71,14 +71,8 @@ class Points:
         else:
             self.tally.allocate(point.value)
 
-    def log(self, name: str) -> Requests:
-        """The requests. Raises InputError: there are none."""
-        if not len(self.requests):
-            raise InputError(f"{name} has no point of {DURATION}; only tests of HTTP are read here")
-        return self.requests
-
-    def load_test(self, name: str, notes: tuple[str, ...] = (), clock_s: float = 0.0) -> LoadTest:
-        """Requests by `name`, and all of them.
+    def log(self, name: str, notes: tuple[str, ...] = (), clock_s: float = 0.0) -> Log:
+        """Requests by `name`.
 
         Args:
             clock_s: resolution of the instants. The rate of a run that lasts only a few of them is unknown, and so is
@@ -87,12 +81,13 @@ class Points:
         Raises:
             InputError: there are no requests.
         """
-        sent_ns = self.log(name).sent_ns
+        if not len(self.requests):
+            raise InputError(f"{name} has no point of {DURATION}; only tests of HTTP are read here")
+        sent_ns = self.requests.sent_ns
         known = self.tally.known(sent_ns)
         if float(sent_ns.max() - sent_ns.min()) / 1e9 < clock_s / _ERROR:
             known |= _UNTIMED | ({} if known["dropped"] else {"loop": Loop.UNKNOWN, "loop_because": ""})
-        found = runs(self.requests, **known)
-        return LoadTest(tool="k6", name=name, runs=found, whole=whole_of(found), notes=notes)
+        return Log(self.requests, notes, known)
 
 
 def is_expected(expected: str | None, status: str | None) -> bool:

@@ -2,17 +2,18 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX, printable
-from capacity.formats.load_test import Floats, LoadRun, Samples
+from capacity.formats.document import Document
+from capacity.formats.load_test import Floats, LoadRun, LoadTest, Samples
 from capacity.performance import Interval
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
@@ -132,6 +133,40 @@ def instant_ns(text: str, where: str, what: str = "a date and time, such as 2026
     if stamp.zone is None:
         raise InputError(f"{where} must be {what}")
     return int(stamp.value * 10**9)
+
+
+class Log(NamedTuple):
+    """The single requests of a file.
+
+    Attributes:
+        requests: all of them, failed ones too.
+        notes: what its reader had to decide, a sentence each.
+        known: what the file says of all requests together, by field of a `LoadRun`; `whole` is the name of that run.
+    """
+
+    requests: Iterable[Request] | Requests
+    notes: tuple[str, ...] = ()
+    known: Mapping[str, Any] = {}
+
+
+def log_readers(tool: str, read: Callable[[Document], Log]) -> dict[str, Callable[[Document], Any]]:
+    """Readers of a log of single requests: a load test by name and as a whole, and the instants of sending.
+
+    Args:
+        tool: name of what wrote the log.
+        read: function that reads a file.
+    """
+
+    def load_test(document: Document) -> LoadTest:
+        log = read(document)
+        found = runs(log.requests, **log.known)
+        return LoadTest(tool=tool, name=document.name, runs=found, whole=whole_of(found), notes=log.notes)
+
+    def workload(document: Document) -> TraceArrivals:
+        log = read(document)
+        return trace(log.requests, document.name, log.notes)
+
+    return {"load-test": load_test, "workload": workload}
 
 
 def trace(requests: Iterable[Request] | Requests, name: str, remarks: tuple[str, ...] = ()) -> TraceArrivals:
