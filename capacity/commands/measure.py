@@ -1,5 +1,6 @@
 """`capacity profile`: measures service time by batch size, and writes the profile that a plan takes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -28,8 +29,10 @@ from capacity.units import SECONDS_PER_UNIT, parse_duration_s
 if TYPE_CHECKING:
     from capacity.measurement.findings import Measurement
     from capacity.measurement.metrics import Histograms
+    from capacity.measurement.rounds import Rounds
     from capacity.profile.profile import ServiceProfile
 
+Given = Mapping[str, Any]  # the values of all flags
 _NAME = "measured"
 _TIMEOUT_MAX_S = 600.0
 # Flags of one source alone; all others belong to all sources.
@@ -113,41 +116,7 @@ _LLM_TIMEOUT = "10min"  # requests of the saturated run wait for long
     ),
     file=writes("Write the profile as .json."),
 )
-def profile(
-    *,
-    context: typer.Context,
-    callable_name: str | None,
-    url: str | None,
-    body: str | None,
-    rows_key: str,
-    counters: str | None,
-    metrics: str | None,
-    llm: str | None,
-    duration: str | None,
-    metric: str,
-    label: str,
-    metric_unit: str | None,
-    batch_sizes: str,
-    samples: int,
-    warm_up: int,
-    rests: bool,
-    seed: int,
-    duration_max: str,
-    timeout: str,
-    confidence: float,
-    name: str | None,
-    model: str | None,
-    device: str | None,
-    kind: str | None,
-    precision: str | None,
-    runtime: str | None,
-    hourly_usd: float | None,
-    request_overhead: str | None,
-    request_work: str | None,
-    file: str | None,
-    output: Format,
-    as_json: bool,
-) -> None:
+def profile(context: typer.Context, file: str | None, output: Format, *, as_json: bool) -> None:
     """Measure service time by batch size, and write the profile that plan --profile takes.
 
     Times a Python function (--callable) or an endpoint that is sent batches (--url), or reads the histograms
@@ -166,71 +135,68 @@ def profile(
     from dataclasses import replace
 
     from capacity.files import check_target
-    from capacity.measurement.rounds import Rounds, parse_batch_sizes
     from capacity.question.budget import Effort
     from capacity.search.batch_caveats import plausibility_caveats
 
-    Effort(confidence=confidence, seed=seed)  # refuses what is out of range
-    source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics, "--llm": llm}, body)
+    given = context.params
+    Effort(confidence=given["confidence"], seed=given["seed"])  # refuses what is out of range
+    source = _source(given)
     _check_given(context, source)
     path = None if file is None else Path(file)
     if path is not None:  # refused before hours of work if it could not be written
         check_target(path, "a profile", (".json",))
-    if llm is not None:
-        context.params["name"] = _read_name(name, path)
-        _measure_llm(context, llm, path, output, as_json=as_json)
+    given["name"] = _read_name(given["name"], path)
+    if source == "--llm":
+        _measure_llm(context, path, output, as_json=as_json)
         return
-    lines = {"model": model, "device": device, "precision": precision, "runtime": runtime}
-    asked = _asked(_read_name(name, path), kind, hourly_usd, lines)
-    overhead_s, work_s = (
-        None if text is None else parse_duration_s(text, flag)
-        for text, flag in ((request_overhead, "--request-overhead"), (request_work, "--request-work"))
+    asked, outside_s = (
+        _asked(given),
+        [_duration_s(given, name) for name in ("request_overhead", "request_work")],
     )
-    rounds = Rounds(
-        batch_sizes=parse_batch_sizes(batch_sizes),
-        samples=samples,
-        warm_up=warm_up,
-        seed=seed,
-        duration_max_s=parse_duration_s(duration_max, "--duration-max"),
-        has_rests=rests,
-    )
-    timeout_s = _timeout_s(timeout)
-    if callable_name is not None:
-        from capacity.measurement.callable import load, measure_callable
-
-        function = load(callable_name)  # before numpy, so that it can still set how many threads that takes
-        found = measure_callable(function, callable_name, rounds, confidence, _report)
-    elif url is not None:
-        from capacity.measurement.endpoint import Endpoint, measure_endpoint, read_request
-        from capacity.measurement.http import parse_address
-
-        endpoint = Endpoint(
-            address=parse_address(url, "--url"),
-            request=read_request(Path(body or ""), rows_key),
-            rows_key=rows_key,
-            timeout_s=timeout_s,
-            counters=None if counters is None else parse_address(counters, "--counters"),
-        )
-        found = measure_endpoint(endpoint, rounds, confidence=confidence, report=_report)
-    else:
-        where = _histograms(metric, label, metric_unit)
-        found = _of_metrics(metrics or "", where, duration, timeout_s, confidence)
-    measured = found.profile(asked, overhead_s, work_s)
+    found = _SOURCES[source](given, _rounds(given), _timeout_s(given["timeout"]))
+    measured = found.profile(asked, *outside_s)
     found = replace(found, caveats=(*found.caveats, *plausibility_caveats(measured, 0.99)))
-    from capacity.measurement.report import measurement_document, measurement_tables
-
     try:
         if path is not None:
             write_profile(measured, path)
     finally:  # a full disk does not cost what was measured
-        emit_pieces(
-            output,
-            as_json=as_json,
-            document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
-            tables=lambda: measurement_tables(found, measured),
-        )
+        _show(found, measured, given, output, as_json=as_json)
     if found.stop is not None:  # all is saved now; the exit code says that it was cut short
         raise found.stop
+
+
+def _show(
+    found: "Measurement", measured: "ServiceProfile", given: Given, output: Format, *, as_json: bool
+) -> None:
+    """Print what was measured."""
+    from capacity.measurement.report import measurement_document, measurement_tables
+
+    effort = {name: given[name] for name in ("seed", "confidence")}
+    emit_pieces(
+        output,
+        as_json=as_json,
+        document=lambda: measurement_document(found, measured, **effort),
+        tables=lambda: measurement_tables(found, measured),
+    )
+
+
+def _duration_s(given: Given, name: str) -> float | None:
+    """The duration of a flag; None if it is left out. [s]"""
+    return None if given[name] is None else parse_duration_s(given[name], f"--{name.replace('_', '-')}")
+
+
+def _rounds(given: Given) -> "Rounds":
+    """Batches to time, and how long at most."""
+    from capacity.measurement.rounds import Rounds, parse_batch_sizes
+
+    return Rounds(
+        batch_sizes=parse_batch_sizes(given["batch_sizes"]),
+        samples=given["samples"],
+        warm_up=given["warm_up"],
+        seed=given["seed"],
+        duration_max_s=parse_duration_s(given["duration_max"], "--duration-max"),
+        has_rests=given["rests"],
+    )
 
 
 def _timeout_s(text: str) -> float:
@@ -241,9 +207,7 @@ def _timeout_s(text: str) -> float:
     return timeout_s
 
 
-def _measure_llm(
-    context: typer.Context, url: str, path: Path | None, output: Format, *, as_json: bool
-) -> None:
+def _measure_llm(context: typer.Context, path: Path | None, output: Format, *, as_json: bool) -> None:
     """Measure by `--llm`; the result is written and shown even if its check fails, which the exit code says."""
     from capacity import api_llm
     from capacity.errors import InconclusiveError
@@ -252,7 +216,7 @@ def _measure_llm(
     given = context.params
     source = context.get_parameter_source("timeout")
     asked = given["timeout"] if source is not None and source.name == "COMMANDLINE" else _LLM_TIMEOUT
-    answer = api_llm.measure(url, _timeout_s(asked), given, _report)
+    answer = api_llm.measure(given["llm"], _timeout_s(asked), given, _report)
     if path is not None:
         answer.write_profile(path)
     emit(answer, output, as_json=as_json)
@@ -262,15 +226,16 @@ def _measure_llm(
         raise InconclusiveError(str(error)) from None
 
 
-def _source(sources: dict[str, str | None], body: str | None) -> str:
+def _source(given: Given) -> str:
     """The source that was given, exactly one."""
-    chosen = [flag for flag, value in sources.items() if value is not None]
+    flags = {"--callable": "callable_name", "--url": "url", "--metrics": "metrics", "--llm": "llm"}
+    chosen = [flag for flag, name in flags.items() if given[name] is not None]
     if len(chosen) != 1:
         raise InputError(
-            f"give one of {', '.join(sources)}, got {' and '.join(chosen) or 'none'}; "
+            f"give one of {', '.join(flags)}, got {' and '.join(chosen) or 'none'}; "
             "each measures the same thing in a different way"
         )
-    if (chosen[0] == "--url") != (body is not None):
+    if (chosen[0] == "--url") != (given["body"] is not None):
         raise InputError("give --url and --body FILE.json together: where to send, and what")
     return chosen[0]
 
@@ -293,57 +258,89 @@ def _read_name(name: str | None, path: Path | None) -> str:
     return profile_name(path, _NAME)
 
 
-def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[str, Any]) -> "ServiceProfile":
+def _asked(given: Given) -> "ServiceProfile":
     """A profile with what cannot be measured; refuses at once what could not be read back from a file."""
     from capacity.profile.formats import profile_to_document, read_document
     from capacity.profile.profile import BatchTiming, DeviceKind, ServiceProfile
 
+    lines: dict[str, Any] = {name: given[name] for name in ("model", "device", "precision", "runtime")}
     for flag, text in lines.items():
         if text is not None and not (text.isprintable() and len(text) <= TEXT_LENGTH_MAX):
             raise InputError(f"--{flag} must be one line of {TEXT_LENGTH_MAX} characters at most")
     kinds: tuple[DeviceKind, ...] = get_args(DeviceKind)
-    known = next((one for one in kinds if one == kind), None)
-    if kind != known:
-        raise InputError(f"--kind must be {' or '.join(kinds)}, got {quoted(kind or '')}")
+    kind = given["kind"]
+    if kind not in (None, *kinds):
+        raise InputError(f"--kind must be {' or '.join(kinds)}, got {quoted(kind)}")
     timings = (BatchTiming(batch_size=1, mean_s=1.0),)
-    asked = ServiceProfile(name=name, timings=timings, kind=known, hourly_usd=hourly_usd, **lines)
+    asked = ServiceProfile(
+        name=given["name"], timings=timings, kind=kind, hourly_usd=given["hourly_usd"], **lines
+    )
     read_document(profile_to_document(asked), "the profile")
     return asked
 
 
-def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
-    """Names from `--metric`, `--label` and `--metric-unit`."""
-    from capacity.measurement.metrics import Histograms
+def _of_callable(given: Given, rounds: "Rounds", _: float) -> "Measurement":
+    """Times of calls of a Python function."""
+    from capacity.measurement.callable import load, measure_callable
 
-    if unit is None and not metric.endswith("_seconds"):
-        raise InputError(
-            f"--metric {quoted(metric)} does not end in _seconds; give its unit, such as --metric-unit ms"
-        )
-    if unit is not None and unit not in SECONDS_PER_UNIT:
-        raise InputError(f"--metric-unit {quoted(unit)} is unknown; use one of {', '.join(SECONDS_PER_UNIT)}")
-    return Histograms(metric=metric, label=label, unit_s=float(SECONDS_PER_UNIT[unit or "s"]))
+    name = given["callable_name"]
+    function = load(name)  # before numpy, so that it can still set how many threads that takes
+    return measure_callable(function, name, rounds, given["confidence"], _report)
 
 
-def _of_metrics(
-    url: str, where: "Histograms", duration: str | None, timeout_s: float, confidence: float
-) -> "Measurement":
+def _of_endpoint(given: Given, rounds: "Rounds", timeout_s: float) -> "Measurement":
+    """Times of requests, a batch each."""
+    from capacity.measurement.endpoint import Endpoint, measure_endpoint, read_request
+    from capacity.measurement.http import parse_address
+
+    counters = given["counters"]
+    endpoint = Endpoint(
+        address=parse_address(given["url"], "--url"),
+        request=read_request(Path(given["body"]), given["rows_key"]),
+        rows_key=given["rows_key"],
+        timeout_s=timeout_s,
+        counters=None if counters is None else parse_address(counters, "--counters"),
+    )
+    return measure_endpoint(endpoint, rounds, confidence=given["confidence"], report=_report)
+
+
+def _of_metrics(given: Given, _: "Rounds", timeout_s: float) -> "Measurement":
+    """Batch times of a server under traffic, from its own histograms."""
     from capacity.measurement.counted import measure_metrics
     from capacity.measurement.http import parse_address
     from capacity.measurement.rounds import DURATION_MAX_S
 
+    where, duration = _histograms(given), given["duration"]
     duration_s = parse_duration_s(duration or "30s", "--duration")
     if not 0.0 < duration_s <= DURATION_MAX_S:
         raise InputError(
             f"--duration must be above 0s and at most {DURATION_MAX_S / 3600:g}h, got {duration}"
         )
     return measure_metrics(
-        parse_address(url, "--metrics"),
+        parse_address(given["metrics"], "--metrics"),
         where,
         duration_s=duration_s,
         timeout_s=timeout_s,
-        confidence=confidence,
+        confidence=given["confidence"],
         report=_report,
     )
+
+
+def _histograms(given: Given) -> "Histograms":
+    """Names from `--metric`, `--label` and `--metric-unit`."""
+    from capacity.measurement.metrics import Histograms
+
+    metric, unit = given["metric"], given["metric_unit"]
+    if unit is None and not metric.endswith("_seconds"):
+        raise InputError(
+            f"--metric {quoted(metric)} does not end in _seconds; give its unit, such as --metric-unit ms"
+        )
+    if unit is not None and unit not in SECONDS_PER_UNIT:
+        raise InputError(f"--metric-unit {quoted(unit)} is unknown; use one of {', '.join(SECONDS_PER_UNIT)}")
+    return Histograms(metric=metric, label=given["label"], unit_s=float(SECONDS_PER_UNIT[unit or "s"]))
+
+
+_SOURCES = {"--callable": _of_callable, "--url": _of_endpoint, "--metrics": _of_metrics}
 
 
 def write_profile(profile: "ServiceProfile", path: Path) -> None:

@@ -9,41 +9,33 @@ import typer
 from capacity.commands.options import note_input, note_output, option
 from capacity.commands.output import write_text
 
+_PLAN = typer.Argument(help="A plan saved by capacity plan -o.", metavar="FILE", callback=note_input)
+_TARGET = option(
+    "--target",
+    help="What is to run it: triton, kubernetes, keda, kserve, ray-serve, bentoml, compose, serve-api, k6, prometheus; "
+    "envoy, istio or grpc for the clients of a plan that recovers; or vllm for a language model. Repeatable.",
+    metavar="TARGET",
+)
+_ARRIVALS = option(
+    "--arrivals",
+    help="trace:FILE, where the plan's trace was too long to be saved with it.",
+    metavar="SPEC",
+    callback=note_input,
+)
+_FILE = option(
+    "-o",
+    "--output",
+    help="A file, or a folder, in which each target has a file of its own; several need one. Default: stdout.",
+    metavar="PATH",
+    callback=note_output,
+)
+
 
 def render(
-    plan: Annotated[
-        str, typer.Argument(help="A plan saved by capacity plan -o.", metavar="FILE", callback=note_input)
-    ],
-    target: Annotated[
-        list[str],
-        option(
-            "--target",
-            help="What is to run it: triton, kubernetes, keda, kserve, ray-serve, bentoml, compose, serve-api, "
-            "k6, prometheus; envoy, istio or grpc for the clients of a plan that recovers; or vllm for a language "
-            "model. Repeatable.",
-            metavar="TARGET",
-        ),
-    ],
-    arrivals: Annotated[
-        str | None,
-        option(
-            "--arrivals",
-            help="trace:FILE, where the plan's trace was too long to be saved with it.",
-            metavar="SPEC",
-            callback=note_input,
-        ),
-    ] = None,
-    file: Annotated[
-        str | None,
-        option(
-            "-o",
-            "--output",
-            help="A file, or a folder, in which each target has a file of its own; several need one. "
-            "Default: stdout.",
-            metavar="PATH",
-            callback=note_output,
-        ),
-    ] = None,
+    plan: Annotated[str, _PLAN],
+    target: Annotated[list[str], _TARGET],
+    arrivals: Annotated[str | None, _ARRIVALS] = None,
+    file: Annotated[str | None, _FILE] = None,
 ) -> None:
     """Write a saved plan as the settings of the server that will run it.
 

@@ -1,6 +1,6 @@
 """`capacity verify`: what a plan predicts, compared with a load test of a real server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from capacity.units import parse_duration_s, parse_rate_rps
 if TYPE_CHECKING:
     from capacity.measurement.http import Address
     from capacity.traffic.workload import ArrivalProcess, Workload
+    from capacity.verification.load_test import LoadTest
     from capacity.verification.run import Arrivals
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
@@ -26,9 +27,8 @@ _PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queu
 
 
 @flags(
-    "url body plan profile replicas batch_size_max batch_wait routing queue_limit request_overhead rate "
-    "arrivals duration warm_up runs timeout requests_max metrics tolerance seed confidence precision workers "
-    "file",
+    f"url body plan {' '.join(_PLAN)} rate arrivals duration warm_up runs timeout requests_max metrics tolerance "
+    "seed confidence precision workers file",
     url=Flag(
         TEXT.named("URL"),
         REQUIRED,
@@ -70,88 +70,81 @@ _PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queu
     ),
     file=writes("Also write the answer as .json."),
 )
-def verify(
-    context: typer.Context,
-    url: list[str],
-    body: str,
-    plan: str | None,
-    request_overhead: str | None,
-    rate: str | None,
-    arrivals: str | None,
-    duration: str,
-    warm_up: str,
-    runs: int,
-    timeout: str,
-    requests_max: int,
-    metrics: list[str] | None,
-    tolerance: list[str] | None,
-    seed: int,
-    confidence: float,
-    precision: float,
-    workers: int | None,
-    file: str | None,
-    output: Format,
-    *,
-    as_json: bool,
-) -> None:
+def verify(context: typer.Context, file: str | None, output: Format, *, as_json: bool) -> None:
     """Load-test a server in an open loop and compare prediction with measurement; exit 4 if they disagree.
 
     Examples:
       capacity verify --plan plan.json --body request.json --url http://127.0.0.1:8000/predict
     """
     from capacity.files import check_target
-    from capacity.measurement.http import import_aiohttp, parse_address
+    from capacity.measurement.http import import_aiohttp
     from capacity.question.budget import Effort
-    from capacity.traffic.parse import parse_arrivals
-    from capacity.verification.load_test import LoadTest
     from capacity.verification.quantities import read_tolerances, with_tolerances
-    from capacity.verification.send import Target
-    from capacity.verification.subject import check_urls, read_request_body
+    from capacity.verification.subject import check_urls
     from capacity.verification.verification import Verifier
-    from simulations.draws.arrivals import Seed, Stage, Stream
 
-    def draw(workload: "Workload", number: int) -> "Arrivals":
-        """The arrivals that the simulator would draw for a run."""
-        return Stream(workload, requests_max, Seed(value=seed, stage=Stage.VERIFY, replication=number))
-
+    given = context.params
     import_aiohttp()
-    tolerances = read_tolerances(tolerance or ())
-    process = None if arrivals is None else parse_arrivals(arrivals)
-    for remark in getattr(process, "remarks", ()):
-        typer.echo(f"note: {remark}", err=True)
-    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
-    said = {name: context.params[name] for name in _PLAN}
-    if plan is None:
-        subject = _flagged_subject(said, len(url), process, rate_rps)
-    else:
-        subject = _saved_subject(plan, said, process, rate_rps)
-    effort = Effort(seed=seed, confidence=confidence, precision=precision, workers=workers)
-    load = LoadTest(
-        target=Target(
-            addresses=tuple(parse_address(each, "--url") for each in url),
-            body=read_request_body(Path(body)),
-            timeout_s=parse_duration_s(timeout, "--timeout"),
-        ),
-        workload=subject.workload,
-        draw=draw,
-        warm_up_s=parse_duration_s(warm_up, "--warm-up"),
-        duration_s=parse_duration_s(duration, "--duration"),
-        runs=runs,
-        seed=seed,
-        report=_tell,
-        routing=subject.plan.routing,
-        requests_max=requests_max,
-        is_calibrated=request_overhead is None,
-    )
-    notes = check_urls(url, subject.plan)
+    tolerances = read_tolerances(given["tolerance"] or ())
+    subject = _subject(given)
+    effort = Effort(**{name: given[name] for name in ("seed", "confidence", "precision", "workers")})
+    load = _load_test(given, subject)
+    notes = check_urls(given["url"], subject.plan)
     if file is not None:
         check_target(Path(file), "a verification", (".json",))
-    addresses, seen = _read_metrics(metrics, url, subject)
+    addresses, seen = _read_metrics(given["metrics"], given["url"], subject)
     verifier = Verifier(
         subject=subject, load=replace(load, metrics=addresses), effort=effort, workbench=workbench
     )
     found = verifier.verify(with_tolerances(tolerances, verifier.quantiles), (*notes, *seen))
-    _answer(found, _environment(url), output, None if file is None else Path(file), as_json=as_json)
+    _answer(found, _environment(given["url"]), output, None if file is None else Path(file), as_json=as_json)
+
+
+def _subject(given: Mapping[str, Any]) -> "Subject":
+    """The plan to verify, from a file or from flags; notes on the trace are printed before anything can fail."""
+    from capacity.traffic.parse import parse_arrivals
+
+    arrivals, rate = given["arrivals"], given["rate"]
+    process = None if arrivals is None else parse_arrivals(arrivals)
+    for remark in getattr(process, "remarks", ()):
+        _tell(f"note: {remark}")
+    rate_rps = None if rate is None else parse_rate_rps(rate, "--rate")
+    said = {name: given[name] for name in _PLAN}
+    if given["plan"] is None:
+        return _flagged_subject(said, len(given["url"]), process, rate_rps)
+    return _saved_subject(given["plan"], said, process, rate_rps)
+
+
+def _load_test(given: Mapping[str, Any], subject: "Subject") -> "LoadTest":
+    """The load that is sent, before the addresses of metrics are known."""
+    from capacity.measurement.http import parse_address
+    from capacity.verification.load_test import LoadTest
+    from capacity.verification.send import Target
+    from capacity.verification.subject import read_request_body
+    from simulations.draws.arrivals import Seed, Stage, Stream
+
+    def draw(workload: "Workload", number: int) -> "Arrivals":
+        """The arrivals that the simulator would draw for a run."""
+        seed = Seed(value=given["seed"], stage=Stage.VERIFY, replication=number)
+        return Stream(workload, given["requests_max"], seed)
+
+    return LoadTest(
+        target=Target(
+            addresses=tuple(parse_address(each, "--url") for each in given["url"]),
+            body=read_request_body(Path(given["body"])),
+            timeout_s=parse_duration_s(given["timeout"], "--timeout"),
+        ),
+        workload=subject.workload,
+        draw=draw,
+        warm_up_s=parse_duration_s(given["warm_up"], "--warm-up"),
+        duration_s=parse_duration_s(given["duration"], "--duration"),
+        runs=given["runs"],
+        seed=given["seed"],
+        report=_tell,
+        routing=subject.plan.routing,
+        requests_max=given["requests_max"],
+        is_calibrated=given["request_overhead"] is None,
+    )
 
 
 def _saved_subject(

@@ -271,12 +271,7 @@ def explain_plan(
         sensitivities=tuple(sensitivities(asker, question, plan, base)),
         assumptions=tuple(
             find_assumptions(
-                question,
-                plan,
-                shown,
-                certified=performance is not None,
-                precision=precision,
-                law=law,
+                question, plan, shown, certified=performance is not None, precision=precision, law=law
             )
         ),
         savings=tuple(find_savings(asker, question, plan, less)),

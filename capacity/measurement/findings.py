@@ -173,15 +173,7 @@ def sampled(
     findings = []
     for size, batches in sampling.batches.items():
         samples_s = tuple(round(batch.service_s, _DECIMALS) for batch in batches)
-        findings.append(
-            SizeFinding(
-                timing=BatchTiming(batch_size=size, samples_s=samples_s),
-                count=len(samples_s),
-                mean=mean_interval(samples_s, confidence),
-                drift=drift(samples_s, each),
-                stalls=stalls(samples_s),
-            )
-        )
+        findings.append(_size_finding(size, samples_s, confidence, each))
     beside = overhead(sampling.batches, [one for nap in sampling.naps for one in nap.rested], confidence)
     spells, unfitted = None, list[Caveat]()
     try:
@@ -206,6 +198,19 @@ def sampled(
         wake=wake(sampling.naps, confidence),
         spells=spells,
         stop=sampling.stop,
+    )
+
+
+def _size_finding(
+    size: int, samples_s: tuple[float, ...], confidence: float, confidence_each: float
+) -> SizeFinding:
+    """What the batches of one size say; the drift's interval has a confidence of its own."""
+    return SizeFinding(
+        timing=BatchTiming(batch_size=size, samples_s=samples_s),
+        count=len(samples_s),
+        mean=mean_interval(samples_s, confidence),
+        drift=drift(samples_s, confidence_each),
+        stalls=stalls(samples_s),
     )
 
 

@@ -336,18 +336,11 @@ class Plot(Panels):
             axes.imshow(
                 shares, colors, vmin=0.0, vmax=1.2, origin="lower", aspect="auto", interpolation="none"
             )
-            for row, column in np.ndindex(*cells.shape):
-                text = f"{cells[row, column]:.3g}" if cells[row, column] is not np.ma.masked else "–"
-                color = "white" if shares.filled(0.0)[row, column] > _DARK_SHARE else "#222222"
-                axes.text(column, row, text, ha="center", va="center", color=color)
+            _write_cells(axes, cells, shares.filled(0.0))
             if unit:
                 axes.plot([], [], " ", label=f"cells: {unit}")
             if inner.any():
-                padded = np.pad(inner, 1)
-                y, x = np.nonzero(padded[:, 1:] != padded[:, :-1])
-                axes.vlines(x - 0.5, y - 1.5, y - 0.5, PALETTE[1], linewidth=2.6, label=outlined)
-                y, x = np.nonzero(padded[1:] != padded[:-1])
-                axes.hlines(y - 0.5, x - 1.5, x - 0.5, PALETTE[1], linewidth=2.6)
+                _outline(axes, np.pad(inner, 1), outlined)
             if cells.count() < cells.size:
                 axes.fill_between([], [], color=PALE, label=f"– {missing}")
             axes.spines[:].set_visible(False)
@@ -362,6 +355,26 @@ class Plot(Panels):
     ) -> None:
         draw_points(self.axes, x, intervals, label=label or None, color=_color(number), **KINDS[kind])
         self._kinds.add(kind)
+
+
+def _write_cells(axes: "Axes", cells: Any, shares: Any) -> None:
+    """Write the number in each cell, or a dash; in white on dark ones."""
+    import numpy as np
+
+    for row, column in np.ndindex(*cells.shape):
+        text = f"{cells[row, column]:.3g}" if cells[row, column] is not np.ma.masked else "–"
+        color = "white" if shares[row, column] > _DARK_SHARE else "#222222"
+        axes.text(column, row, text, ha="center", va="center", color=color)
+
+
+def _outline(axes: "Axes", padded: Any, label: str) -> None:
+    """Draw a line around the cells that are true in an array with a border of false ones."""
+    import numpy as np
+
+    y, x = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    axes.vlines(x - 0.5, y - 1.5, y - 0.5, PALETTE[1], linewidth=2.6, label=label)
+    y, x = np.nonzero(padded[1:] != padded[:-1])
+    axes.hlines(y - 0.5, x - 1.5, x - 0.5, PALETTE[1], linewidth=2.6)
 
 
 def draw_points(axes: "Axes", x: Sequence[float], intervals: Sequence[Interval], **form: Any) -> None:

@@ -485,26 +485,24 @@ def frontier_section(found: Findings) -> Section:
         f"fleet as cheap beats in {limit.what}."
     )
     best[chosen_cost] = found.certified
+    heads = (unit, "fleet", limit.what, "verdict")
     rows = [
-        (
-            Cell(text=f"{cost:.3f}" if priced else f"{cost:g}"),
-            Cell(text=_short_fleet(best[cost].plan, found.saved), look="words"),
-            Cell(text=_least(best[cost], limit)),
-            _word_cell(best[cost]),
-        )
+        (Cell(text=f"{cost:.3f}" if priced else f"{cost:g}"), *_fleet_cells(best[cost], found.saved, limit))
         for cost in sorted(best)[:_FRONTIER_MAX]
     ]
     drawn = figures.draw_frontier(
         spots, (chosen_cost, here.value), limit, "price [USD/h]" if priced else "replicas"
     )
-    table = Table(
-        caption="The chosen fleet, and the best at other prices",
-        heads=(unit, "fleet", limit.what, "verdict"),
-        rows=rows,
-    )
+    table = Table(caption="The chosen fleet, and the best at other prices", heads=heads, rows=rows)
     return Section(
         key="cost", title=title, lead=lead, svg=_chart(drawn, "cost", f"{title}. {lead}"), table=table
     )
+
+
+def _fleet_cells(one: Candidate, saved: SavedPlan, limit: Limit) -> tuple[Cell, ...]:
+    """A fleet, its limited value and its verdict."""
+    words = Cell(text=_short_fleet(one.plan, saved), look="words")
+    return words, Cell(text=_least(one, limit)), _word_cell(one)
 
 
 def _cost(saved: SavedPlan, plan: Plan) -> float | None:

@@ -95,42 +95,35 @@ def plan_to_recover(
         stress_of: the trouble of a plan.
         replan: one plan, confirmed for the objective like any other.
     """
-    plan = planned.plan
-    assert plan is not None  # noqa: S101  (there is nothing to recover otherwise)
+    assert planned.plan is not None  # noqa: S101  (there is nothing to recover otherwise)
     in_time = _InTime(judge, within_s)
-    stress = in_time.asked(stress_of(plan))
+
+    def asked(plan: Any) -> Stress:
+        return in_time.asked(stress_of(plan))
+
     report("what the plan does in trouble")
-    as_planned = in_time(stress)
+    as_planned = in_time(asked(planned.plan))
+    found = RecoveryPlan(
+        within_s=within_s,
+        as_planned=as_planned,
+        setting=None,
+        chosen=as_planned,
+        tried=(),
+        as_is=as_planned,
+        replicas_min=replicas_min,
+        flags=flags,
+    )
     if is_in_time(as_planned, within_s):
-        found = RecoveryPlan(
-            within_s=within_s,
-            as_planned=as_planned,
-            setting=None,
-            chosen=as_planned,
-            tried=(),
-            as_is=as_planned,
-            replicas_min=replicas_min,
-            flags=flags,
-        )
         return planned, found
-    tried = tuple(_tried(stress, in_time, report))
+    tried = tuple(_tried(asked(planned.plan), in_time, report))
     as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
     enough = [one for one in tried if is_in_time(one.found, within_s) and is_harmless(one.found, as_planned)]
     planned, setting, chosen = _with_a_setting(planned, enough, replan)
     if chosen is None and as_is is not None:
         planned, chosen = _with_more_replicas(
-            planned, as_is, replan, lambda plan: in_time(in_time.asked(stress_of(plan))), within_s
+            planned, as_is, replan, lambda plan: in_time(asked(plan)), within_s
         )
-    return planned, RecoveryPlan(
-        within_s=within_s,
-        as_planned=as_planned,
-        setting=setting,
-        chosen=chosen,
-        tried=tried,
-        as_is=as_is,
-        replicas_min=replicas_min,
-        flags=flags,
-    )
+    return planned, replace(found, setting=setting, chosen=chosen, tried=tried, as_is=as_is)
 
 
 def _with_a_setting(

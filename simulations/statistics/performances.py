@@ -1,7 +1,7 @@
 """Performances: results of a pool of runs for a fleet, with intervals, for each kind of server."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import Measure
@@ -72,13 +72,8 @@ def engine_performance(
     whole = cast("TokenSample", pool.whole)
     times, gaps = replicas / simulated, whole.output_tokens - whole.counted
 
-    def quantiles_of(measure: Measure) -> dict[float, Interval]:
-        if not whole.durations(measure).count:
-            return {}
-        if len(pool.sections) == 1:
-            return {q: Interval.exact(pool.quantile_s(measure, q)) for q in quantiles}
-        return {q: pool.of_measure(measure, q).interval(confidence) for q in quantiles}
-
+    measures = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
+    found: dict[str, Any] = {one.value: _quantiles(pool, one, quantiles, confidence) for one in measures}
     return Performance(
         kind=kind,
         load=load,
@@ -95,12 +90,20 @@ def engine_performance(
         running_mean=times * whole.running_s / whole.window_s,
         queue_length_mean=times * max(0.0, (whole.engine_s - whole.running_s) / whole.window_s),
         in_system_mean=times * whole.responses.total_s / whole.window_s,
-        ttft_quantiles_s=quantiles_of(Measure.TTFT),
-        tpot_quantiles_s=quantiles_of(Measure.TPOT),
-        itl_quantiles_s=quantiles_of(Measure.ITL),
-        response_quantiles_s=quantiles_of(Measure.RESPONSE),
+        **found,
         intervals={} if len(pool.sections) == 1 else _of_means(pool, confidence, has_limits=has_limits),
     )
+
+
+def _quantiles(
+    pool: Pool, measure: Measure, quantiles: Sequence[float], confidence: float
+) -> dict[float, Interval]:
+    """Quantiles of a duration of engines; empty if no request has it."""
+    if not cast("TokenSample", pool.whole).durations(measure).count:
+        return {}
+    if len(pool.sections) == 1:
+        return {q: Interval.exact(pool.quantile_s(measure, q)) for q in quantiles}
+    return {q: pool.of_measure(measure, q).interval(confidence) for q in quantiles}
 
 
 def _of_means(pool: Pool, confidence: float, *, has_limits: bool) -> Mapping[str, Interval]:

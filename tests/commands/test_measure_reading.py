@@ -8,6 +8,7 @@ import pytest
 from capacity.commands.measure import _asked, _histograms, _of_metrics, _read_name, _source, _timeout_s
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX
+from capacity.measurement.rounds import Rounds
 
 URL = "http://127.0.0.1:9/metrics"
 
@@ -25,19 +26,19 @@ def test_a_timeout_out_of_range_is_refused(text: str) -> None:
 
 
 def sources(**given: str | None) -> dict[str, str | None]:
-    return {f"--{name}": given.get(name) for name in ("callable", "url", "metrics", "llm")}
+    return dict.fromkeys(("callable_name", "url", "metrics", "llm", "body")) | given
 
 
 def test_exactly_one_source_is_measured() -> None:
-    assert _source(sources(callable="a:b"), None) == "--callable"
-    assert _source(sources(url=URL), "row.json") == "--url"
-    assert _source(sources(llm=URL), None) == "--llm"
+    assert _source(sources(callable_name="a:b")) == "--callable"
+    assert _source(sources(url=URL, body="row.json")) == "--url"
+    assert _source(sources(llm=URL)) == "--llm"
     for given, told in ((sources(), "got none"), (sources(url=URL, llm=URL), "got --url and --llm")):
         with pytest.raises(InputError, match=f"give one of --callable, --url, --metrics, --llm, {told};"):
-            _source(given, None)
-    for given, body in ((sources(url=URL), None), (sources(metrics=URL), "row.json")):
+            _source(given)
+    for given in (sources(url=URL), sources(metrics=URL, body="row.json")):
         with pytest.raises(InputError, match="give --url and --body FILE.json together"):
-            _source(given, body)
+            _source(given)
 
 
 def test_a_profile_is_named_by_its_flag_or_its_file() -> None:
@@ -48,9 +49,8 @@ def test_a_profile_is_named_by_its_flag_or_its_file() -> None:
 
 
 def asked(**others: Any) -> Any:
-    usual: dict[str, Any] = {"model": None, "device": None, "precision": None, "runtime": None}
-    kind, price = others.pop("kind", None), others.pop("hourly_usd", None)
-    return _asked("mine", kind, price, usual | others)
+    names = ("model", "device", "precision", "runtime", "kind", "hourly_usd")
+    return _asked({"name": "mine", **dict.fromkeys(names), **others})
 
 
 def test_fields_that_cannot_be_measured_come_from_flags() -> None:
@@ -70,15 +70,19 @@ def test_texts_must_be_one_short_line() -> None:
             asked(device=text)
 
 
+def histograms(metric: str, unit: str | None) -> Any:
+    return _histograms({"metric": metric, "label": "size", "metric_unit": unit})
+
+
 def test_histograms_have_a_unit() -> None:
-    found = _histograms("batch_seconds", "size", None)
+    found = histograms("batch_seconds", None)
     assert (found.metric, found.label, found.unit_s) == ("batch_seconds", "size", 1.0)
-    assert _histograms("batch_seconds", "size", "ms").unit_s == 0.001
-    assert _histograms("batch", "size", "us").unit_s == 1e-6
+    assert histograms("batch_seconds", "ms").unit_s == 0.001
+    assert histograms("batch", "us").unit_s == 1e-6
     with pytest.raises(InputError, match="--metric 'batch' does not end in _seconds; give its unit"):
-        _histograms("batch", "size", None)
+        histograms("batch", None)
     with pytest.raises(InputError, match="--metric-unit 'years' is unknown; use one of"):
-        _histograms("batch", "size", "years")
+        histograms("batch", "years")
 
 
 def test_the_duration_of_watching_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,11 +91,15 @@ def test_the_duration_of_watching_metrics(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         "capacity.measurement.counted.measure_metrics", lambda *_, duration_s, **__: seen.append(duration_s)
     )
-    where = _histograms("batch_seconds", "size", None)
+
+    def watch(duration: str | None) -> None:
+        given = {"metric": "batch_seconds", "label": "size", "metric_unit": None, "metrics": URL}
+        _of_metrics({**given, "duration": duration, "confidence": 0.95}, Rounds(batch_sizes=(1,)), 1.0)
+
     for text in (None, "1ms", "168h"):
-        _of_metrics(URL, where, text, 1.0, 0.95)
+        watch(text)
     assert seen == [30.0, 0.001, 604_800.0]
     with pytest.raises(InputError, match="--duration must be above 0s and at most 168h, got 169h"):
-        _of_metrics(URL, where, "169h", 1.0, 0.95)
+        watch("169h")
     with pytest.raises(InputError, match="--duration must be"):
-        _of_metrics(URL, where, "0s", 1.0, 0.95)
+        watch("0s")

@@ -35,23 +35,7 @@ def predict(
             message says why, and that simulation answers.
         UnstableError: load >= 1.
     """
-    _require_poisson(workload)
-    if profile.slowdowns(plan.replicas)[-1] > 1.0:
-        raise _no_law(
-            f"{profile.instances_per_device} instances per device, which slow each other down",
-            "simulate instead, or give each replica a device (instances_per_device 1)",
-        )
-    if profile.spells is not None:
-        raise _no_law(
-            "service times that come in spells", "simulate instead, or leave spells out of the profile"
-        )
-    if profile.wake_s > 0.0:
-        raise _no_law(
-            "a slower first batch after an idle pause",
-            "simulate instead, or leave wake_s out of the profile",
-        )
-    if rejects(plan):
-        raise _no_law("a queue limit", "simulate instead, or plan without one")
+    _require_law(profile, workload, plan)
     sizes = range(1, plan.batch_size_max + 1)
     laws = [profile.law(size) for size in sizes]
     if not all(law.is_deterministic for law in laws):
@@ -72,6 +56,31 @@ def predict(
     return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
 
 
+def _require_law(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> None:
+    """Refuse what no law here describes, however requests are served."""
+    if not isinstance(workload.arrivals, PoissonArrivals):
+        raise _no_law(
+            "measured service under arrivals that are not Poisson",
+            "simulate instead (capacity queue gimc and mmpp have laws for exponential service)",
+        )
+    if profile.slowdowns(plan.replicas)[-1] > 1.0:
+        raise _no_law(
+            f"{profile.instances_per_device} instances per device, which slow each other down",
+            "simulate instead, or give each replica a device (instances_per_device 1)",
+        )
+    if profile.spells is not None:
+        raise _no_law(
+            "service times that come in spells", "simulate instead, or leave spells out of the profile"
+        )
+    if profile.wake_s > 0.0:
+        raise _no_law(
+            "a slower first batch after an idle pause",
+            "simulate instead, or leave wake_s out of the profile",
+        )
+    if rejects(plan):
+        raise _no_law("a queue limit", "simulate instead, or plan without one")
+
+
 def timer_of(plan: BatchPlan) -> BatchTimer:
     """What starts the batch wait of a plan whose batching has a law."""
     if plan.timer is not None:
@@ -82,14 +91,6 @@ def timer_of(plan: BatchPlan) -> BatchTimer:
 
 # The chosen plan is confirmed by the law that chose it, whose chain takes long.
 _in_batches = lru_cache(maxsize=8)(Bulk)
-
-
-def _require_poisson(workload: Workload) -> None:
-    if not isinstance(workload.arrivals, PoissonArrivals):
-        raise _no_law(
-            "measured service under arrivals that are not Poisson",
-            "simulate instead (capacity queue gimc and mmpp have laws for exponential service)",
-        )
 
 
 def _varying(
