@@ -916,7 +916,7 @@ class LoadCurveAnswer(SweepAnswer):
         """Sentences on where the response explodes, the table and the chart."""
         from capacity.answer.sentences import fleet_in
         from capacity.render.charts import load_chart
-        from capacity.render.load_curve import load_curve_texts
+        from capacity.render.rates import load_curve_texts
         from capacity.render.tables import caveat_lines
 
         plan, points, scale = self.plan, self.points(), self.table.scale

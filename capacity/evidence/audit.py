@@ -1,14 +1,22 @@
-"""Audit: runs all checks on all runs of a load test."""
+"""Audit: runs all checks on all runs of a load test, the tool's own verdict among them."""
 
 from collections.abc import Callable
 from itertools import chain
 
-from capacity.evidence.finding import Belief, CheckFinding
+from capacity.evidence.finding import Belief, CheckFinding, finding_of
 from capacity.evidence.percentiles import averaged, buckets, percentiles, rare_parts, samples
 from capacity.evidence.sending import answered, coordinated_omission, generator, kind_of_loop, littles_law
 from capacity.evidence.steadiness import ramp, stalls, stationary, warm_up
-from capacity.evidence.validity import tool_verdict
 from capacity.formats.load_test import LoadRun, LoadTest
+
+
+def tool_verdict(run: LoadRun) -> CheckFinding | None:
+    """Whether the tool calls the run invalid by its own rules."""
+    if not run.invalid_because:
+        return None
+    message = f"the tool itself calls the run invalid: {run.invalid_because}"
+    return finding_of(run, "tool-verdict", Belief.BROKEN, message, "run it again as its rules ask")
+
 
 CHECKS: tuple[Callable[[LoadRun], CheckFinding | None], ...] = (
     kind_of_loop,

@@ -8,7 +8,7 @@ import re
 from functools import partial
 
 from capacity.formats.document import Document, Row
-from capacity.formats.k6_run import TAKEN, Point, Points
+from capacity.formats.k6_loop import TAKEN, Point, Points
 from capacity.formats.request_log import Log, instant_ns, log_readers
 
 NAME = "k6 --out csv"

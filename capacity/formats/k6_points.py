@@ -4,7 +4,7 @@ A point of `http_req_duration` is stamped when the answer has arrived, so the re
 """
 
 from capacity.formats.document import Document, Part
-from capacity.formats.k6_run import TAKEN, Point, Points
+from capacity.formats.k6_loop import TAKEN, Point, Points
 from capacity.formats.request_log import Log, instant_ns, log_readers
 
 NAME = "k6 --out json"

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, Self
 
 from capacity.performance import Interval, Performance
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.overload import Saturation
+from capacity.question.overload import Overload, Saturation
 from capacity.question.plan import AnyPlan
 from capacity.question.scenario import AnyScenario
 
@@ -230,3 +230,15 @@ class Judge(Protocol):
 
     def saturated(self, scenario: AnyScenario) -> Saturation:
         """Saturation of one engine, with requests that always wait; for servers whose capacity no law gives."""
+
+
+def refuse_overload(one: Overload, limits: Sequence[Limit]) -> Rejection | None:
+    """The limit that bursts exceed most clearly, if any; responses and first tokens wait too."""
+    waiting = (Measure.RESPONSE, Measure.WAIT, Measure.TTFT)
+    found = [
+        Rejection.of(limit, least_s)
+        for limit in limits
+        if limit.quantile is not None and limit.measure in waiting
+        if (least_s := one.wait_min_s(limit.quantile)) > limit.allowed
+    ]
+    return max(found, key=lambda rejection: rejection.needed / rejection.allowed, default=None)

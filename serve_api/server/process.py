@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from capacity.errors import InputError
 from capacity.profile.load import load_profile
 from serve_api.server.app import Service, create_app
-from serve_api.server.emulated import Emulated
+from serve_api.server.backend import Emulated
 from serve_api.server.log import say
 from serve_api.server.metrics import Metrics
 from serve_api.server.settings import Settings

@@ -13,10 +13,9 @@ from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Measure
 from capacity.question.overload import Overload
-from capacity.question.refusal import refuse_overload
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario

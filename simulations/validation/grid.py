@@ -7,7 +7,7 @@ from functools import partial
 import simulations.validation.fleets as bulk
 import simulations.validation.fleets as devices
 import simulations.validation.fleets as fleets
-import simulations.validation.laws as laws
+import simulations.validation.fleets as laws
 import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
 from capacity.question.plan import Routing

@@ -9,8 +9,8 @@ import pytest
 from asked import asker
 from questions import batch_question, varied
 
+from capacity.explanation.explanation import most_sensitive, sensitivities
 from capacity.explanation.savings import Lever, Saving, best_saving, find_savings, nearest, one_fewer
-from capacity.explanation.sensitivity import most_sensitive, sensitivities
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from capacity.explanation.binding import Binding, Burst, Cause
-from capacity.explanation.explanation import Explanation
+from capacity.explanation.explanation import Change, Explanation
 from capacity.explanation.savings import Lever, Saving
-from capacity.explanation.sensitivity import Change
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure

@@ -9,6 +9,7 @@ import pytest
 from capacity.errors import DomainError, InputError
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.parse import (
+    CLIENTS,
     read_backoff,
     read_budget,
     read_clients,
@@ -18,7 +19,6 @@ from capacity.recovery.parse import (
     read_shedding,
     read_trigger,
 )
-from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget

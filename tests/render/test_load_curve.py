@@ -1,7 +1,7 @@
 """A load curve in words: where it doubles, and by how much it grows."""
 
 from capacity.performance import Interval
-from capacity.render.load_curve import load_curve_texts
+from capacity.render.rates import load_curve_texts
 from capacity.traffic.scale import RATES, scale_of
 from capacity.traffic.workload import ClosedPopulation
 

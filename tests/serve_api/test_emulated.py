@@ -9,9 +9,8 @@ from serving import alive, ask, instances, service_of
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from serve_api.server import emulated
-from serve_api.server.backend import warm_up
-from serve_api.server.emulated import Emulated
+from serve_api.server import backend
+from serve_api.server.backend import Emulated, warm_up
 from serve_api.server.settings import read_settings
 
 PROFILE = ServiceProfile(
@@ -27,7 +26,7 @@ PROFILE = ServiceProfile(
 def slept_s(monkeypatch):
     """How long the model would have slept."""
     found = []
-    monkeypatch.setattr(emulated.time, "sleep", found.append)
+    monkeypatch.setattr(backend.time, "sleep", found.append)
     return found
 
 

@@ -111,7 +111,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process(monkeypatch, capsys, hung
 def test_a_model_is_loaded_from_its_store_or_emulated_from_a_profile(monkeypatch, tmp_path):
     served, slept = [], []
     monkeypatch.setattr(process, "run", lambda *given: served.append(given))
-    monkeypatch.setattr("serve_api.server.emulated.time.sleep", slept.append)
+    monkeypatch.setattr("serve_api.server.backend.time.sleep", slept.append)
     store = a_store(tmp_path)
     process.serve(settings(store.root))
     process.serve(Settings(emulate="resnet50-t4-fp16", batch_size_max=8))

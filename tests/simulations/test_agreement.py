@@ -10,7 +10,7 @@ from cases import sample_of
 
 import simulations.validation.fleets as bulk
 import simulations.validation.fleets as fleets
-import simulations.validation.laws as laws
+import simulations.validation.fleets as laws
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family

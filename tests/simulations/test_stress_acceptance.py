@@ -23,8 +23,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Routing
 from capacity.recovery.findings import Run, Runs, mean_of
 from capacity.recovery.fluid import fluid
-from capacity.recovery.parse import read_budget, read_trigger
-from capacity.recovery.presets import CLIENTS
+from capacity.recovery.parse import CLIENTS, read_budget, read_trigger
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.server.batch.plan import BatchPlan

@@ -14,7 +14,7 @@ import pytest
 from cases import sample_of
 
 import simulations.validation.fleets as fleets
-import simulations.validation.laws as laws
+import simulations.validation.fleets as laws
 import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
 from capacity.errors import DomainError, InconclusiveError

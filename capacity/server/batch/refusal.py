@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt, doubt_of_floor
-from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Overload
-from capacity.question.refusal import refuse_overload
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import device_throughput_max_rps, load_under, loss_min

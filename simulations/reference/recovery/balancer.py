@@ -6,8 +6,8 @@ from typing import Protocol
 from capacity.question.plan import Routing
 from capacity.traffic.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
-from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
+from simulations.reference.recovery.surroundings import Counts
 from simulations.routing.candidates import Policy
 from simulations.routing.policies import POLICIES
 

@@ -23,13 +23,12 @@ from simulations.draws.attempts import Fleet as Described
 from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.balancer import Balancer, OneQueue
-from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
 from simulations.reference.recovery.faulty_engine import engines_of
 from simulations.reference.recovery.faulty_replica import replicas_of
 from simulations.reference.recovery.faulty_server import FaultyServer
 from simulations.reference.recovery.population import Population
-from simulations.reference.recovery.surroundings import Surroundings
+from simulations.reference.recovery.surroundings import Counts, Surroundings
 from simulations.reference.replica import Clock, Phase
 
 

@@ -8,7 +8,7 @@ from capacity.recovery.protection import Abandoned
 from capacity.traffic.clients import Clients, Failure
 from simulations.reference.recovery.attempt import Attempt, Request
 from simulations.reference.recovery.budgets import Awaited, budget_for
-from simulations.reference.recovery.counts import Counts
+from simulations.reference.recovery.surroundings import Counts
 from simulations.reference.replica import Clock, Phase
 
 
