@@ -1,11 +1,9 @@
-"""Staffing: the fewest M/M/c servers, or replicas of any law, that keep wait or response within a limit."""
+"""Staffing: the fewest M/M/c servers that keep wait or response within a limit."""
 
 import math
 from collections.abc import Callable
 
-from capacity.errors import DomainError, UnstableError
-from capacity.question.plan import REPLICAS_LIMIT
-from capacity.queues.law import Law
+from capacity.errors import DomainError
 from capacity.queues.markov.erlang import SERVERS_MAX, halfin_whitt, servers_stable_min
 from capacity.queues.markov.mmc import MMc, log_response_tail
 from capacity.units import format_quantile, require_not_negative, require_positive, require_quantile
@@ -112,49 +110,6 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
         return queue.wait_probability <= limit * _ROUNDED_UP
 
     return _smallest(arrival_rate_rps, service_rate_rps, roughly, meets)
-
-
-def replicas_for_response(law: Callable[[int], Law], quantile: float, limit_s: float) -> int:
-    """Smallest number of replicas, by any law, whose response time's quantile is within the limit.
-
-    Args:
-        law: law of the same traffic at this many replicas; raises `UnstableError` if they cannot keep up.
-        quantile: fraction in (0, 1); 0.99 is P99.
-        limit_s: longest response allowed.
-
-    Raises:
-        DomainError: an argument out of range, or a limit that no fleet of up to 1,000,000 replicas meets.
-
-    Assumes:
-        More replicas never lengthen the quantile, so growing steps and then bisection find it.
-
-    >>> from capacity.queues.routing import RandomSplit
-    >>> def at_random(replicas):
-    ...     return RandomSplit(arrival_rate_rps=1000.0, service_rate_rps=100.0, replicas=replicas)
-    >>> replicas_for_response(at_random, 0.99, 0.08)
-    24
-    """
-    require_quantile(quantile)
-    require_positive("limit_s", limit_s)
-
-    def meets(replicas: int) -> bool:
-        try:
-            return law(replicas).response_quantile_s(quantile) <= limit_s
-        except UnstableError:
-            return False
-
-    low, high = 0, 1
-    while not meets(high):
-        if high == REPLICAS_LIMIT:
-            raise DomainError(
-                f"limit_s must be what some fleet keeps, got {limit_s:g} s, which "
-                f"{REPLICAS_LIMIT:,} replicas do not; serve faster or allow more"
-            )
-        low, high = high, min(2 * high, REPLICAS_LIMIT)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if meets(middle) else (middle, high)
-    return high
 
 
 def _smallest(

@@ -11,9 +11,7 @@ from capacity.errors import DomainError, InputError
 from capacity.queues.markov.erlang import SERVERS_MAX, servers_stable_min
 from capacity.queues.markov.mm1 import MM1
 from capacity.queues.markov.mmc import MMc
-from capacity.queues.routing import RandomSplit, RoundRobin
 from capacity.queues.staffing import (
-    replicas_for_response,
     servers_for_response,
     servers_for_wait,
     servers_for_wait_probability,
@@ -186,36 +184,3 @@ def test_bad_rates_quantiles_and_limits_are_refused(search) -> None:
     for bad in (math.nan, math.inf, -1.0):
         with pytest.raises(DomainError, match="limit_s must be"):
             search(1.0, 1.0, limit=bad)
-
-
-@pytest.mark.parametrize("law", [RandomSplit, RoundRobin])
-@pytest.mark.parametrize("rate", [50.0, 500.0, 1000.0])
-@pytest.mark.parametrize("limit", [0.05, 0.08, 0.3])
-def test_fewest_replicas_by_trying_all(law, rate: float, limit: float) -> None:
-    def fleet(replicas: int):
-        return law(arrival_rate_rps=rate, service_rate_rps=100.0, replicas=replicas)
-
-    found = replicas_for_response(fleet, 0.99, limit)
-    kept = [
-        fleet(replicas).response_quantile_s(0.99) <= limit
-        for replicas in range(servers_stable_min(rate, 100.0), found + 1)
-    ]
-    assert kept == [*(False for _ in kept[1:]), True]
-
-
-@pytest.mark.parametrize("load", [0.3, 7.0, 90.0, 4000.0])
-def test_replicas_of_one_queue_are_servers(load: float) -> None:
-    by_law = replicas_for_response(lambda servers: queue(load, servers), 0.99, 5.0)
-    assert by_law == servers_for_response(load, 1.0, 0.99, 5.0)
-
-
-def test_a_limit_that_no_fleet_keeps_is_refused() -> None:
-    def fleet(replicas: int) -> RandomSplit:
-        return RandomSplit(arrival_rate_rps=50.0, service_rate_rps=100.0, replicas=replicas)
-
-    with pytest.raises(DomainError, match="got 0.04 s, which 1,000,000 replicas do not"):
-        replicas_for_response(fleet, 0.99, 0.04)
-    with pytest.raises(DomainError, match="limit_s"):
-        replicas_for_response(fleet, 0.99, 0.0)
-    with pytest.raises(DomainError, match="quantile"):
-        replicas_for_response(fleet, 1.0, 0.1)
