@@ -142,10 +142,10 @@ def _row(rates: Rates, point: Point, limits: Sequence[Limit], *, has_losses: boo
 
 
 _FACTORS = {2.0: "doubles", 5.0: "reaches 5 times that", 10.0: "reaches 10 times that"}
-Point = tuple[float | None, float, Interval]
+LoadPoint = tuple[float | None, float, Interval]
 
 
-def load_curve_texts(fleet: str, name: str, points: Sequence[Point], scale: Scale) -> Iterator[str]:
+def load_curve_texts(fleet: str, name: str, points: Sequence[LoadPoint], scale: Scale) -> Iterator[str]:
     """Sentences with the quantile at the lowest load, and the loads at which it is a multiple of that.
 
     Args:
@@ -169,7 +169,7 @@ def load_curve_texts(fleet: str, name: str, points: Sequence[Point], scale: Scal
         yield f"It {words} between {_between(points[max(0, above[0] - 1)], points[above[0]], scale)}."
 
 
-def _between(before: Point, after: Point, scale: Scale) -> str:
+def _between(before: LoadPoint, after: LoadPoint, scale: Scale) -> str:
     """Two neighbouring points, by their loads and sizes."""
     (low, low_size, _), (high, high_size, _) = before, after
     if low is None or high is None:
