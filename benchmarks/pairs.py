@@ -48,6 +48,8 @@ PRICES = [
 ]
 SLOTS = ["--engine-policy", "llama-cpp", "--context-tokens-max", "600"]  # as long as the share of a slot
 CONTROLLER = ["--autoscale", "utilization:0.6"]
+# Of a day with an autoscaler, each of whose requests is simulated, many times over in some verbs.
+PART, _OF_PARTS = ["--between", "08:00-08:20"], ("simulate", "sweep", "compare", "max-rate", "curve")
 
 # By world: the server, what arrives, and everything else that the scenario has.
 WORLDS = {
@@ -119,6 +121,8 @@ def command(verb: str, world: str) -> list[str]:
     few = 3 if traffic == DAY else 2  # replicas that can serve its highest rate
     size, slo = ["--replicas", str(few)], objective(world)
     day = [] if "--daily" in traffic else DAY if world.startswith("batch") else TOKEN_DAY
+    if rest == CONTROLLER and verb in _OF_PARTS:
+        rest = [*rest, *PART]
     rest = [*rest, *(_QUANTILES.get(world, []) if verb in ("simulate", "sweep", "compare", "curve") else [])]
     match verb:
         case "plan":

@@ -841,7 +841,7 @@ class SweepAnswer(Answer):
             for one in self.grid.profiles
         )
         gone = outage_caveats(self.grid.cells()) if self.grid.is_in_failure else ()
-        return list(dict.fromkeys((*gone, *chain.from_iterable(found), *day_caveats(self.grid.workloads[0]))))
+        return list(dict.fromkeys((*gone, *chain.from_iterable(found), *day_caveats(first))))
 
     @property
     def exit_code(self) -> int:

@@ -19,9 +19,10 @@ from capacity.files import holds, is_file, located
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
+from capacity.question.autoscaler import read_autoscaler
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure
-from capacity.question.scenario import AnyScenario, Scenario
+from capacity.question.scenario import AnyScenario, Scenario, with_autoscaler
 from capacity.question.verbs import BATCHING, EFFORT, VERBS, refuse_for_batches
 from capacity.recovery.parse import with_clients
 from capacity.server.batch.plan import BatchPlan
@@ -209,10 +210,10 @@ def simulate(asked: Asked) -> "SimulationAnswer":
     )
     fleet, effort = _plan(measured, asked), asked.effort
     quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
-    scenario = parse.in_failure(
-        Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles), asked
-    )
-    require_answerable(measured, workload, scenario.plan)
+    scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
+    scenario = parse.in_failure(with_autoscaler(scenario, asked), asked)
+    if scenario.autoscaler is None:
+        require_answerable(measured, scenario.workload, scenario.plan)
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
 
@@ -379,7 +380,8 @@ def max_rate(asked: Asked) -> "RatesAnswer":
 
     with at_work(effort, asked.progress) as work:
         scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
-        rates = find_rates(parse.in_failure(scenario, asked), work.judge, work.report, effort.confidence)
+        scenario = parse.in_failure(with_autoscaler(scenario, asked), asked)
+        rates = find_rates(scenario, work.judge, work.report, effort.confidence)
     return RatesAnswer(rates=rates, effort=effort)
 
 
@@ -446,19 +448,26 @@ def _compared(
         workload = with_clients(
             parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily), asked
         )
-        return Scenario(profile=one.profile, workload=workload, plan=one.plan)
+        return with_autoscaler(Scenario(profile=one.profile, workload=workload, plan=one.plan), asked)
 
     return saved, measured, typed
 
 
 def _require_own_requests(paths: "Sequence[Saved]", asked: Asked) -> None:
     """Refuse requests of another kind for saved plans, which have their own."""
-    for name in ("users", "think_time", "daily", "instances_per_device") if paths else ():
+    for name in _OWN if paths else ():
         if asked[name] is not None:
             raise InputError(f"a saved plan has its own {_OWN[name]}; leave --{name.replace('_', '-')} out")
 
 
-_OWN = {"users": "users", "think_time": "users", "daily": "arrivals", "instances_per_device": "devices"}
+_OWN = {
+    "users": "users",
+    "think_time": "users",
+    "daily": "arrivals",
+    "between": "arrivals",
+    "autoscale": "autoscaler",
+    "instances_per_device": "devices",
+}
 
 
 @door("check")
@@ -707,6 +716,7 @@ def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer"
         confidence=effort.confidence,
         scale=grid.scale,
         is_in_failure=grid.is_in_failure,
+        is_scaled=grid.autoscaler is not None,
     )
     path = None if output is None else Path(output)
     if path is not None:
@@ -735,12 +745,14 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid[ServiceProfil
     from capacity.server.batch.settings import BatchSettings
 
     sizes, rule = asked.batch_size_max, _batching(asked)
+    counts = parse_counts([str(one) for one in asked.replicas], "--replicas")
     return Grid(
         profiles=tuple(
             parse.read_profile(one, asked.request_overhead, asked.instances_per_device) for one in profiles
         ),
-        workloads=tuple(with_clients(one, asked) for one in _demands(asked)),
-        replicas=parse_counts([str(one) for one in asked.replicas], "--replicas"),
+        workloads=tuple(parse.within(with_clients(one, asked), asked.between) for one in _demands(asked)),
+        replicas=counts,
+        autoscaler=read_autoscaler(asked, min(counts, default=1)),
         routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
         settings=BatchSettings(
             batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max")
@@ -815,6 +827,7 @@ def curve(asked: Asked) -> "LoadCurveAnswer":
         routings=(plan.routing,),
         settings=settings_of(scenario),
         survival=parse.read_survival(asked),
+        autoscaler=scenario.autoscaler,
     )
     found = _swept(grid, asked)
     return LoadCurveAnswer(grid=grid, table=found.table, cells=found.cells, plan=plan)
@@ -824,7 +837,8 @@ def _curve_scenario(known: ServiceProfile, asked: Asked) -> AnyScenario:
     """A fleet of batches and the demand that is scaled."""
     measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
     demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
-    return Scenario(profile=measured, workload=with_clients(demand, asked), plan=_plan(measured, asked))
+    scenario = Scenario(profile=measured, workload=with_clients(demand, asked), plan=_plan(measured, asked))
+    return with_autoscaler(scenario, asked)
 
 
 def _sizes_of_a_curve(scenario: AnyScenario, asked: Asked) -> list[float]:

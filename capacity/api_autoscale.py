@@ -10,20 +10,28 @@ from capacity.answer.plan_like import Saved, as_saved, batch_plan
 from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
 from capacity.answer.saved_day import read_curve
 from capacity.answer.saved_plan import read_plans
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Target, read_target
 from capacity.doors import Asked, door
 from capacity.errors import InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.asked import FLAGS
+from capacity.question.autoscaler import (
+    REPLICAS_MAX,
+    Autoscaler,
+    Target,
+    read_target,
+    require_bounds,
+    require_whole,
+    with_durations,
+)
 from capacity.question.budget import Effort
-from capacity.question.objective import Measure
+from capacity.question.objective import Measure, Objective
+from capacity.question.scenario import AnyScenario, Scenario
 from capacity.question.verbs import VERBS, typed_name
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.daily import DAY_S, DailyCurve, read_span
+from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, Workload, is_patient
 from capacity.units import format_duration
 
@@ -34,8 +42,6 @@ if TYPE_CHECKING:
     from capacity.question.question import Question
 
 RUNS_MAX = 1000
-# Each replica is measured every 15 s: with this many a run takes seconds, with ten times as many minutes.
-REPLICAS_MAX = 10_000
 # Limits of a search: most replicas, as a multiple of those for the peak; and fewest requests in all runs of a fleet.
 _AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
 _TARGET, _MOST = "utilization:0.6", 10  # of an autoscaler that nothing else is known of
@@ -81,7 +87,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
         asked = Asked("autoscale", {**asked, "profile": None, "plan": asked.profile})
     runs = asked.runs
-    _require_whole("--runs", runs, 2, RUNS_MAX)
+    require_whole("--runs", runs, 2, RUNS_MAX)
     scaled = _scaled_fleet(asked)
     effort = _effort(asked.seed, asked.confidence, asked.workers)
     from capacity.api_work import at_work
@@ -108,7 +114,7 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
                 raise InputError(f"--{name.replace('_', '-')} belongs to --autoscale any; give that too")
         return
     _choices(asked.autoscale, 1)
-    _require_whole("--runs", asked.runs, 2, RUNS_MAX)
+    require_whole("--runs", asked.runs, 2, RUNS_MAX)
     if day is None:
         raise InputError("--autoscale needs the rates of a day; give --daily, a .csv of time,rate_rps")
     for name in _NOT_WITH_AN_AUTOSCALER:
@@ -150,13 +156,13 @@ def plan_autoscaled(
     require_patient(workload)
     most = min(question.replicas_max, REPLICAS_MAX, _AMPLE * plan.replicas + _AMPLE)
     choices = _choices(asked.autoscale, plan.batch_size_max)
-    fleet = ScaledFleet(
-        profile=question.profile(plan.profile),
-        plan=replace(plan, replicas=most),
-        autoscaler=_autoscaler(asked, Autoscaler(target=choices[0][0], replicas_max=most)),
-        curve=day,
-        arrivals=workload.arrivals,
-        response_p99_s=question.objective.limits[0].allowed,
+    asked_of = question.scenario(replace(plan, replicas=most))
+    fleet = _fleet_on(
+        replace(
+            asked_of,
+            workload=replace(workload, arrival_rate_rps=day.peak_rate_rps, day=day),
+            autoscaler=with_durations(Autoscaler(target=choices[0][0], replicas_max=most), asked),
+        )
     )
     effort, runs = work.effort, asked.runs
     few = max(2, min(runs, math.ceil(_SEARCH_REQUESTS / fleet.requests)))
@@ -194,16 +200,6 @@ def _choices(asked: str, batch_size_max: int) -> "Sequence[Sequence[Target]]":
     from capacity.autoscaling.cheapest import ANY, ladders
 
     return ladders(batch_size_max) if asked == ANY else ((read_target(asked, or_else=f"{ANY}, "),),)
-
-
-def _autoscaler(asked: Asked, usual: Autoscaler) -> Autoscaler:
-    """An autoscaler with the lag, the start-up and the stabilization of the question."""
-    durations = {
-        "startup_s": _short_s(asked.startup_time, "--startup-time"),
-        "metric_lag_s": _short_s(asked.metric_lag, "--metric-lag"),
-        "stabilization_s": _short_s(asked.stabilization, "--stabilization"),
-    }
-    return replace(usual, **_given(durations))
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,13 +257,12 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
     """The fleet, its autoscaler and its day."""
     for flag, least in (("replicas_min", 0), ("replicas_max", 1), ("batch_size_max", 1), ("queue_limit", 0)):
         if asked[flag] is not None:
-            _require_whole(f"--{flag.replace('_', '-')}", asked[flag], least, None)
+            require_whole(f"--{flag.replace('_', '-')}", asked[flag], least)
     usual = _usual(asked)
     limit_s = usual.response_p99_s if asked.slo_p99 is None else asked.slo_p99
     if limit_s is None or limit_s <= 0.0:
         got = "" if limit_s is None else f", above {format_duration(limit_s)}"
         raise InputError(f"an autoscaler is judged by a limit{got}; give --slo-p99, such as 200ms")
-    begins_s, ends_s = (0.0, float(DAY_S)) if asked.between is None else read_span(asked.between)
     least, most = (
         kept if given is None else given
         for given, kept in (
@@ -275,7 +270,7 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
             (asked.replicas_max, usual.autoscaler.replicas_max),
         )
     )
-    _require_bounds(least, most)
+    require_bounds(least, most)
     target = None if asked.autoscale is None else read_target(asked.autoscale)
     bounded = replace(usual.autoscaler, **_given({"target": target}), replicas_min=least, replicas_max=most)
     changes = {
@@ -284,18 +279,35 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
         "routing": None if asked.routing is None else parse.read_routing(asked.routing),
         "queue_limit": asked.queue_limit,
     }
-    return ScaledFleet(
+    is_kept = asked.rate is asked.daily is None and usual.curve is not None
+    day = usual.curve if is_kept else _curve(asked.rate, asked.daily)
+    assert day is not None  # noqa: S101  (kept or asked for)
+    part = parse.part_of_day(day, asked.between)
+    scenario = Scenario(
         profile=_priced(usual.profile, asked),
         plan=replace(usual.plan, replicas=most, **_given(changes)),
-        autoscaler=_autoscaler(asked, bounded),
-        curve=usual.curve
-        if asked.rate is asked.daily is None and usual.curve
-        else _curve(asked.rate, asked.daily),
-        begins_s=begins_s,
-        ends_s=ends_s,
-        arrivals=_arrivals(asked.arrivals, usual.arrivals),
-        response_p99_s=limit_s,
+        workload=Workload(
+            arrival_rate_rps=part.peak_rate_rps,
+            arrivals=_arrivals(asked.arrivals, usual.arrivals),
+            day=part,
+        ),
+        objective=Objective.of(response={0.99: limit_s}),
+        autoscaler=with_durations(bounded, asked),
     )
+    return _fleet_on(scenario)
+
+
+def _fleet_on(scenario: AnyScenario) -> ScaledFleet:
+    """A fleet on its day.
+
+    Raises:
+        DomainError: such a fleet is not simulated with an autoscaler.
+    """
+    from simulations.servers import controlled
+
+    case = controlled(scenario)
+    case.require_day()
+    return case.fleet
 
 
 def _priced(profile: ServiceProfile, asked: Asked) -> ServiceProfile:
@@ -329,36 +341,11 @@ def _constant(rate_rps: float) -> DailyCurve:
     return DailyCurve(times_s=(0.0,), rates_rps=(rate_rps,), name="constant rate")
 
 
-def _require_whole(flag: str, value: object, least: int, most: int | None) -> None:
-    """Refuse a number that is not a whole one within bounds, which Python's callers can pass."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
-        bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise InputError(f"{flag} must be a whole number {bounds}, got {value!r}")
-
-
-def _require_bounds(replicas_min: int, replicas_max: int) -> None:
-    """Refuse bounds that contradict each other, and more replicas than can be simulated in time."""
-    if replicas_max > REPLICAS_MAX:
-        raise InputError(
-            f"--replicas-max must be at most {REPLICAS_MAX}, got {replicas_max}; look at a part of a larger fleet at "
-            "its part of the rates"
-        )
-    if replicas_min > replicas_max:
-        raise InputError(f"--replicas-min {replicas_min} is above --replicas-max {replicas_max}; swap them")
-
-
-def _short_s(found: float | None, flag: str) -> float | None:
-    """A duration of a day at most, as each of these lengthens the warm-up. [s]"""
-    if found is not None and not 0.0 <= found <= DAY_S:
-        raise InputError(f"{flag} must be from 0s to 24h, got {format_duration(found)}")
-    return found
-
-
 def _effort(seed: int, confidence: float, workers: int | None) -> Effort:
     """Seed, confidence and workers of the runs; refuses values of another type."""
-    _require_whole("--seed", seed, 0, None)
+    require_whole("--seed", seed, 0, None)
     if workers is not None:
-        _require_whole("--workers", workers, 1, None)
+        require_whole("--workers", workers, 1, None)
     if not isinstance(confidence, int | float):
         raise InputError(f"--confidence must be a number, such as 0.95, got {confidence!r}")
     return Effort(seed=seed, confidence=confidence, workers=workers)

@@ -32,6 +32,7 @@ from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.llm_sweeps import sweep as seen_sweep
 from capacity.question import parse
 from capacity.question.asked import FLAGS
+from capacity.question.autoscaler import read_autoscaler
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import workloads
@@ -39,7 +40,7 @@ from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.question.question import Question
-from capacity.question.scenario import Scenario
+from capacity.question.scenario import Scenario, with_autoscaler
 from capacity.question.verbs import in_both, is_given, refuse_for_engines
 from capacity.recovery.parse import has_clients
 from capacity.server.engine.lengths import fitted_lengths, require_lengths
@@ -467,7 +468,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAns
         quantiles=quantiles,
         in_order=in_order,
     )
-    scenario = parse.in_failure(scenario, given)
+    scenario = parse.in_failure(with_autoscaler(scenario, given), given)
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
     from simulations.cases.engine import replay
@@ -511,7 +512,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "RatesAnswer":
         cached_share=_share(given),
         in_order=in_order,
     )
-    scenario = parse.in_failure(scenario, given)
+    scenario = parse.in_failure(with_autoscaler(scenario, given), given)
     require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
@@ -557,10 +558,13 @@ def grid(profiles: Sequence[LlmProfile], given: Given) -> "Grid[LlmProfile]":
         return parse_counts(texts, _flag(name)) if texts else None
 
     ready = tuple(_set(one, given) for one in profiles)
+    fleets = parse_counts([str(one) for one in many(given["replicas"])], "--replicas")
+    demands = _rates_of_a_sweep(workload, rates, rates_rps)
     return Grid(
         profiles=ready,
-        workloads=_rates_of_a_sweep(workload, rates, rates_rps),
-        replicas=parse_counts([str(one) for one in many(given["replicas"])], "--replicas"),
+        workloads=tuple(parse.within(one, given.get("between")) for one in demands),
+        replicas=fleets,
+        autoscaler=read_autoscaler(given, min(fleets, default=1)),
         routings=tuple(dict.fromkeys(map(parse.read_routing, many(given["routing"]) or ["round-robin"]))),
         settings=EngineSpace(
             lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
@@ -597,7 +601,7 @@ def curve_scenario(profile: LlmProfile, given: Given) -> TokenScenario:
         in_order=in_order,
     )
     require_lengths(ready, scenario.lengths, fleet.sequences_max)
-    return scenario
+    return with_autoscaler(scenario, given)
 
 
 def compared(
@@ -612,12 +616,13 @@ def compared(
                 raise InputError(f"a saved plan has its own lengths; leave {_flag(name)} out")
         if given["arrivals"] != "poisson":
             raise InputError("a saved plan has its own arrivals; leave --arrivals out")
-        if given.get("daily") is not None:
-            raise InputError("a saved plan has its own arrivals; leave --daily out")
+        for name in ("daily", "between", "autoscale"):
+            if given.get(name) is not None:
+                raise InputError(f"a saved plan has its own arrivals; leave --{name} out")
 
     def typed(one: Any) -> TokenScenario:
         workload, lengths, in_order = _workload(given)
-        return Scenario(
+        scenario = Scenario(
             profile=one.profile,
             workload=workload,
             lengths=fitted_lengths(one.profile, lengths, given.get("context_tokens_max")),
@@ -625,6 +630,7 @@ def compared(
             cached_share=_share(given),
             in_order=in_order,
         )
+        return with_autoscaler(scenario, given)
 
     return saved, ready, typed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import Document, plain, plan_document
+from capacity.answer.documents import Document, autoscaler_document, plain, plan_document
 from capacity.answers import Answer
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen, setting_of
@@ -39,14 +39,15 @@ class AutoscaleAnswer(Answer):
         return self.screen.found.fleet
 
     @property
-    def response_p99_s(self) -> Interval:
-        """P99 of all requests, lost ones counted as infinitely late. [s]"""
-        return self.screen.found.response_p99_s
+    def limited_s(self) -> Interval:
+        """The limited quantile of all requests, lost ones counted as infinitely late. [s]"""
+        return self.screen.found.limited_s
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats of the answer."""
-        return tuple(autoscale_caveats(self.fleet))
+        fleet = self.fleet
+        return tuple(autoscale_caveats(fleet.profile, fleet.plan, fleet.autoscaler))
 
     @property
     def exit_code(self) -> int:
@@ -65,7 +66,7 @@ class AutoscaleAnswer(Answer):
                 {"setting": setting_of(fleet, one.fleet), **_days_document(one)} for one in screen.remedies
             ],
             "worst": plain(screen.worst),
-            "objective": {"response_quantiles_s": {"0.99": fleet.response_p99_s}},
+            "objective": plain(fleet.scenario.objective),
             "plan": plan_document(fleet.plan),
             "traffic": {
                 "name": fleet.curve.name,
@@ -144,9 +145,9 @@ def autoscaled_plan_document(found: AutoscaledPlan) -> Document:
 def _days_document(days: Days) -> Document:
     scaler = days.fleet.autoscaler
     return {
-        "autoscaler": None if scaler is None else {**plain(scaler), "target": str(scaler.target)},
+        "autoscaler": None if scaler is None else autoscaler_document(scaler),
         "replicas_max": days.fleet.plan.replicas,
-        "response_p99_s": plain(days.response_p99_s),
+        f"{days.fleet.limited}_s": plain(days.limited_s),
         "late_share": plain(days.late_share),
         "lost_share": days.lost_share,
         "replica_hours": plain(days.replica_hours),
@@ -165,9 +166,9 @@ def _row(name: str, days: Days) -> dict[str, Any]:
         "target": None if scaler is None else str(scaler.target),
         "replicas_min": days.fleet.plan.replicas if scaler is None else scaler.replicas_min,
         "replicas_max": days.fleet.plan.replicas,
-        "response_p99_s": days.response_p99_s.value,
-        "response_p99_low_s": days.response_p99_s.low,
-        "response_p99_high_s": days.response_p99_s.high,
+        f"{days.fleet.limited}_s": days.limited_s.value,
+        f"{days.fleet.limited}_low_s": days.limited_s.low,
+        f"{days.fleet.limited}_high_s": days.limited_s.high,
         "late_share": days.late_share.value,
         "replica_hours": days.replica_hours.value,
         "cost_usd": None if days.cost_usd is None else days.cost_usd.value,

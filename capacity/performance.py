@@ -147,6 +147,9 @@ class Performance:
         running_mean: mean number of requests that run in engines.
         attempts_mean: attempts at a request, answered or not; None if clients were not simulated.
         retried_share: share of requests with more than one attempt.
+        replicas_mean, replicas_most: replicas that an autoscaler asked for over the day; None without one.
+        scalings: changes of their number in a day.
+        hourly_usd: mean price of these replicas; None if no price is known. [USD/h]
         intervals: intervals of fields that have no quantile, by field name, if they are known.
         relative_error_max: largest relative error of a value, by field name: proved for a bound, the largest that was
             measured for an approximation; empty if exact.
@@ -173,6 +176,10 @@ class Performance:
     running_mean: float | None = None
     attempts_mean: float | None = None
     retried_share: float | None = None
+    replicas_mean: float | None = None
+    replicas_most: float | None = None
+    scalings: float | None = None
+    hourly_usd: float | None = None
     loss_probability: float | None = None
     abandon_probability: float | None = None
     empty_probability: float | None = None

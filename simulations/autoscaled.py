@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -11,23 +11,22 @@ import numpy as np
 from capacity.autoscaling.findings import COURSE_S, Course, Days
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import InconclusiveError
+from capacity.units import format_quantile
+from simulations.case import Case
 from simulations.compiled import compiled
+from simulations.day import Day
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.days import DayStream
 from simulations.draws.records import Floats, Integers
-from simulations.draws.service import ProfileTimes, ServiceTimes
-from simulations.draws.watching import Unwatched
+from simulations.draws.service import ServiceTimes
 from simulations.kernel.serve import Served
 from simulations.kernel.state import Structs
-from simulations.kernel.watched import serve_watched
-from simulations.scaler import Scaler
+from simulations.servers import case_of
 from simulations.statistics.decision import share_of_error
 from simulations.statistics.sample import EXACT_MAX, ROUNDING, Cells, Counters, Tally, count_in
 from simulations.statistics.scatter import mean_of_runs, tallied_quantiles
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 5
-_QUANTILE = 0.99
 _BEYOND_MIN = 100  # requests beyond the quantile, in all runs
 _LOOKS = 3  # at a fleet that is confirmed, each with twice as many runs as the last
 
@@ -72,10 +71,10 @@ class DaySimulation:
             InconclusiveError: there are too few requests behind the P99.
         """
         expected = fleet.mean_rate_rps * fleet.lasts_s * self.runs
-        if expected * (1.0 - _QUANTILE) < _BEYOND_MIN:
+        if expected * (1.0 - fleet.quantile) < _BEYOND_MIN:
             raise InconclusiveError(
-                f"{self.runs} runs have {expected:.0f} requests, too few for a P99; look at a longer part of the day, "
-                "or at more --runs"
+                f"{self.runs} runs have {expected:.0f} requests, too few for a {format_quantile(fleet.quantile)}; look "
+                "at a longer part of the day, or at more --runs"
             )
         return _found(fleet, self._days(fleet, Stage.AUTOSCALE, range(self.runs)), self.confidence)
 
@@ -105,13 +104,13 @@ class DaySimulation:
 
 def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
     """Means of the runs, with their intervals."""
-    overhead_s, hours = fleet.profile.request_overhead_s, [day.replica_hours for day in days]
+    overhead_s, hours = _whole(fleet).day_overhead_s, [day.replica_hours for day in days]
     late = [float(day.late.sum() / day.arrived.sum()) for day in days]
     lost = [float(day.lost / day.arrived.sum()) for day in days]
     responses = [(day.responses, day.lost) for day in days]
     return Days(
         fleet=fleet,
-        response_p99_s=tallied_quantiles(responses, [_QUANTILE], confidence, overhead_s)[_QUANTILE],
+        limited_s=tallied_quantiles(responses, [fleet.quantile], confidence, overhead_s)[fleet.quantile],
         late_share=mean_of_runs(late, confidence),
         lost_share=math.fsum(lost) / len(lost),
         replica_hours=mean_of_runs(hours, confidence),
@@ -130,38 +129,31 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
     )
 
 
+def _whole(fleet: ScaledFleet) -> Case:
+    """The case of the fleet with all its replicas all the time."""
+    return case_of(replace(fleet.scenario, autoscaler=None), is_whole=True)
+
+
 def _mean(rows: Sequence[Floats]) -> tuple[float, ...]:
     return tuple(np.mean(rows, axis=0).tolist())
 
 
 def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> _Day:
     """The run of one seed."""
-    warm_s, ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-    stream = DayStream(fleet.steps, fleet.arrivals, seed)
-    scaler = None
-    if fleet.autoscaler is not None:
-        scaler = Scaler(fleet.autoscaler, fleet.replicas_first, stream.arrived_by, ends_s)
-    times = service_times or ProfileTimes(fleet.profile)
-    seen = _Seen(fleet)
-    for part in serve_watched(fleet.plan, times, stream, scaler or Unwatched(), fleet.replicas_first):
+    day, seen = Day(fleet, seed), _Seen(fleet)
+    for part in _whole(fleet).serve_day(day, service_times):
         leave_if_abandoned()
         seen.add(part)
-    steps = len(seen.arrived)
-    fixed = [(0.0, fleet.plan.replicas)]
-    wanted, ready = (fixed, fixed) if scaler is None else (scaler.wanted, scaler.ready)
-    during = [count for instant_s, count in wanted if warm_s < instant_s < ends_s]
-    wanted_by_step = _by_step(wanted, warm_s, steps, ends_s)
-    lengths_s = np.minimum(COURSE_S, fleet.lasts_s - COURSE_S * np.arange(steps))
     return _Day(
         responses=seen.responses,
         arrived=seen.arrived.astype(float),
         late=seen.late.astype(float),
         lost=int(seen.sums["lost"][0]),
-        wanted=wanted_by_step,
-        ready=_by_step(ready, warm_s, steps, ends_s),
-        replica_hours=float((wanted_by_step * lengths_s).sum()) / 3600.0,
-        replicas_most=max([_at(wanted, warm_s), *during]),
-        scalings=len(during),
+        wanted=day.wanted,
+        ready=day.ready,
+        replica_hours=day.replica_s / 3600.0,
+        replicas_most=day.replicas_most,
+        scalings=day.scalings,
     )
 
 
@@ -191,7 +183,7 @@ class _Seen:
         self.arrived, self.late = np.zeros(steps, dtype=np.int64), np.zeros(steps, dtype=np.int64)
         self.sums = np.zeros(1, dtype=_SUMS)
         self.sums["begins_s"], self.sums["ends_s"] = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-        self.sums["late_s"] = fleet.response_p99_s - fleet.profile.request_overhead_s
+        self.sums["late_s"] = fleet.limit_s - _whole(fleet).day_overhead_s
         self._marks_s = np.maximum(self.sums["late_s"], 0.0)
         self._counters = Counters(self._marks_s)
         self._first_s = np.empty(EXACT_MAX)  # responses; more than these are counted in cells alone
@@ -243,19 +235,3 @@ def _count(
         sums.zeros += response_s == 0.0
         count_in(counters, 0, response_s, ROUNDING * finished_s[place])
     sums.kept, sums.total_s = kept, total_s
-
-
-def _by_step(counts: Sequence[tuple[float, int]], begins_s: float, steps: int, ends_s: float) -> Floats:
-    """Mean over each step of a number that changes at given instants."""
-    instants_s = np.array([instant_s for instant_s, _ in counts])
-    values = np.array([float(count) for _, count in counts])
-    areas = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(instants_s))])
-    edges_s = np.minimum(begins_s + COURSE_S * np.arange(steps + 1), ends_s)
-    places = np.searchsorted(instants_s, edges_s, side="right") - 1
-    up_to = areas[places] + values[places] * (edges_s - instants_s[places])
-    means: Floats = np.diff(up_to) / np.diff(edges_s)
-    return means
-
-
-def _at(counts: Sequence[tuple[float, int]], now_s: float) -> int:
-    return [count for instant_s, count in counts if instant_s <= now_s][-1]

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from capacity.performance import Performance, Window
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection
-from capacity.question.objective import Measure
+from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Routing
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
@@ -29,7 +29,10 @@ from capacity.traffic.workload import (
     Workload,
     is_trace,
 )
+from simulations.day import Day
 from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.service import ServiceTimes
+from simulations.kernel.serve import Served
 from simulations.replication import Engine
 from simulations.statistics.bursts import BurstRuns
 from simulations.statistics.pool import SECTIONS, Pool, ProfileError
@@ -127,6 +130,50 @@ class Case(ABC):
         return math.inf
 
     @property
+    def replica_rps(self) -> float:
+        """Capacity of one replica. [requests/s]"""
+        workload, load = self.scenario.workload, self.load
+        assert isinstance(workload, Workload) and load is not None  # noqa: S101, PT018  (users have no rate)
+        replicas: int = self.scenario.plan.replicas
+        return workload.arrival_rate_rps / (load * replicas)
+
+    def floor_s(self, limit: Limit) -> float:
+        """What no fleet beats of a limited duration; 0 if it is not known. [s]"""
+        return 0.0
+
+    @abstractmethod
+    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[Served]:
+        """Serve the requests of a day, in the order of arrival; each part overwrites the arrays of the last.
+
+        Args:
+            service_times: service times of batches, in place of those of the profile.
+        """
+
+    @property
+    def is_plain_day(self) -> bool:
+        """Whether a day is served in little memory, however many requests it has."""
+        return False
+
+    @property
+    def day_overhead_s(self) -> float:
+        """Time of each request that `serve_day` leaves out. [s]"""
+        return 0.0
+
+    @abstractmethod
+    def day_sample(self, day: Day) -> Sample:
+        """Serve the requests of a day, and reduce those of its observed part to a sample."""
+
+    @property
+    def is_day(self) -> bool:
+        """Whether each run is one whole day, on which an autoscaler sizes the fleet."""
+        return False
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether each run is the same stretch of time again, a trace or a day, which cannot be longer."""
+        return self.is_path or self.is_day
+
+    @property
     def is_path(self) -> bool:
         """Whether the arrivals are a recorded path, so that only the service is random."""
         return is_trace(self.scenario.workload)
@@ -156,6 +203,9 @@ class Case(ABC):
     def serves_all(self) -> bool:
         """Whether attempts are served that no client waits for any more."""
         return True
+
+    def require_day(self) -> None:  # noqa: B027  (most cases refuse nothing)
+        """Refuse, by a DomainError, what is not simulated with replicas that come and go over a day."""
 
     def require_clients(self) -> None:  # noqa: B027  (most cases refuse nothing)
         """Refuse, by a DomainError, what is not simulated with clients that give up, retry or hedge."""

@@ -104,7 +104,7 @@ class PairedSimulation:
         for case in cases:
             require_enough(case.scenario.workload, case.scenario.quantile_max)
         length, pools = longest([case.length for case in cases]), [Pool.of(()) for _ in cases]
-        for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_path):
+        for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_repeated):
             numbers = range(pools[0].replications, wanted)
             tasks = [task for case in cases for task in case.tasks(length, self._seed, numbers)]
             samples = iter(self.mapper(cases[0].replicate, tasks))

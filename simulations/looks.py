@@ -50,7 +50,7 @@ def looks(
     pool = Pool.of(())
     affordable, first = (requests_max - spent) // length.requests, requests_first // length.requests
     is_bursty = case.bursts is not None
-    for wanted in run_counts(affordable, first, care=care, is_path=case.is_path, is_bursty=is_bursty):
+    for wanted in run_counts(affordable, first, care=care, is_path=case.is_repeated, is_bursty=is_bursty):
         tasks = case.tasks(length, seed, range(pool.replications, wanted))
         pool = pool.extended(mapper(case.replicate, tasks))
         if case.is_seen(pool):
@@ -66,8 +66,8 @@ def run_counts(
     Args:
         first: number of the first look, if some are known to be needed; at least twenty.
         care: as in `looks`.
-        is_path: whether the arrivals are a recorded path, which cannot be shorter: it is run at least five times, and
-            in a search no more at first.
+        is_path: whether each run is a recorded path or a day, which cannot be shorter: it is run at least five times,
+            and in a search no more at first.
         is_bursty: whether each run sees many bursts, so that five are enough for a clear refusal.
     """
     is_few = care < 1.0 if is_path else is_bursty
@@ -85,8 +85,10 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     """Whether intervals of a pool are valid: no trace of the start, and enough bursts.
 
     The relaxation time mostly decides in advance how many requests are enough: a rule that depends on the durations
-    alone is met soonest by runs that happen to be calm.
+    alone is met soonest by runs that happen to be calm. Days are whole, and independent.
     """
+    if case.is_day:
+        return pool.counted + pool.whole.lost >= case.counted_min(care)
     seen = pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
     is_level = case.is_path or (pool.is_level and has_runs(pool, care))
     enough = INDEPENDENT_EXCEEDANCES_MIN if care == 1.0 else _EXCEEDANCES_SEARCH

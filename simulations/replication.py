@@ -8,11 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from capacity.errors import InconclusiveError
 from capacity.profile.profile import Spells
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Demand, Workload, is_patient
+from simulations.day import Day
 from simulations.draws.arrivals import Purpose, Seed, Stream, draw
 from simulations.draws.attempts import (
     AttemptDraws,
@@ -27,7 +29,7 @@ from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats
 from simulations.draws.service import ALONE, ServiceTimes
-from simulations.draws.watching import StormWatch
+from simulations.draws.watching import StormWatch, Watcher
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
 from simulations.statistics.sample import Length, Reduction, Sample
@@ -105,6 +107,21 @@ def _by_strata(task: Task, strata: PhaseStrata, stream: Stream) -> Strata:
     return Strata(weights=strata.weights, samples=reduction.parts(strata.rates_rps, last_s))
 
 
+_ANY_NUMBER = 2**62  # of requests; more than any day has
+
+
+def reduce_day(task: Task, parts: Iterator[kernel.Served], begins_s: float, ends_s: float) -> Sample:
+    """Sample of the requests that arrive in a stretch of time, of those that are served one after the other."""
+    reduction = _reduction(task, Length(warm_up=0, measured=_ANY_NUMBER, cool_down=0), _ANY_NUMBER)
+    for served in parts:
+        leave_if_abandoned()
+        part = slice(*np.searchsorted(served.arrived_s, (begins_s, ends_s)))
+        reduction.add(
+            served.arrived_s[part], served.started_s[part], served.finished_s[part], served.size[part]
+        )
+    return reduction.stretch(ends_s - begins_s, ends_s)
+
+
 def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
     """Run one replication, and reduce consecutive parts of it, such as those of a path that happened once.
 
@@ -153,6 +170,35 @@ def _counted(length: Length, requests: int) -> slice:
     return slice(length.warm_up, requests - length.cool_down)
 
 
+def attempted_day(task: Task, day: Day) -> Outcomes:
+    """Outcomes of a day, all of whose requests are in memory."""
+    assert isinstance(task.workload, Workload)  # noqa: S101  (users in a closed loop have no day)
+    clients, seed, plan, stream = task.workload.clients, task.seed, task.plan, day.stream
+    arrived_s = stream.all_arrived_s()
+    count = len(arrived_s)
+    draws = AttemptDraws(
+        arrived_s=arrived_s,
+        service=rows(stream.service(count), seed, Purpose.SERVICE, clients.attempts),
+        routing=routing_draws(stream.routing(count), clients, plan.routing, seed),
+        backoff=backoff_draws(count, clients, seed),
+    )
+    fleet = BatchFleet(plan=plan, service_times=task.service_times)
+    patience = inside(clients, task.request_overhead_s)
+    return attempted(fleet, draws, patience, Abandoned.SERVED, math.inf, task.engine, day=day)
+
+
+def sample_of_day(task: Task, outcomes: Outcomes, begins_s: float, ends_s: float) -> Sample:
+    """Sample of the requests that arrive in a stretch of time, of those in memory.
+
+    Raises:
+        InconclusiveError: fewer than two do.
+    """
+    part = slice(*np.searchsorted(outcomes.arrived_s, (begins_s, ends_s)))
+    if part.stop - part.start < 2:
+        raise InconclusiveError("a day has fewer than two requests; look at a longer part of it by --between")
+    return _of_attempts(task, outcomes, part)
+
+
 def _attempted(task: Task, stream: Stream) -> Outcomes:
     """Outcomes of a run whose clients give up, retry or hedge."""
     assert isinstance(task.workload, Workload)  # noqa: S101  (users in a closed loop are patient)
@@ -160,8 +206,8 @@ def _attempted(task: Task, stream: Stream) -> Outcomes:
     draws = AttemptDraws(
         arrived_s=stream.arrived_s(stream.requests),
         service=rows(stream.service(stream.requests), seed, Purpose.SERVICE, clients.attempts),
-        routing=routing_draws(stream, clients, plan.routing, seed),
-        backoff=backoff_draws(stream, clients, seed),
+        routing=routing_draws(stream.routing(stream.requests), clients, plan.routing, seed),
+        backoff=backoff_draws(stream.requests, clients, seed),
     )
     fleet = BatchFleet(plan=plan, service_times=task.service_times)
     patience = inside(clients, task.request_overhead_s)
@@ -175,21 +221,25 @@ def attempted(
     abandoned: Abandoned,
     waiting_max: float,
     engine: Engine,
+    *,
+    day: Day | None = None,
 ) -> Outcomes:
     """Outcomes of all requests of a run; those without a reply when it is given up have failed.
 
     Args:
         abandoned: what becomes of attempts that no client waits for.
         waiting_max: attempts that may wait before the run is given up.
+        day: the day on which an autoscaler sizes the fleet; such a run is never given up.
     """
     # Most runs have patient clients, and need neither.
     from simulations.kernel.recovery.run import run as run_kernel
     from simulations.reference.recovery.fleet import run as run_reference
 
     leave_if_abandoned()
-    watcher = StormWatch(waiting_max, float(draws.arrived_s[-1]))
+    watcher: Watcher = StormWatch(waiting_max, float(draws.arrived_s[-1])) if day is None else day.watcher
+    absent = () if day is None else day.absent
     serve = run_kernel if engine is Engine.KERNEL else run_reference
-    return serve(fleet, draws, clients, Protection(abandoned=abandoned), (), watcher=watcher)
+    return serve(fleet, draws, clients, Protection(abandoned=abandoned), absent, watcher=watcher)
 
 
 def _of_attempts(task: Task, outcomes: Outcomes, part: slice) -> Sample:

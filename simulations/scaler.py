@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from capacity.autoscaling.autoscaler import SYNC_S, Autoscaler, Controller
+from capacity.autoscaling.controller import Controller
 from capacity.autoscaling.pods import Pod
-from capacity.autoscaling.target import Metric
+from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric
 from capacity.recovery.faults import Action, Fault
 from simulations.draws.records import Floats
 from simulations.draws.watching import Sight

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import DomainError
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
@@ -24,6 +25,7 @@ from capacity.traffic.workload import is_patient
 from simulations.case import Case
 from simulations.cases.batch import BatchCase
 from simulations.cases.clients import ClientCase
+from simulations.cases.controlled import ControlledCase
 from simulations.cases.engine import EngineCase, rules_of
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
@@ -42,10 +44,26 @@ def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = F
         is_whole: whether all replicas are simulated, even if one could represent them.
     """
     kind: type[Case] = _case_type(scenario.profile)
+    if scenario.autoscaler is not None:
+        return controlled(scenario, engine)
     if is_patient(scenario.workload):
         return kind(scenario=scenario, engine=engine, is_whole=is_whole)
     whole = kind(scenario=scenario, engine=engine, is_whole=True)
     return ClientCase(scenario=scenario, engine=engine, is_whole=True, whole=whole)
+
+
+def controlled(scenario: Any, engine: Engine = Engine.KERNEL) -> ControlledCase:
+    """The case of a fleet that an autoscaler sizes over the day of its workload.
+
+    Raises:
+        InputError: there is no day, or the arrivals cannot follow a rate that changes.
+        DomainError: a day has too many requests.
+    """
+    whole = case_of(replace(scenario, autoscaler=None), engine, is_whole=True)
+    fleet = ScaledFleet(scenario=scenario, replica_rps=whole.replica_rps)
+    if fleet.limit is not None and is_patient(scenario.workload):  # else another attempt may be quicker
+        fleet = replace(fleet, floor_s=whole.floor_s(fleet.limit))
+    return ControlledCase(scenario=scenario, engine=engine, is_whole=True, whole=whole, fleet=fleet)
 
 
 def require_sound(profile: Any) -> None:

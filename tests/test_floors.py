@@ -36,7 +36,7 @@ SIMULATIONS = [
     ("draws",),
     ("routing",),
     ("kernel", "reference"),
-    ("replication", "case", "statistics", "scaler"),
+    ("replication", "case", "statistics", "scaler", "day"),
     (
         "looks", "judge", "simulate", "compare", "saturation", "cases", "disturbed", "servers", "stress", "autoscaled",
     ),

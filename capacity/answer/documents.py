@@ -94,6 +94,7 @@ def simulation_document(
         "plan": plain(scenario.whole),
         **outage_document(scenario),
         "workload": requests_document(scenario.workload, scenario.lengths),
+        **controller_document(scenario),
         "performance": plain(performance),
         "caveats": caveat_documents(caveats),
         "seed": seed,
@@ -107,6 +108,22 @@ def outage_document(scenario: "AnyScenario") -> Document:
     if outage is None:
         return {}
     return {"outage": {**picked(outage, "event", "beyond_share"), "plan": plain(scenario.plan)}}
+
+
+def controller_document(scenario: Any) -> Document:
+    """The autoscaler of a scenario, and the part of the day over which its figures are; nothing without one."""
+    if scenario.autoscaler is None:
+        return {}
+    day = scenario.workload.day
+    return {
+        "autoscaler": autoscaler_document(scenario.autoscaler),
+        "day": {"name": day.name, "begins_s": day.begins_s, "ends_s": day.ends_s},
+    }
+
+
+def autoscaler_document(scaler: Any) -> Document:
+    """Settings of an autoscaler, with its target as it is typed."""
+    return {**plain(scaler), "target": str(scaler.target)}
 
 
 def queue_document(model: str, performance: Performance) -> Document:

@@ -6,10 +6,9 @@ from typing import Any
 
 from capacity.answer.saved_batches import PlanDocument
 from capacity.answer.saved_plan import SavedPlan
-from capacity.autoscaling.autoscaler import Autoscaler
-from capacity.autoscaling.target import read_target
 from capacity.errors import InputError
 from capacity.files import Line, located, read_as
+from capacity.question.autoscaler import Autoscaler, read_target
 from capacity.question.candidate import Verdict
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve

@@ -12,6 +12,7 @@ from capacity.question.question import Family, Question
 from capacity.question.scenario import AnyScenario
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
+from capacity.traffic.daily import DAY_S, clock
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_rate, format_share
 
@@ -120,7 +121,12 @@ def demand(workload: Demand) -> str:
         who = "1 user who thinks" if workload.users == 1 else f"{workload.users} users who think"
         return f"for {who} for {thought}"
     rate = format_rate(workload.arrival_rate_rps)
-    return f"at {rate}" if workload.day is None else f"at {rate}, the highest rate of {workload.day.name}"
+    day = workload.day
+    if day is None:
+        return f"at {rate}"
+    is_whole = day.begins_s == 0.0 and day.ends_s == DAY_S
+    part = "" if is_whole else f" from {clock(day.begins_s)} to {clock(day.ends_s)}"
+    return f"at {rate}, the highest rate of {day.name}{part}"
 
 
 def format_found(limit: Limit, performance: Performance) -> str:

@@ -41,6 +41,9 @@ _OUTCOME = (
 )
 
 
+_OF_AUTOSCALERS = ("replicas_mean", "replicas_most", "scalings", "hourly_usd")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepTable:
     """What the rows of one sweep share.
@@ -52,6 +55,7 @@ class SweepTable:
             `response_p99_with_losses_s` and its ends, empty where infinite.
         scale: the words and keys for the sizes of the demands.
         is_in_failure: whether rows say what a failure leaves of their fleet.
+        is_scaled: whether an autoscaler sizes the fleets.
     """
 
     form: RowForm
@@ -60,6 +64,7 @@ class SweepTable:
     confidence: float
     scale: Scale = RATES
     is_in_failure: bool = False
+    is_scaled: bool = False
 
     def __post_init__(self) -> None:
         if len(self.quantiles) > QUANTILES_MAX:
@@ -77,8 +82,13 @@ class SweepTable:
             *self.form.asked,
             *(_OUTAGE if self.is_in_failure else ()),
             *_OUTCOME,
-            *(Column(name, "number") for name in (*self.form.scalars, *ends)),
+            *(Column(name, "number") for name in (*self._scalars, *ends)),
         )
+
+    @property
+    def _scalars(self) -> tuple[str, ...]:
+        """Columns with a number of a performance, by its field."""
+        return (*self.form.scalars, *(_OF_AUTOSCALERS if self.is_scaled else ()))
 
     @property
     def _demand_columns(self) -> tuple[Column, ...]:
@@ -113,7 +123,7 @@ class SweepTable:
         performance = answer.performance
         if performance is None:
             return (*asked, *[None] * (len(self.columns) - len(asked)))
-        scalars = (finite(getattr(performance, name)) for name in self.form.scalars)
+        scalars = (finite(getattr(performance, name)) for name in self._scalars)
         known = (_quantiles(performance, what) for what in self.form.durations)
         return (*asked, *scalars, *(value for one in known for value in self._values(one)))
 

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 
 from capacity.autoscaling.pods import Group, Pod
-from capacity.autoscaling.target import Metric, Target
+from capacity.question.autoscaler import TOLERANCE, Metric, Target
 
-TOLERANCE = 0.1  # the default of --horizontal-pod-autoscaler-tolerance
 Use = tuple[int, int]  # what a pod uses, and what it requests
 
 

@@ -3,11 +3,9 @@
 from enum import StrEnum
 
 from capacity.autoscaling.findings import Days, Worst
-from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.question.plan import rejects
 
 _RISES = 1.1  # times the rate before; below it a rate is even
-_QUANTILE = 0.99
 
 
 class Cause(StrEnum):
@@ -29,11 +27,6 @@ class Cause(StrEnum):
     RESERVE = "reserve"
 
 
-def floor_s(fleet: ScaledFleet) -> float:
-    """P99 of the fastest batch, with the overhead of a request. [s]"""
-    return fleet.profile.service_floor_s(_QUANTILE, fleet.plan.batch_size_max)
-
-
 def cause_of(found: Days, worst: Worst | None) -> Cause | None:
     """The first cause, in their order, that applies; None if hardly a request is late.
 
@@ -41,8 +34,8 @@ def cause_of(found: Days, worst: Worst | None) -> Cause | None:
     """
     fleet = found.fleet
     plan, scaler = fleet.plan, fleet.autoscaler
-    least_s = floor_s(fleet)
-    if least_s > fleet.response_p99_s:
+    least_s = fleet.floor_s
+    if least_s > fleet.limit_s:
         return Cause.SERVICE_FLOOR
     if worst is None:
         return None
@@ -54,6 +47,6 @@ def cause_of(found: Days, worst: Worst | None) -> Cause | None:
     none_ready = scaler is not None and scaler.replicas_min == 0 and worst.ready < 1.0
     if rejects(plan) and 2.0 * found.lost_share > found.late_share.value and not none_ready:
         return Cause.QUEUE_LIMIT
-    if plan.batch_size_max > 1 and 0.0 < plan.batch_wait_max_s > fleet.response_p99_s - least_s:
+    if plan.at_once > 1 and 0.0 < plan.holds_s > fleet.limit_s - least_s:
         return Cause.BATCH_WAIT
     return Cause.RISE if rises else Cause.RESERVE

@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.comparison import Progress, first_that_holds, highest_that_holds, smallest_fixed
 from capacity.autoscaling.findings import COURSE_S, DayJudge, Days, ScaledScreen, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.candidate import Verdict
 from capacity.traffic.daily import HOUR_S
 
@@ -147,7 +146,7 @@ class _Search:
     def held(self) -> list[Days]:
         """Controllers that hold the limit, the cheapest first, and of equal ones the farthest from the limit."""
         held = (one for one in self.seen.values() if one.is_held)
-        return sorted(held, key=lambda one: (_hours(one), one.response_p99_s.high))
+        return sorted(held, key=lambda one: (_hours(one), one.limited_s.high))
 
     @property
     def _best(self) -> float:
@@ -228,7 +227,7 @@ def _confirmed(
         for target, least in _safer(_scaler(candidate), choices):
             search.at(target, min(least, search.most_least))
     refused = passed_over or list(search.seen.values())
-    return min(refused, key=lambda one: (one.is_missed, one.response_p99_s.low)), tuple(passed_over)
+    return min(refused, key=lambda one: (one.is_missed, one.limited_s.low)), tuple(passed_over)
 
 
 def _bounded(found: Days) -> Autoscaler:

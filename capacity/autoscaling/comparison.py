@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.causes import Cause, cause_of
 from capacity.autoscaling.findings import DayJudge, Days, ScaledScreen, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 
 Progress = Callable[[str], None]
 
@@ -57,7 +56,7 @@ def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress:
     else:
         return None
     progress(f"the autoscaler without the {cause.replace('-', ' ')}")
-    found = judge(replace(fleet, plan=plan))
+    found = judge(replace(fleet, scenario=replace(fleet.scenario, plan=plan)))
     return found if found.is_held else None
 
 

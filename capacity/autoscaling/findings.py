@@ -35,7 +35,7 @@ class Days:
     """Results of independent runs of one fleet.
 
     Attributes:
-        response_p99_s: P99 of all requests, lost ones counted as infinitely late. [s]
+        limited_s: the limited quantile of all requests, lost ones counted as infinitely late. [s]
         late_share: share of requests that were lost or answered after the limit.
         lost_share: share of requests that were lost.
         replica_hours: hours of the replicas that were asked for, starting or serving.
@@ -47,7 +47,7 @@ class Days:
     """
 
     fleet: ScaledFleet
-    response_p99_s: Interval
+    limited_s: Interval
     late_share: Interval
     lost_share: float
     replica_hours: Interval
@@ -61,13 +61,13 @@ class Days:
 
     @property
     def is_held(self) -> bool:
-        """Whether the whole interval of the P99 is within the limit."""
-        return self.response_p99_s.high <= self.fleet.response_p99_s
+        """Whether the whole interval of the quantile is within the limit."""
+        return self.limited_s.high <= self.fleet.limit_s
 
     @property
     def is_missed(self) -> bool:
-        """Whether the whole interval of the P99 is beyond the limit."""
-        return self.response_p99_s.low > self.fleet.response_p99_s
+        """Whether the whole interval of the quantile is beyond the limit."""
+        return self.limited_s.low > self.fleet.limit_s
 
     @property
     def exit_code(self) -> int:
@@ -135,8 +135,8 @@ def setting_of(before: ScaledFleet, after: ScaledFleet) -> str:
     was, scaler = before.autoscaler, after.autoscaler
     if rejects(before.plan) and not rejects(after.plan):
         return "no --queue-limit"
-    if after.plan.batch_wait_max_s != before.plan.batch_wait_max_s:
-        return f"--batch-wait {after.plan.batch_wait_max_s:g}s"
+    if after.plan.holds_s != before.plan.holds_s:
+        return f"--batch-wait {after.plan.holds_s:g}s"
     if was is None or scaler is None or was == scaler:
         raise DomainError("two fleets with the same settings, or without an autoscaler, are no remedy")
     if scaler.target != was.target:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from capacity.autoscaling.target import Metric
+from capacity.question.autoscaler import Metric
 
 # Defaults of kube-controller-manager: --horizontal-pod-autoscaler-cpu-initialization-period and
 # --horizontal-pod-autoscaler-initial-readiness-delay. [s]

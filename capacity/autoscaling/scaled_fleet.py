@@ -2,27 +2,29 @@
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.errors import DomainError, InputError
-from capacity.profile.profile import ServiceProfile
-from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.stability import sustainable_rate_rps
+from capacity.question.autoscaler import Autoscaler
+from capacity.question.objective import Limit, Measure
+from capacity.question.scenario import AnyScenario
 from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve, clock
 from capacity.traffic.workload import (
-    ArrivalProcess,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
+    RenewalArrivals,
+    Workload,
 )
-from capacity.units import require_positive
+from capacity.units import format_quantile
 
 REQUESTS_MAX = 1_000_000_000  # in one run, which then takes some minutes
 _SETTLING_S = 600.0
-_QUANTILE, _ERRORS = 0.99, 10.0  # the limited quantile; and standard errors that chance never makes up for
+_QUANTILE, _ERRORS = 0.99, 10.0  # without a limit; and standard errors that chance never makes up for
 _MINUTE_S = 60.0
+_SERVED = (Measure.RESPONSE, Measure.TTFT, Measure.WAIT)
 Step = tuple[float, float, float]
 
 
@@ -31,73 +33,127 @@ class ScaledFleet:
     """A fleet on a day, or on a part of it.
 
     Attributes:
-        plan: settings of one replica, and the routing; its number of replicas is the most that there may be.
-        autoscaler: None if all replicas of the plan run all the time.
-        curve: rates over the day.
-        begins_s, ends_s: the observed part of the day. [s since midnight]
-        response_p99_s: limit on the P99 of all requests of that part; lost ones are late. [s]
+        scenario: the fleet, its requests and its limit; without an autoscaler all replicas run all the time, and with
+            one they are the most that there may be.
+        replica_rps: capacity of one replica. [requests/s]
+        floor_s: what no fleet beats at the limited quantile, such as the fastest batch; 0 if it is not known. [s]
 
     Raises:
-        DomainError: the part of the day is empty or has no requests, replicas share a device, or a run would have too
-            many requests.
-        InputError: the arrivals cannot follow a rate that changes.
+        DomainError: a run would have too many requests.
+        InputError: there is no day, or the arrivals cannot follow a rate that changes.
     """
 
-    profile: ServiceProfile
-    plan: BatchPlan
-    autoscaler: Autoscaler | None
-    curve: DailyCurve
-    begins_s: float = 0.0
-    ends_s: float = DAY_S
-    arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
-    response_p99_s: float
+    scenario: AnyScenario
+    replica_rps: float
+    floor_s: float = 0.0
 
     def __post_init__(self) -> None:
-        require_positive("response_p99_s", self.response_p99_s)
-        if not 0.0 <= self.begins_s < self.ends_s <= DAY_S:
-            raise DomainError(
-                f"a part of a day must begin before it ends, from 00:00 to 24:00, got {clock(self.begins_s)}-"
-                f"{clock(self.ends_s)}"
+        workload = self.scenario.workload
+        if not isinstance(workload, Workload) or workload.day is None:
+            raise InputError(
+                "an autoscaler follows the rates of a day; give --daily, a .csv of time,rate_rps"
             )
-        if not isinstance(self.arrivals, PoissonArrivals | GammaArrivals | DeterministicArrivals):
+        if not isinstance(workload.arrivals, PoissonArrivals | GammaArrivals | DeterministicArrivals):
             raise InputError(
                 "bursts and traces do not follow a rate that changes; use --arrivals poisson or gamma:cv=2"
             )
-        if self.profile.slowdowns(self.plan.replicas)[-1] > 1.0:
-            raise DomainError(
-                "replicas that share a device are not simulated with an autoscaler; measure batches beside busy "
-                "neighbours, and give those times as a profile of its own"
-            )
-        self._require_requests()
+        self.require_requests(REQUESTS_MAX)
 
-    def _require_requests(self) -> None:
-        """Refuse a part of the day without requests, and one with more than a run holds."""
-        span, seen = f"{clock(self.begins_s)}-{clock(self.ends_s)}", self.mean_rate_rps * self.lasts_s
-        if seen == 0.0:
-            raise DomainError(
-                f"{self.curve.name} has no requests within {span}; look at another part of the day by --between"
-            )
-        if self.requests <= REQUESTS_MAX:
+    def require_requests(self, most: float, what: str = "simulated") -> None:
+        """Refuse a part of the day with more requests than a run may have.
+
+        Args:
+            what: what at most so many are.
+        """
+        if self.requests <= most:
             return
+        span, seen = f"{clock(self.begins_s)}-{clock(self.ends_s)}", self.mean_rate_rps * self.lasts_s
         before = self.requests - seen
-        if before > seen:
+        if before > seen or before >= most:
             raise DomainError(
                 f"the {self.warm_up_s / HOUR_S:.3g} hours before {clock(self.begins_s)} in which the autoscaler "
-                f"settles have {before:.3g} requests, and at most {REQUESTS_MAX:.3g} are simulated; shorten "
+                f"settles have {before:.3g} requests, and at most {most:.3g} are {what}; shorten "
                 "--startup-time, --metric-lag or --stabilization, or look at a part of the fleet at its part of the "
                 "rates"
             )
-        hours = (REQUESTS_MAX - before) / seen * self.lasts_s / HOUR_S
+        hours = (most - before) / seen * self.lasts_s / HOUR_S
         raise DomainError(
-            f"{span} has {self.requests:.3g} requests with the warm-up before it, and at most {REQUESTS_MAX:.3g} are "
-            f"simulated; look at about {hours:.2g} hours of the day by --between, or at a part of the fleet at its "
+            f"{span} has {self.requests:.3g} requests with the warm-up before it, and at most {most:.3g} are "
+            f"{what}; look at about {hours:.2g} hours of the day by --between, or at a part of the fleet at its "
             "part of the rates, which scales in larger steps"
         )
+
+    @property
+    def profile(self) -> Any:
+        """Measured times of a replica."""
+        return self.scenario.profile
+
+    @property
+    def plan(self) -> Any:
+        """Settings of each replica, and the most that there may be."""
+        return self.scenario.plan
+
+    @property
+    def autoscaler(self) -> Autoscaler | None:
+        """What sizes the fleet; None if all replicas run all the time."""
+        return self.scenario.autoscaler
+
+    @property
+    def arrivals(self) -> RenewalArrivals:
+        """The process that arrivals follow."""
+        arrivals: RenewalArrivals = self.scenario.workload.arrivals
+        return arrivals
+
+    @cached_property
+    def curve(self) -> DailyCurve:
+        """Rates over the day, scaled to the workload's highest."""
+        workload: Workload = self.scenario.workload
+        day = workload.day
+        assert day is not None  # noqa: S101  (it was required)
+        if workload.arrival_rate_rps == day.peak_rate_rps:
+            return day
+        factor = workload.arrival_rate_rps / day.peak_rate_rps
+        return replace(day, rates_rps=tuple(factor * rate_rps for rate_rps in day.rates_rps))
+
+    @property
+    def begins_s(self) -> float:
+        """Begin of the observed part of the day. [s since midnight]"""
+        return self.curve.begins_s
+
+    @property
+    def ends_s(self) -> float:
+        """End of the observed part of the day. [s since midnight]"""
+        return self.curve.ends_s
 
     @property
     def lasts_s(self) -> float:
         """Length of the observed part of the day. [s]"""
         return self.ends_s - self.begins_s
+
+    @property
+    def limit(self) -> Limit | None:
+        """The limit on a quantile of how long requests take to be served; None if there is none."""
+        return next((one for one in self.scenario.objective.limits if one.measure in _SERVED), None)
+
+    @property
+    def quantile(self) -> float:
+        """The limited quantile."""
+        return _QUANTILE if self.limit is None or self.limit.quantile is None else self.limit.quantile
+
+    @property
+    def limited(self) -> str:
+        """Name of the limited quantity in documents and rows, without its unit.
+
+        It is such as `response_p99` or `ttft_p95`.
+        """
+        measure = Measure.RESPONSE if self.limit is None else self.limit.measure
+        name = f"{measure.value.partition('_')[0]}_{format_quantile(self.quantile)}"
+        return name.lower().replace(".", "_")
+
+    @property
+    def limit_s(self) -> float:
+        """Limit on that quantile of all requests, lost ones counted as late; infinite if there is none. [s]"""
+        return math.inf if self.limit is None else self.limit.allowed
 
     @cached_property
     def warm_up_s(self) -> float:
@@ -129,22 +185,21 @@ class ScaledFleet:
     @property
     def peak_rate_rps(self) -> float:
         """Highest rate of the observed part of the day. [requests/s]"""
-        return max(rate_rps for _, to_s, rate_rps in self.steps if to_s > self.warm_up_s)
+        return self.curve.peak_rate_rps
 
     @property
     def mean_rate_rps(self) -> float:
         """Mean rate of the observed part of the day. [requests/s]"""
-        seen = [(max(from_s, self.warm_up_s), to_s, rate_rps) for from_s, to_s, rate_rps in self.steps]
-        return math.fsum(max(0.0, to_s - from_s) * rate_rps for from_s, to_s, rate_rps in seen) / self.lasts_s
-
-    @property
-    def replica_rps(self) -> float:
-        """Capacity of one replica with every batch full. [requests/s]"""
-        return sustainable_rate_rps(self.profile, replace(self.plan, replicas=1))
+        return self.curve.part_mean_rps
 
     @property
     def replicas_least(self) -> int:
-        """Fewest replicas of a fixed fleet that could hold the limit, by the mean rates.
+        """Fewest replicas of a fixed fleet that could hold the limit, by the mean rates."""
+        most = max(1, math.ceil(self.peak_rate_rps / self.replica_rps))
+        return 1 + bisect_left(range(1, most), True, key=lambda count: not self.is_hopeless(count))  # noqa: FBT003
+
+    def is_hopeless(self, replicas: int) -> bool:
+        """Whether this many replicas miss the limit even all the time, by the mean rates.
 
         Of the requests that arrive in a stretch of time, only those are in time that full batches can serve in it and
         within the limit after it. The rest is late, and chance does not make up for ten standard errors.
@@ -153,38 +208,35 @@ class ScaledFleet:
         steps = [(to_s - from_s, rate_rps) for from_s, to_s, rate_rps in seen if to_s > from_s]
         total = math.fsum(lasts_s * rate_rps for lasts_s, rate_rps in steps)
         burstiness = self.arrivals.cv if isinstance(self.arrivals, GammaArrivals) else 1.0
-        allowed = (1.0 - _QUANTILE) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
-
-        def late(replicas: int) -> float:
-            serves_rps = replicas * self.replica_rps
-            left = most = 0.0
-            for lasts_s, rate_rps in steps:
-                left = max(0.0, left + (rate_rps - serves_rps) * lasts_s)
-                most = max(most, left)
-            return most - serves_rps * self.response_p99_s
-
-        most = max(1, math.ceil(self.peak_rate_rps / self.replica_rps))
-        return 1 + bisect_left(range(1, most), True, key=lambda replicas: late(replicas) <= allowed)  # noqa: FBT003
+        allowed = (1.0 - self.quantile) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
+        serves_rps = replicas * self.replica_rps
+        left = most = 0.0
+        for lasts_s, rate_rps in steps:
+            left = max(0.0, left + (rate_rps - serves_rps) * lasts_s)
+            most = max(most, left)
+        return most - serves_rps * self.limit_s > allowed
 
     @property
     def replica_hourly_usd(self) -> float | None:
         """Price of a replica; None if no price is known. [USD/h]"""
-        price = self.profile.hourly_usd
-        return None if price is None else price / self.profile.instances_per_device
+        whole: float | None = self.profile.hourly_cost_usd(self.profile.instances_per_device)
+        return None if whole is None else whole / self.profile.instances_per_device
 
     @property
     def replicas_first(self) -> int:
         """Replicas at the beginning of the warm-up: enough for its first rate, within the bounds."""
         if self.autoscaler is None:
-            return self.plan.replicas
+            replicas: int = self.plan.replicas
+            return replicas
         wanted = math.ceil(self.steps[0][2] / (0.7 * self.replica_rps))
         return min(max(wanted, self.autoscaler.replicas_min, 1), self.autoscaler.replicas_max)
 
     def fixed(self, replicas: int) -> "ScaledFleet":
         """The same fleet with a fixed number of replicas."""
-        return replace(self, plan=replace(self.plan, replicas=replicas), autoscaler=None)
+        plan = replace(self.plan, replicas=replicas)
+        return replace(self, scenario=replace(self.scenario, plan=plan, autoscaler=None))
 
     def scaled(self, autoscaler: Autoscaler) -> "ScaledFleet":
         """The same fleet with another autoscaler."""
         plan = replace(self.plan, replicas=autoscaler.replicas_max)
-        return replace(self, plan=plan, autoscaler=autoscaler)
+        return replace(self, scenario=replace(self.scenario, plan=plan, autoscaler=autoscaler))

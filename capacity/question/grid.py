@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol
 from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
 from capacity.performance import Performance
+from capacity.question.autoscaler import Autoscaler
 from capacity.question.plan import AnyProfile, Routing
 from capacity.question.resilience import Survival
 from capacity.traffic.parse import workload
@@ -138,6 +139,7 @@ class Grid(Generic[AnyProfile]):
     Attributes:
         settings: axes of one kind of server, which is that of the profiles.
         survival: failures, in the worst of which every fleet is.
+        autoscaler: what sizes every fleet over the day, up to its replicas; None if these run all the time.
 
     Raises:
         InputError: an axis is empty, two profiles have one name, or there are more than `CELLS_MAX` cells.
@@ -149,6 +151,7 @@ class Grid(Generic[AnyProfile]):
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
     settings: Settings
     survival: Survival = _NOTHING
+    autoscaler: Autoscaler | None = None
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.profiles]
@@ -179,6 +182,7 @@ class Grid(Generic[AnyProfile]):
         """The scenario of every combination; the last axis, the routing, changes fastest."""
         for profile, demand, count, *values, routing in product(*self._axes):
             cell = self.settings.cell(profile, demand, Replicas(count, routing), *values)
+            cell = cell if self.autoscaler is None else replace(cell, autoscaler=self.autoscaler)
             yield cell.after(self.survival)
 
     def document(self, **effort: Any) -> dict[str, Any]:
@@ -195,6 +199,7 @@ class Grid(Generic[AnyProfile]):
             "routings": [routing.value for routing in self.routings],
             **self.settings.document(),
             **({"survival": repr(self.survival)} if self.is_in_failure else {}),
+            **self._controller_document(),
             **effort,
         }
 
@@ -207,6 +212,13 @@ class Grid(Generic[AnyProfile]):
     def scale(self) -> Scale:
         """The words and keys for the sizes of the demands."""
         return scale_of(self.workloads[0])
+
+    def _controller_document(self) -> dict[str, Any]:
+        """The day and the autoscaler; nothing without one, as a day is its highest rate then."""
+        first = self.workloads[0]
+        if self.autoscaler is None or not isinstance(first, Workload):
+            return {}
+        return {"day": digest(repr(first.day)), "autoscaler": repr(self.autoscaler)}
 
     def _demand_document(self) -> dict[str, Any]:
         first, sizes = self.workloads[0], [demand.size for demand in self.workloads]

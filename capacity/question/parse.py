@@ -176,6 +176,32 @@ def workload_of_day(arrivals: "ArrivalProcess", day: "DailyCurve") -> "Workload"
     return Workload(arrival_rate_rps=day.peak_rate_rps, arrivals=arrivals, day=day)
 
 
+def part_of_day(day: "DailyCurve", between: str | None) -> "DailyCurve":
+    """The day, of which `--between` names the part to look at; all of it without."""
+    from capacity.traffic.daily import read_span
+
+    if between is None:
+        return day
+    begins_s, ends_s = read_span(between)
+    return replace(day, begins_s=begins_s, ends_s=ends_s)
+
+
+def within(demand: "Demand", between: str | None) -> "Demand":
+    """The demand in the part of its day that `--between` names.
+
+    Raises:
+        InputError: it has no day.
+    """
+    if between is None:
+        return demand
+    from capacity.traffic.workload import Workload
+
+    if not isinstance(demand, Workload) or demand.day is None:
+        raise InputError("--between is a part of a day; give --daily too, a .csv of time,rate_rps")
+    part = part_of_day(demand.day, between)
+    return replace(demand, arrival_rate_rps=part.peak_rate_rps, day=part)
+
+
 def read_scaled_demand(
     arrivals: "str | ArrivalProcess",
     users: int | None,

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from capacity.errors import DomainError, InputError, UnstableError
+from capacity.question.autoscaler import Autoscaler, read_autoscaler
 from capacity.question.objective import BETWEEN_TOKENS, Objective
+from capacity.question.parse import within
 from capacity.question.plan import AnyPlan, AnyProfile, rejects
 from capacity.question.resilience import Outage, Spike, Survival
 from capacity.traffic.lengths import AnyLengths
@@ -38,6 +40,8 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         lengths: input and output tokens of the requests; None if requests have no lengths.
         cached_share: share of each prompt that is assumed to be in the cache when the request comes.
         in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
+        autoscaler: what sizes the fleet over the workload's day, up to the plan's replicas; None if all of these run
+            all the time.
     """
 
     profile: AnyProfile
@@ -50,8 +54,12 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     lengths: Lengths = None  # type: ignore[assignment]  # (where this is the kind of lengths)
     cached_share: float = 0.0
     in_order: bool = False
+    autoscaler: Autoscaler | None = None
 
     def __post_init__(self) -> None:
+        if self.autoscaler is not None:
+            bounded = replace(self.autoscaler, replicas_max=self.plan.replicas)
+            object.__setattr__(self, "autoscaler", bounded)
         if not 0.0 <= self.cached_share < 1.0:
             raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
         if self.lengths is None:
@@ -98,6 +106,16 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
                 f"{'replica' if self.outage.replicas == 1 else 'replicas'} with {self.outage.event}; give more replicas"
             )
 
+    @property
+    def swing(self) -> float:
+        """Highest rate of a day over its mean, if an autoscaler follows it, else 1.
+
+        So far above its capacity a fleet may be for a while without falling behind for good.
+        """
+        demand = self.workload
+        day = demand.day if self.autoscaler is not None and isinstance(demand, Workload) else None
+        return 1.0 if day is None else day.peak_rate_rps / day.part_mean_rps
+
     def at_rate(self, arrival_rate_rps: float) -> Self:
         """The same scenario at another arrival rate."""
         assert isinstance(self.workload, Workload)  # noqa: S101  (a closed population has no rate)
@@ -111,6 +129,20 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
 
 # A scenario of any kind of server.
 AnyScenario = Scenario[Any, Any, Any, Any]
+
+
+def with_autoscaler(scenario: AnyScenario, asked: Any) -> AnyScenario:
+    """The scenario with the part of the day and the autoscaler that flags name.
+
+    Args:
+        asked: flags of a verb, parsed by attribute.
+
+    Raises:
+        InputError: a flag that cannot be read, or that belongs to others.
+    """
+    workload = within(scenario.workload, asked.between)
+    scaler = read_autoscaler(asked, scenario.plan.replicas)
+    return replace(scenario, workload=workload, autoscaler=scaler)
 
 
 def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:

@@ -53,6 +53,7 @@ LLM_WORKLOAD = (
 LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
 CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge"
 FAILURES = "spare survive rolling_update mtbf recovery_time"
+CONTROLLER = "autoscale replicas_min startup_time metric_lag stabilization"
 EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 
@@ -100,6 +101,19 @@ def _own(name: str, flag: Flag) -> Flag:
 
 _TRACE_AGAIN = reads(ARRIVALS, None, "trace:FILE again, if the plan's trace was too long to save.")
 _DAYS = Flag(COUNT, 5, "Independent days behind each figure.")
+# An autoscaler as part of any scenario: figures are then those of whole days.
+_CONTROLLED = {
+    "autoscale": FLAGS["autoscale"].but(
+        help="With --daily: an autoscaler sizes the fleet up to its replicas, and figures are those of whole days: "
+        "utilization:0.6, share of time busy, or concurrency:4, requests at a replica.",
+    ),
+    "startup_time": Flag(
+        DURATION,
+        None,
+        "From its decision until a new replica serves: 2min. Default: 0 s.",
+        panel="Autoscaler",
+    ),
+}
 _SAVED = argument(PLAN, REQUIRED, "A plan saved by capacity plan -o.")
 # Failures of a fleet whose figures are asked for; those of its plan are the same.
 _IN_FAILURE = {
@@ -176,18 +190,21 @@ VERBS: Mapping[str, Verb] = {
     ),
     "max-rate": _verb(
         f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals daily "
-        f"users think_time request_overhead instances_per_device {CLIENTS} {FAILURES} {LLM} {EFFORT} out progress",
+        f"between {CONTROLLER} users think_time request_overhead instances_per_device {CLIENTS} {FAILURES} {LLM} "
+        f"{EFFORT} out progress",
         "profile replicas",
+        **_CONTROLLED,
         **_IN_FAILURE,
         users=FLAGS["users"].but(
             help="Find the number of users in a closed loop, instead of the rate; this number is tried too."
         ),
     ),
     "simulate": _verb(
-        f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals daily users think_time "
-        f"queue_limit request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM} replay {EFFORT} out "
-        "verbose progress",
+        f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals daily between "
+        f"{CONTROLLER} users think_time queue_limit request_overhead instances_per_device {CLIENTS} {FAILURES} "
+        f"quantile {LLM} replay {EFFORT} out verbose progress",
         "profile replicas",
+        **_CONTROLLED,
         **_IN_FAILURE,
     ),
     "predict": _verb(
@@ -196,10 +213,11 @@ VERBS: Mapping[str, Verb] = {
         "profile replicas",
     ),
     "sweep": _verb(
-        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals daily users "
-        f"think_time request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM} {EFFORT} out fresh "
-        "output progress",
+        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals daily "
+        f"between {CONTROLLER} users think_time request_overhead instances_per_device {CLIENTS} {FAILURES} quantile "
+        f"{LLM} {EFFORT} out fresh output progress",
         "profile replicas",
+        **_CONTROLLED,
         **_IN_FAILURE,
         profile=reads(
             PROFILE,
@@ -254,9 +272,10 @@ VERBS: Mapping[str, Verb] = {
         ),
     ),
     "compare": _verb(
-        f"plans fleet profile rate arrivals daily users think_time {BATCHING} queue_limit request_overhead "
-        f"instances_per_device {CLIENTS} {FAILURES} quantile {LLM_WORKLOAD} {EFFORT} out progress",
+        f"plans fleet profile rate arrivals daily between {CONTROLLER} users think_time {BATCHING} queue_limit "
+        f"request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM_WORKLOAD} {EFFORT} out progress",
         "plans",
+        **_CONTROLLED,
         **_IN_FAILURE,
         plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
         profile=reads(
@@ -274,10 +293,11 @@ VERBS: Mapping[str, Verb] = {
         engine=FLAGS["engine"].but(default=None, help="kernel (default) or simpy; both give the same bytes."),
     ),
     "curve": _verb(
-        f"y x service_rate servers profile replicas arrivals daily users think_time batch_size_max batch_wait "
-        f"{BATCHING} routing queue_limit request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM} "
-        "seed confidence precision requests_max workers out progress",
+        f"y x service_rate servers profile replicas arrivals daily between {CONTROLLER} users think_time "
+        f"batch_size_max batch_wait {BATCHING} routing queue_limit request_overhead instances_per_device {CLIENTS} "
+        f"{FAILURES} quantile {LLM} seed confidence precision requests_max workers out progress",
         "profile replicas",
+        **_CONTROLLED,
         **_IN_FAILURE,
         y=Flag(
             TEXT,

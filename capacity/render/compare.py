@@ -65,7 +65,7 @@ def comparison_tables(
         [
             *_fleet_rows(contenders, scenarios),
             *_performance_rows(comparison.performances),
-            ("cost", *map(_cost, contenders)),
+            ("cost", *map(_cost, contenders, comparison.performances)),
             *_difference_rows(comparison),
         ],
     )
@@ -97,6 +97,9 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
         ("P(loss)", [one.loss_probability or None for one in performances]),
         ("attempts a request", [one.attempts_mean for one in performances]),
         ("share tried more than once", [one.retried_share for one in performances]),
+        ("replicas, mean", [one.replicas_mean for one in performances]),
+        ("replicas, most", [one.replicas_most for one in performances]),
+        ("changes of replicas", [one.scalings for one in performances]),
         ("output tokens a second", [one.output_tokens_per_s for one in performances]),
     ):
         if any(value is not None for value in values):
@@ -119,8 +122,10 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
         yield f"response, {lost} as late, {format_quantile(q)}", *map(format_interval, late)
 
 
-def _cost(contender: Contender[Any, Any]) -> str:
-    return "" if contender.hourly_usd is None else f"{contender.hourly_usd:.3f} USD/h"
+def _cost(contender: Contender[Any, Any], performance: Performance) -> str:
+    """Price of a fleet; the mean of one that an autoscaler sizes."""
+    usd = contender.hourly_usd if performance.hourly_usd is None else performance.hourly_usd
+    return "" if usd is None else f"{usd:.3f} USD/h"
 
 
 def _difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:

@@ -88,7 +88,7 @@ def _points_table(rates: Rates) -> Table:
         "utilization" if scale.step else "load",  # users have no rate of their own
         *(limit.what for limit in limits),
         *([_lost_word(rates)] if has_losses else []),
-        *(["attempts"] if _has_attempts(rates) else []),
+        *_numbers_of(rates),
         "<verdict",
     )
     return table(columns, (_row(rates, point, limits, has_losses=has_losses) for point in rates.points))
@@ -100,15 +100,17 @@ def _lost_word(rates: Rates) -> str:
     return next(one.lost_word for one in found if one is not None)
 
 
-def _has_attempts(rates: Rates) -> bool:
-    """Whether clients may try more than once, or give up."""
-    return not is_patient(rates.scenario.workload)
+def _numbers_of(rates: Rates) -> dict[str, str]:
+    """Fields of a performance that only some worlds have, by the heads of their columns."""
+    tries = {} if is_patient(rates.scenario.workload) else {"attempts": "attempts_mean"}
+    is_fixed = rates.scenario.autoscaler is None
+    return tries | ({} if is_fixed else {"mean replicas": "replicas_mean", "most": "replicas_most"})
 
 
-def _attempts(performance: Performance | None) -> str:
-    """Mean attempts at a request; empty if it is not known."""
-    tries = None if performance is None else performance.attempts_mean
-    return "" if tries is None else f"{tries:.4g}"
+def _number(performance: Performance | None, name: str) -> str:
+    """A field of a performance; empty if it is not known."""
+    value = None if performance is None else getattr(performance, name)
+    return "" if value is None else f"{value:.4g}"
 
 
 def _scale_heads(scale: Scale) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ def _row(rates: Rates, point: Point, limits: Sequence[Limit], *, has_losses: boo
         _busy(rates, point),
         *(format_candidate(candidate, limit) for limit in limits),
         *([format_loss(candidate.performance)] if has_losses else []),
-        *([_attempts(candidate.performance)] if _has_attempts(rates) else []),
+        *(_number(candidate.performance, name) for name in _numbers_of(rates).values()),
         "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
     )
 

@@ -70,6 +70,8 @@ _IF_ANY = (
     "rejected",
     "unanswered",
     "attempts",
+    "mean replicas",
+    "most",
     "<why",
 )  # columns that are left out if all their cells are empty
 
@@ -93,7 +95,9 @@ def _sweep_columns(common: "SweepTable") -> "dict[str, Callable[[Mapping[str, Va
         },
         "rejected": partial(_shown_losses, tries=False),
         "unanswered": partial(_shown_losses, tries=True),
-        "attempts": _shown_attempts,
+        "attempts": partial(_shown_number, "attempts_mean"),
+        "mean replicas": partial(_shown_number, "replicas_mean"),
+        "most": partial(_shown_number, "replicas_most"),
         "<outcome": lambda row: str(row["outcome"]),
         "<why": no_numbers,
     }
@@ -143,9 +147,9 @@ def _shown_quantile(what: str, quantile: float, row: "Mapping[str, Value]") -> s
     return interval or ("infinite" if row.get("loss_probability") else "")
 
 
-def _shown_attempts(row: "Mapping[str, Value]") -> str:
-    tries = row.get("attempts_mean")
-    return "" if tries is None else f"{_number(tries):.4g}"
+def _shown_number(name: str, row: "Mapping[str, Value]") -> str:
+    value = row.get(name)
+    return "" if value is None else f"{_number(value):.4g}"
 
 
 def _shown_losses(row: "Mapping[str, Value]", *, tries: bool) -> str:
@@ -256,6 +260,7 @@ def short_rows(performance: Performance, quantiles: Collection[float] | None = N
     if performance.loss_probability:
         rows.append((performance.lost_word, format_share(performance.loss_probability)))
     rows.extend(_client_rows(performance))
+    rows.extend(_controller_rows(performance))
     if quantiles is None and performance.response_mean_s is not None:
         rows.append(("response, mean", format_duration(performance.response_mean_s)))
     for measure in _OF_TOKENS:
@@ -273,6 +278,17 @@ def _client_rows(performance: Performance) -> Iterator[tuple[str, str]]:
             shown = performance.intervals.get(name, Interval.exact(value))
             is_share = name == "retried_share"
             yield what, format_share_interval(shown) if is_share else format_span("{:.4g}".format, shown)
+
+
+def _controller_rows(performance: Performance) -> Iterator[tuple[str, str]]:
+    """How many replicas an autoscaler asked for, and what they cost, if there was one."""
+    for name, what in (("replicas_mean", "replicas, mean"), ("scalings", "changes of replicas")):
+        if getattr(performance, name) is not None:
+            yield what, format_span("{:.4g}".format, performance.intervals[name])
+        if name == "replicas_mean" and performance.replicas_most is not None:
+            yield "replicas, most", f"{performance.replicas_most:.0f}"
+    if performance.hourly_usd is not None:
+        yield "cost, mean", f"{performance.hourly_usd:.3f} USD/h"
 
 
 # Durations that requests of a language model have besides the response.
@@ -371,6 +387,7 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
     rows = [] if performance.kind not in _INEXACT else [("kind", str(performance.kind))]
     rows.extend((name, f"{value:.4g}") for name, value in numbers.items() if value is not None)
     rows.extend(_client_rows(performance))
+    rows.extend(_controller_rows(performance))
     if performance.throughput_rps is not None:
         rows.append(("throughput", format_rate(performance.throughput_rps)))
     rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)

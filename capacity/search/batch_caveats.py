@@ -7,13 +7,13 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric
 from capacity.performance import Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples
+from capacity.question.autoscaler import Autoscaler, Metric
 from capacity.question.candidate import Candidate, Doubt
 from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
+from capacity.question.plan import Plan
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile
@@ -174,13 +174,19 @@ def profile_caveats(
     yield from device_caveats(profile)
 
 
-def autoscale_caveats(fleet: ScaledFleet) -> Iterator[Caveat]:
+def autoscale_caveats(
+    profile: ServiceProfile, plan: BatchPlan, scaler: Autoscaler | None
+) -> Iterator[Caveat]:
     """What the figures behind a fleet that follows its load leave open."""
-    profile, size_max, scaler = fleet.profile, fleet.plan.batch_size_max, fleet.autoscaler
-    used = [timing for timing in profile.timings if timing.batch_size < 2 * size_max]
+    used = [timing for timing in profile.timings if timing.batch_size < 2 * plan.batch_size_max]
     yield from plausibility_caveats(profile, 0.99)
     yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
-    if size_max > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
+    yield from controller_caveats(plan, scaler)
+
+
+def controller_caveats(plan: Plan, scaler: Autoscaler | None) -> Iterator[Caveat]:
+    """What utilization says of servers that take several requests at once, and what intervals over days leave out."""
+    if plan.at_once > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
         yield Caveat(
             code=CaveatCode.UTILIZATION_OF_BATCHES,
             message="a replica that batches is busier than its load says, as small batches use it poorly: utilization "

@@ -13,7 +13,12 @@ from capacity.question.plan import AnyPlan, Plan, Routing, waiting_max
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.recovery.fluid import amplification, stuck_from
-from capacity.search.batch_caveats import BATCHES_MAX, format_count, interval_caveats
+from capacity.search.batch_caveats import (
+    BATCHES_MAX,
+    controller_caveats,
+    format_count,
+    interval_caveats,
+)
 from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
@@ -79,13 +84,15 @@ def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[C
         yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
 
 
-def day_caveats(workload: Demand) -> Iterator[Caveat]:
-    """What the highest rate of a day leaves open: its other hours."""
-    if isinstance(workload, Workload) and workload.day is not None:
+def day_caveats(scenario: Scenario) -> Iterator[Caveat]:
+    """What the highest rate of a day leaves open, its other hours; or what an autoscaler's figures leave open."""
+    if scenario.autoscaler is not None:
+        yield from controller_caveats(scenario.plan, scenario.autoscaler)
+    elif isinstance(scenario.workload, Workload) and scenario.workload.day is not None:
         yield Caveat(
             code=CaveatCode.DAY_HIGHEST,
             message="a day is answered by its highest rate, as if that lasted; capacity plan --daily says what the "
-            f"other hours of {workload.day.name} need",
+            f"other hours of {scenario.workload.day.name} need",
         )
 
 
@@ -280,7 +287,7 @@ def scenario_caveats(
     yield from storm_caveats(scenario.workload, scenario.plan, performance)
     if performance.kind is not Kind.REPLAY:
         yield from trace_caveats(scenario.workload, like_it)
-        yield from day_caveats(scenario.workload)
+        yield from day_caveats(scenario)
     if width is not None:
         yield from interval_caveats(scenario.profile, width, precision)
     yield from mean_caveats(performance, scenario.objective)

@@ -109,7 +109,7 @@ class EngineTheory:
 
     def size_max(self, scenario: TokenScenario, judge: Judge) -> float:
         """Capacity with all engines saturated."""
-        return scenario.plan.replicas * judge.saturated(scenario).rate_rps
+        return scenario.swing * scenario.plan.replicas * judge.saturated(scenario).rate_rps
 
     def served_max_rps(self, scenario: TokenScenario, judge: Judge) -> float:
         """Capacity of the engines."""
@@ -118,7 +118,7 @@ class EngineTheory:
     def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
         """Few loads, as each takes long, and no confirmations; a higher rate was never seen to be faster."""
         loads = (0.01, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
-        return RatesEffort(loads=loads, only_rises=True, careful_max=0)
+        return RatesEffort(loads=loads, only_rises=scenario.autoscaler is None, careful_max=0)
 
     def lone(self, scenario: TokenScenario, confidence: float) -> None:
         """None, as there is no law of a lone request."""

@@ -260,7 +260,9 @@ def _only_rises(scenario: BatchScenario) -> bool:
     starts_at_once = (plan.starts_at_once and not plan.preferred_text) or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
     grows = plan.batch_size_max == 1 or profile.is_monotone
-    return is_smooth and starts_at_once and timed and not rejects(plan) and grows
+    # An autoscaler has the fewest replicas at the lowest rates, where one more matters most.
+    is_fixed = scenario.autoscaler is None
+    return is_fixed and is_smooth and starts_at_once and timed and not rejects(plan) and grows
 
 
 def judge_lone(scenario: BatchScenario, confidence: float = 0.95) -> Candidate:
@@ -368,8 +370,8 @@ class BatchTheory:
         return [*kinds, True] if max(waits_s, default=0.0) > 0.0 else kinds
 
     def refuse_load(self, scenario: BatchScenario) -> Rejection | None:
-        """Refusal by the batches that can form."""
-        return refuse_load(scenario)
+        """Refusal by the batches that can form; None over a day, whose highest rate passes."""
+        return None if scenario.autoscaler is not None else refuse_load(scenario)
 
     def refuse_setting(self, scenario: BatchScenario, confidence: float) -> Rejection | None:
         """Refusal of a batch size that is too slow at best, or was not measured."""
@@ -416,18 +418,26 @@ class BatchTheory:
         """Capacity with every batch full, or the users whom that serves in time."""
         if isinstance(scenario.workload, ClosedPopulation):
             return float(users_max(scenario))
-        return sustainable_rate_rps(scenario.profile, scenario.plan)
+        return scenario.swing * sustainable_rate_rps(scenario.profile, scenario.plan)
 
     def rates_effort(self, scenario: BatchScenario) -> RatesEffort:
-        """Loads on a fine grid if batches wait or a limit is not of time: it may be met, missed and met again."""
+        """Loads on a fine grid if batches wait or a limit is not of time: it may be met, missed and met again.
+
+        Days are long, and have a coarse one.
+        """
         only_rises = _only_rises(scenario)
-        loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL)
+        is_coarse = only_rises or scenario.autoscaler is not None
+        loads = (*(_COARSE if is_coarse else _FINE), *_TO_THE_WALL)
         overloads = _OVERLOADS if rejects(scenario.plan) else ()
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
     def lone(self, scenario: BatchScenario, confidence: float) -> Candidate | None:
-        """The plan judged for lone requests; None of users, if arrivals can share an instant, or if clients retry."""
-        if not is_patient(scenario.workload):
+        """The plan judged for lone requests; None of users, if arrivals can share an instant, or if clients retry.
+
+        Nor is it known if the last replica may leave.
+        """
+        scaler = scenario.autoscaler
+        if not is_patient(scenario.workload) or (scaler is not None and scaler.replicas_min == 0):
             return None
         if not isinstance(scenario.workload, Workload) or not isinstance(
             scenario.workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals
@@ -561,12 +571,12 @@ def theory_of(profile: Measured) -> Theory:
 def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
     """What an exact law says of a plan; None if there is none, or it would take longer than a simulation.
 
-    No law of a plan knows clients who give up, retry or hedge.
+    No law of a plan knows clients who give up, retry or hedge, nor an autoscaler.
 
     Args:
         quantiles: those to report besides the objective's.
     """
-    if not is_patient(scenario.workload):
+    if not is_patient(scenario.workload) or scenario.autoscaler is not None:
         return None
     return theory_of(scenario.profile).law(scenario, quantiles)
 

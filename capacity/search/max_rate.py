@@ -93,7 +93,7 @@ class Rates:
         scenario, one = self.scenario, self.saturation
         if one is None:
             return arrival_rate_rps / theory_of(scenario.profile).size_max(scenario, None)
-        most_rps: float = scenario.plan.replicas * one.rate_rps
+        most_rps: float = scenario.swing * scenario.plan.replicas * one.rate_rps
         return arrival_rate_rps / most_rps
 
     @property
@@ -367,7 +367,7 @@ def caveats(rates: Rates) -> list[Caveat]:
         *outage_caveats([scenario]),
         *theory.profile_caveats(scenario),
         *trace_caveats(scenario.workload),
-        *day_caveats(scenario.workload),
+        *day_caveats(scenario),
         *_own_caveats(rates),
     ]
 

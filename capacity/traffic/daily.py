@@ -22,14 +22,17 @@ _PERIOD_S: dict[str, float | None] = {"rate_rps": 1.0, "rate_per_min": 60.0, "ra
 class DailyCurve:
     """Arrival rates over a repeating day: each holds from its time to the next, the last one past midnight.
 
+    All of it is looked at, or the part between two times.
+
     Attributes:
         times_s: seconds since midnight, rising, within [0, 86400), shape `(steps,)`. [s]
         rates_rps: rate from each of the times on, shape `(steps,)`; at least one is not 0. [requests/s]
         name: name of the curve.
+        begins_s, ends_s: the part that is looked at. [s since midnight]
 
     Raises:
         DomainError: no step, not as many times as rates, times that do not rise or lie outside the day, a rate that
-            is negative or not finite, or no arrivals all day.
+            is negative or not finite, no arrivals all day, or a part that is empty or has no arrivals.
 
     >>> curve = DailyCurve(times_s=(6 * 3600.0, 18 * 3600.0), rates_rps=(30.0, 10.0))
     >>> curve.rate_rps(3 * 3600.0), curve.mean_rate_rps, curve.peak_rate_rps, curve.requests_per_day
@@ -39,6 +42,8 @@ class DailyCurve:
     times_s: tuple[float, ...]
     rates_rps: tuple[float, ...]
     name: str = "daily curve"
+    begins_s: float = 0.0
+    ends_s: float = float(DAY_S)
 
     def __post_init__(self) -> None:
         if not self.times_s or len(self.times_s) != len(self.rates_rps):
@@ -57,6 +62,17 @@ class DailyCurve:
                 )
         if not any(self.rates_rps):
             raise DomainError(f"{self.name} has no arrivals all day; give a rate above 0")
+        self._require_part()
+
+    def _require_part(self) -> None:
+        """Refuse a part of the day that is empty or has no arrivals."""
+        span = f"{clock(self.begins_s)}-{clock(self.ends_s)}"
+        if not 0.0 <= self.begins_s < self.ends_s <= DAY_S:
+            raise DomainError(f"a part of a day must begin before it ends, from 00:00 to 24:00, got {span}")
+        if self.peak_rate_rps == 0.0:
+            raise DomainError(
+                f"{self.name} has no requests within {span}; look at another part of the day by --between"
+            )
 
     def _require_rising(self) -> None:
         for before_s, after_s in pairwise(self.times_s):
@@ -68,8 +84,21 @@ class DailyCurve:
 
     @property
     def peak_rate_rps(self) -> float:
-        """Highest rate of the day."""
-        return max(self.rates_rps)
+        """Highest rate of the part that is looked at."""
+        return max(rate_rps for _, _, rate_rps in self._part())
+
+    @property
+    def part_mean_rps(self) -> float:
+        """Mean rate of the part that is looked at."""
+        seen = math.fsum(rate_rps * (to_s - from_s) for from_s, to_s, rate_rps in self._part())
+        return seen / (self.ends_s - self.begins_s)
+
+    def _part(self) -> list[tuple[float, float, float]]:
+        """Begin, end and rate of each step of the part that is looked at."""
+        cut = (
+            (max(from_s, self.begins_s), min(to_s, self.ends_s), rate) for from_s, to_s, rate in self.steps()
+        )
+        return [one for one in cut if one[0] < one[1]]
 
     @property
     def requests_per_day(self) -> float:

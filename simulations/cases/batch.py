@@ -11,7 +11,7 @@ from capacity.profile.distribution import ServiceLaw
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import has_samples, known_samples
 from capacity.question.candidate import Candidate
-from capacity.question.objective import Measure
+from capacity.question.objective import Limit, Measure
 from capacity.question.resilience import Spike
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
@@ -24,11 +24,23 @@ from capacity.traffic.workload import (
     SurgingArrivals,
     TraceArrivals,
     Workload,
+    is_patient,
 )
 from simulations.case import REPLICATIONS_FIRST, Case, arrivals_scv, modulated, one_for_all
+from simulations.day import Day
 from simulations.draws.arrivals import Seed, SettlingUsers, Stage
 from simulations.draws.service import ALONE, ProfileTimes, ServiceTimes
-from simulations.replication import Task, replicate, replicate_in_parts
+from simulations.kernel.serve import Served
+from simulations.kernel.watched import serve_watched
+from simulations.replication import (
+    Engine,
+    Task,
+    attempted_day,
+    reduce_day,
+    replicate,
+    replicate_in_parts,
+    sample_of_day,
+)
 from simulations.statistics.bursts import CYCLES_A_RUN, CYCLES_WARM_UP, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
 from simulations.statistics.performances import batch_performance
@@ -242,6 +254,44 @@ class BatchCase(Case):
         """The function of `simulations.replication`."""
         return replicate
 
+    def floor_s(self, limit: Limit) -> float:
+        """The fastest batch of one to the plan's, at the quantile of a response. [s]"""
+        if limit.measure is not Measure.RESPONSE or limit.quantile is None:
+            return 0.0
+        return self.scenario.profile.service_floor_s(limit.quantile, self.scenario.plan.batch_size_max)
+
+    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[Served]:
+        """Requests of a day by the loops of plain fleets; all in memory where these do not fit."""
+        if self.is_plain_day:
+            times = service_times or self.service_times
+            yield from serve_watched(self.scenario.plan, times, day.stream, day.watcher, day.first)
+            return
+        found = attempted_day(self._day_task(day, service_times), day)
+        yield Served(found.arrived_s, found.started_s, found.answered_s, found.batch_size)
+
+    def day_sample(self, day: Day) -> Sample:
+        """Sample of the observed part of a day."""
+        task = self._day_task(day)
+        if is_patient(self.scenario.workload):
+            return reduce_day(task, self.serve_day(day), day.begins_s, day.ends_s)
+        return sample_of_day(task, attempted_day(task, day), day.begins_s, day.ends_s)
+
+    @property
+    def day_overhead_s(self) -> float:
+        """Overhead of a request. [s]"""
+        return self.scenario.profile.request_overhead_s
+
+    @property
+    def is_plain_day(self) -> bool:
+        """Whether a day is served by the loops of plain fleets, in little memory."""
+        return self.engine is Engine.KERNEL and is_patient(self.scenario.workload)
+
+    def _day_task(self, day: Day, service_times: ServiceTimes | None = None) -> Task:
+        """Inputs of a day, which has as many requests as come."""
+        (task,) = self.tasks(Length(warm_up=0, measured=1, cool_down=0), day.seed, range(1))
+        times = task.service_times if service_times is None else service_times
+        return replace(task, seed=day.seed, service_times=times)
+
     def sections(self, seed: Seed) -> list[Sample] | None:
         """Consecutive parts of one run of a recorded path; None if all requests of a part are rejected."""
         (task,) = self.tasks(self.length, seed, range(1))
@@ -255,6 +305,18 @@ class BatchCase(Case):
         """Refuse what `stability.require_answerable` refuses, and a fleet of which nothing is left."""
         self.scenario.require_any_left()
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
+
+    def require_day(self) -> None:
+        """Refuse replicas that share a device, and batching rules other than Triton's."""
+        plan, what = self.scenario.plan, None
+        if self.slowdown > 1.0:
+            what = "replicas that share a device"
+        elif plan.batching is not Batching.TRITON:
+            what = f"{plan.batching} batching"
+        elif plan.preferred_sizes:
+            what = "preferred batch sizes"
+        if what is not None:
+            raise DomainError(f"an autoscaler is not simulated with {what}; leave out one of the two")
 
     def require_clients(self) -> None:
         """Refuse replicas that share a device, service times in spells, and batching rules other than Triton's."""

@@ -1,7 +1,7 @@
 """Client case: the simulation of fleets whose clients give up, retry or hedge, whatever their servers are."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
@@ -15,7 +15,10 @@ from capacity.traffic.clients import PATIENT
 from capacity.traffic.workload import MmppArrivals
 from capacity.units import format_rate, format_share
 from simulations.case import Case
+from simulations.day import Day
 from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.service import ServiceTimes
+from simulations.kernel.serve import Served
 from simulations.replication import Engine
 from simulations.statistics.bursts import BurstRuns
 from simulations.statistics.pool import Pool, ProfileError
@@ -101,6 +104,29 @@ class ClientCase(Case):
     def replicate(self) -> Callable[[Any], Sample | Strata]:
         """The function of its kind of server."""
         return self.whole.replicate
+
+    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[Served]:
+        """Requests of a day, as its kind of server serves them."""
+        return self.whole.serve_day(day, service_times)
+
+    def day_sample(self, day: Day) -> Sample:
+        """Sample of a day, of its kind of server."""
+        return self.whole.day_sample(day)
+
+    @property
+    def day_overhead_s(self) -> float:
+        """Time that its kind of server leaves out. [s]"""
+        return self.whole.day_overhead_s
+
+    @property
+    def is_plain_day(self) -> bool:
+        """Whether a day takes little memory: it does not."""
+        return False
+
+    def require_day(self) -> None:
+        """Refuse what its kind of server refuses, with clients or on a day."""
+        self.whole.require_day()
+        self.whole.require_clients()
 
     def sections(self, seed: Seed) -> list[Sample] | None:
         """Consecutive parts of one run of a recorded path; None if a part has no result."""

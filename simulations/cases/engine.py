@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Self
+from typing import NoReturn, Self
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from capacity.units import format_rate
 from simulations.case import Case, arrivals_scv, modulated, one_for_all
+from simulations.day import Day
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats
+from simulations.draws.service import ServiceTimes
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import run_engines
@@ -339,6 +341,18 @@ class EngineCase(Case):
     def replicate(self) -> Callable[[TokenTask], Sample | Strata]:
         """The function `replicate_tokens`."""
         return replicate_tokens
+
+    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> NoReturn:
+        """Refused by `require_day`."""
+        self.require_day()
+
+    def day_sample(self, day: Day) -> NoReturn:
+        """Refused by `require_day`."""
+        self.require_day()
+
+    def require_day(self) -> NoReturn:
+        """Refuse all engines."""
+        raise DomainError("fleets of engines are not simulated with an autoscaler; leave out one of the two")
 
     def sections(self, seed: Seed) -> list[Sample]:
         """Consecutive parts of one run of a recorded path."""

@@ -17,7 +17,7 @@ from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
-from simulations.draws.arrivals import Purpose, Seed, Stream
+from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.tokens import EngineRules, TokenDraws
@@ -229,20 +229,22 @@ def check_faults(faults: Sequence[Fault], replicas: int) -> None:
         raise DomainError(f"faults must name one of {replicas} replicas")
 
 
-def routing_draws(stream: Stream, clients: Clients, routing: Routing, seed: Seed) -> Floats:
-    """Uniforms of all attempts, shape `(attempts, requests, 2)`; first tries have those of requests without clients."""
+def routing_draws(first: Floats, clients: Clients, routing: Routing, seed: Seed) -> Floats:
+    """Uniforms of all attempts, shape `(attempts, requests, 2)`.
+
+    Args:
+        first: those of first tries, which are those of requests without clients, shape `(2 * requests,)`.
+    """
     if routing not in (Routing.RANDOM, Routing.POWER_OF_TWO):
         return np.zeros((0, 0, 2))
-    return rows(stream.routing(stream.requests), seed, Purpose.ROUTING, clients.attempts).reshape(
-        clients.attempts, -1, 2
-    )
+    return rows(first, seed, Purpose.ROUTING, clients.attempts).reshape(clients.attempts, -1, 2)
 
 
-def backoff_draws(stream: Stream, clients: Clients, seed: Seed) -> Floats:
+def backoff_draws(requests: int, clients: Clients, seed: Seed) -> Floats:
     """Uniforms of all attempts, shape `(attempts, requests)`; empty if clients retry at once."""
     if clients.backoff is None:
         return np.zeros((0, 0))
-    return rows(np.zeros(stream.requests), seed, Purpose.BACKOFF, clients.attempts)
+    return rows(np.zeros(requests), seed, Purpose.BACKOFF, clients.attempts)
 
 
 def rows(first: Floats, seed: Seed, purpose: Purpose, attempts: int) -> Floats:

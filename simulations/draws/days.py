@@ -1,14 +1,16 @@
 """Days: requests at rates that change from time to time, drawn in blocks."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from capacity.traffic.workload import ArrivalProcess, Workload
+from capacity.traffic.workload import ArrivalProcess, GammaArrivals, Workload
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.records import Floats
 
 _ENDLESS = 2**62  # more requests than any day has
+_ERRORS, _FEW = 12.0, 1_000.0  # standard errors that chance never makes up for, beside a few
 
 
 class DayStream:
@@ -31,6 +33,7 @@ class DayStream:
         self._due = np.concatenate(
             [[0.0], np.cumsum([(to_s - from_s) * rate for from_s, to_s, rate in steps])]
         )
+        self._burstiness = arrivals.cv if isinstance(arrivals, GammaArrivals) else 1.0
         self._stream = Stream(Workload(arrival_rate_rps=1.0, arrivals=arrivals), _ENDLESS, seed)
         self._service, self._routing = seed.generator(Purpose.SERVICE), seed.generator(Purpose.ROUTING)
         self._before = 0  # requests before those drawn last
@@ -45,6 +48,14 @@ class DayStream:
         self._is_over = len(within) < count
         self._last_s = np.interp(within, self._due, self._edges_s)
         return self._last_s
+
+    def all_arrived_s(self) -> Floats:
+        """Instants of all requests at once, where none were drawn before. [s]"""
+        due = float(self._due[-1])
+        most = due + _ERRORS * max(1.0, self._burstiness) * math.sqrt(due) + _FEW
+        found = self.arrived_s(math.ceil(most))
+        assert self._is_over  # noqa: S101  (chance never makes up for so much)
+        return found
 
     def arrived_by(self, now_s: float) -> int:
         """Number of requests that have arrived by an instant, which is not before those drawn last."""

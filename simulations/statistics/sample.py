@@ -395,6 +395,8 @@ class Sample:
         attempts: attempts at the counted and the lost requests; 0 if clients were not simulated.
         retried: number of those requests with more than one attempt.
         fallen: number of runs that were given up, as retries alone kept the fleet down.
+        replica_s: time of the replicas that an autoscaler asked for; 0 without one. [s]
+        replicas_most, scalings: most of them, and how often their number changed.
     """
 
     waits: Tally = field(repr=False)
@@ -409,6 +411,9 @@ class Sample:
     attempts: float = 0.0
     retried: float = 0.0
     fallen: int = 0
+    replica_s: float = 0.0
+    replicas_most: int = 0
+    scalings: int = 0
 
     @property
     def compared(self) -> tuple[Measure, ...]:
@@ -456,6 +461,9 @@ class Sample:
             attempts=sum(sample.attempts for sample in samples),
             retried=sum(sample.retried for sample in samples),
             fallen=sum(sample.fallen for sample in samples),
+            replica_s=math.fsum(sample.replica_s for sample in samples),
+            replicas_most=max(sample.replicas_most for sample in samples),
+            scalings=sum(sample.scalings for sample in samples),
         )
 
     @classmethod
@@ -580,6 +588,18 @@ class Reduction:
         ]
         self._close()
         return tuple(samples)
+
+    def stretch(self, window_s: float, ended_s: float) -> Sample:
+        """The sample, if this is what came in a stretch of time, however much that was; it may be empty.
+
+        Args:
+            window_s: length of the stretch. [s]
+            ended_s: when it ended. [s]
+        """
+        self._progress["closed_s"] = ended_s
+        sample = self._sample(window_s, 0)
+        self._close()
+        return sample
 
     def sample(self, window_s: float | None = None, *, may_be_empty: bool = False) -> Sample:
         """The sample of a run with one part, once all requests have been added.

@@ -12,11 +12,18 @@ from test_causes import PROFILE, days
 from test_screens import fixed, held, scaled, screen
 
 import capacity as cap
-from capacity.api_autoscale import _curve, _effort, _require_bounds, _require_whole, _short_s
+from capacity.api_autoscale import _curve, _effort
 from capacity.autoscale_answers import AutoscaleAnswer
-from capacity.autoscaling.autoscaler import STABILIZATION_S
 from capacity.autoscaling.findings import Course, ScaledScreen
 from capacity.errors import InputError
+from capacity.question.autoscaler import (
+    STABILIZATION_S,
+    Autoscaler,
+    read_target,
+    require_bounds,
+    require_whole,
+    with_durations,
+)
 from capacity.question.budget import Effort
 
 
@@ -30,7 +37,7 @@ def test_a_row_for_each_fleet() -> None:
     )
     remedy = scaled(held(days()), replicas_min=2)
     answer = answer_of(screen(found, None, fixed(3), [remedy]))
-    assert (answer.response_p99_s, answer.fleet) == (found.response_p99_s, found.fleet)
+    assert (answer.limited_s, answer.fleet) == (found.limited_s, found.fleet)
     first, second, third = answer.rows()
     assert [row["fleet"] for row in (first, second, third)] == ["autoscaled", "fixed", "remedy"]
     assert (first["target"], first["replicas_min"], first["replicas_max"]) == ("utilization:0.6", 1, 4)
@@ -75,31 +82,35 @@ def test_the_document_has_the_verdict_and_each_fleet(is_held: bool, verdict: str
 )
 def test_whole_numbers_have_bounds(value: Any, least: int, most: int | None, said: str | None) -> None:
     if said is None:
-        _require_whole("--runs", value, least, most)
+        require_whole("--runs", value, least, most)
         return
     with pytest.raises(InputError) as refused:
-        _require_whole("--runs", value, least, most)
+        require_whole("--runs", value, least, most)
     assert str(refused.value) == said
 
 
 def test_the_range_of_replicas_is_checked() -> None:
-    _require_bounds(0, 10_000)
-    _require_bounds(10_000, 10_000)
+    require_bounds(0, 10_000)
+    require_bounds(10_000, 10_000)
     for least, most, said in (
         (1, 10_001, "--replicas-max must be at most 10000, got 10001; look at a part"),
         (5, 4, "--replicas-min 5 is above --replicas-max 4; swap them"),
     ):
         with pytest.raises(InputError, match=said):
-            _require_bounds(least, most)
+            require_bounds(least, most)
 
 
 def test_a_time_that_lengthens_the_warm_up_is_a_day_at_most() -> None:
-    assert _short_s(None, "--metric-lag") is None
-    assert _short_s(86_400.0, "--metric-lag") == 86_400.0
-    assert _short_s(0.0, "--metric-lag") == 0.0
+    usual = Autoscaler(target=read_target("utilization:0.6"), replicas_max=3, metric_lag_s=7.0)
+
+    def lag_s(seconds: float | None) -> float:
+        asked = SimpleNamespace(metric_lag=seconds, startup_time=None, stabilization=None)
+        return with_durations(usual, asked).metric_lag_s
+
+    assert [lag_s(seconds) for seconds in (None, 86_400.0, 0.0)] == [7.0, 86_400.0, 0.0]
     for seconds in (86_401.0, -1.0):
         with pytest.raises(InputError, match="--metric-lag must be from 0s to 24h, got"):
-            _short_s(seconds, "--metric-lag")
+            lag_s(seconds)
 
 
 def test_a_rate_is_the_same_all_day(tmp_path: Path) -> None:
@@ -143,7 +154,7 @@ def test_by_default_a_whole_day_is_asked_about(monkeypatch: pytest.MonkeyPatch) 
     answer = cap.autoscale(PROFILE, rate="5rps", slo_p99="1s", runs=2, seed=3, progress=told.append)
     ((fleet, judge, _, how),) = asked
     assert (answer.screen, answer.runs, answer.effort.seed) == ("screen", 2, 3)
-    assert (fleet.begins_s, fleet.ends_s, fleet.response_p99_s) == (0.0, 86_400.0, 1.0)
+    assert (fleet.begins_s, fleet.ends_s, fleet.limit_s) == (0.0, 86_400.0, 1.0)
     assert (fleet.autoscaler.startup_s, fleet.autoscaler.metric_lag_s) == (0.0, 0.0)
     assert fleet.autoscaler.stabilization_s == STABILIZATION_S
     assert (fleet.plan.batch_size_max, fleet.plan.batch_wait_max_s) == (PROFILE.batch_size_max, 0.0)

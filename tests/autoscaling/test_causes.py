@@ -4,15 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scaled import changed, scaled_fleet
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.causes import Cause, cause_of
 from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst, setting_of, worst_of
-from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.render.autoscaling.screen import autoscale_tables
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
@@ -32,20 +31,15 @@ WORST = Worst(
 RISING = replace(WORST, peak_rps=12.0)
 
 
-def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0, **changed: Any) -> Days:
+def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0, **settings: Any) -> Days:
     """Up to 4 replicas at 10 rps that miss their limit."""
     scaler = Autoscaler(target=Target(metric=Metric.UTILIZATION, level=0.6), replicas_max=4)
     plan = BatchPlan(profile="flat", replicas=4, batch_size_max=1)
-    fleet = ScaledFleet(
-        profile=PROFILE,
-        plan=replace(plan, **changed),
-        autoscaler=scaler,
-        curve=DailyCurve(times_s=(0.0,), rates_rps=(10.0,)),
-        response_p99_s=limit_s,
-    )
+    day = DailyCurve(times_s=(0.0,), rates_rps=(10.0,))
+    fleet = scaled_fleet(PROFILE, replace(plan, **settings), day, scaler, limit_s=limit_s)
     return Days(
         fleet=fleet,
-        response_p99_s=Interval.exact(2.0 * limit_s),
+        limited_s=Interval.exact(2.0 * limit_s),
         late_share=Interval.exact(0.1),
         lost_share=lost,
         replica_hours=hours or Interval.exact(48.0),
@@ -97,7 +91,7 @@ def test_what_is_lost_while_there_is_no_replica_is_not_the_queue_s() -> None:
 
 
 def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
-    held = replace(days(), response_p99_s=Interval.exact(0.4))
+    held = replace(days(), limited_s=Interval.exact(0.4))
     assert cause_of(held, RISING) is Cause.RISE
     assert cause_of(held, WORST) is None
 
@@ -112,7 +106,7 @@ def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
     ],
 )
 def test_a_limit_is_held_or_missed_by_the_whole_interval(low_s, high_s, held, missed, exit_code) -> None:
-    found = replace(days(), response_p99_s=Interval(value=low_s, low=low_s, high=high_s))
+    found = replace(days(), limited_s=Interval(value=low_s, low=low_s, high=high_s))
     assert (found.is_held, found.is_missed, found.exit_code) == (held, missed, exit_code)
 
 
@@ -122,8 +116,8 @@ def test_a_remedy_is_named_as_it_is_typed() -> None:
     assert scaler is not None
     lower = Target(metric=Metric.UTILIZATION, level=0.5)
     for after, said in (
-        (replace(before, plan=replace(before.plan, queue_limit=None)), "no --queue-limit"),
-        (replace(before, plan=replace(before.plan, batch_wait_max_s=0.0)), "--batch-wait 0s"),
+        (changed(before, plan=replace(before.plan, queue_limit=None)), "no --queue-limit"),
+        (changed(before, plan=replace(before.plan, batch_wait_max_s=0.0)), "--batch-wait 0s"),
         (before.scaled(replace(scaler, target=lower)), "--autoscale utilization:0.5"),
         (before.scaled(replace(scaler, replicas_min=3)), "--replicas-min 3"),
     ):
@@ -147,7 +141,7 @@ def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reactio
         ready=tuple(0.5 * minute for minute in range(90)),
     )
     found = days()
-    found = replace(found, fleet=replace(found.fleet, curve=curve, ends_s=5400.0), course=course)
+    found = replace(found, fleet=changed(found.fleet, day=curve, ends_s=5400.0), course=course)
     worst = worst_of(found)
     assert worst == Worst(
         begins_s=3600.0,
@@ -169,7 +163,7 @@ def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reactio
 
 def test_the_worst_time_of_a_run_shorter_than_ten_minutes_is_all_of_it() -> None:
     course = Course(arrived=(9.0,) * 3, late=(1.0,) * 3, wanted=(1.0, 2.0, 3.0), ready=(4.0,) * 3)
-    worst = worst_of(replace(days(), fleet=replace(days().fleet, ends_s=180.0), course=course))
+    worst = worst_of(replace(days(), fleet=changed(days().fleet, ends_s=180.0), course=course))
     assert (worst.begins_s, worst.ends_s, worst.share) == (0.0, 180.0, 1.0)
     assert (worst.ready, worst.wanted) == (4.0, 3.0)
 
@@ -189,13 +183,13 @@ def test_cost_and_saving_have_the_ends_of_their_intervals(hours: Interval, told:
     """Beside 3 replicas all day, 72 replica-hours at 2 USD."""
     found = days(hours=hours)
     fixed = replace(
-        days(hours=Interval.exact(72.0)), fleet=found.fleet.fixed(3), response_p99_s=Interval.exact(0.4)
+        days(hours=Interval.exact(72.0)), fleet=found.fleet.fixed(3), limited_s=Interval.exact(0.4)
     )
     screen = ScaledScreen(found=found, smallest=fixed, remedies=(), worst=None, is_searched=True)
     assert told in str(next(autoscale_tables(screen, 80)))
 
 
 def test_a_p99_without_an_upper_end_is_told_as_so_much_or_more() -> None:
-    found = replace(days(), response_p99_s=Interval(value=2.0, low=1.0, high=float("inf")))
+    found = replace(days(), limited_s=Interval(value=2.0, low=1.0, high=float("inf")))
     screen = ScaledScreen(found=found, smallest=None, remedies=(), worst=None, is_searched=False)
     assert "a P99 of 2 s (1 s or more)" in str(next(autoscale_tables(screen, 80)))

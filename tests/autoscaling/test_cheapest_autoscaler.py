@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
 
 import pytest
+from scaled import scaled_fleet
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.cheapest import CONFIRMED_MAX, AutoscaledPlan, cheapest, ladders
 from capacity.autoscaling.findings import Course, Days
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.candidate import Verdict
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
@@ -26,13 +26,10 @@ QUIET_RPS, BUSY_RPS = 5.0, 40.0  # a night and a day of twelve hours each
 
 def fleet(replicas_max: int = 30) -> ScaledFleet:
     """A night of 5 rps and a day of 40 rps, at 10 rps a replica."""
-    return ScaledFleet(
-        profile=PROFILE,
-        plan=BatchPlan(profile="flat", replicas=replicas_max, batch_size_max=1),
-        autoscaler=Autoscaler(target=CHOICES[0][0], replicas_max=replicas_max),
-        curve=DailyCurve(times_s=(0.0, 43_200.0), rates_rps=(QUIET_RPS, BUSY_RPS)),
-        response_p99_s=LIMIT_S,
-    )
+    plan = BatchPlan(profile="flat", replicas=replicas_max, batch_size_max=1)
+    scaler = Autoscaler(target=CHOICES[0][0], replicas_max=replicas_max)
+    day = DailyCurve(times_s=(0.0, 43_200.0), rates_rps=(QUIET_RPS, BUSY_RPS))
+    return scaled_fleet(PROFILE, plan, day, scaler, limit_s=LIMIT_S)
 
 
 @dataclass
@@ -67,7 +64,7 @@ def days(fleet: ScaledFleet, holds: bool, night_and_day: list[int]) -> Days:
     hours = 12.0 * sum(night_and_day)
     return Days(
         fleet=fleet,
-        response_p99_s=Interval.exact(p99_s),
+        limited_s=Interval.exact(p99_s),
         late_share=Interval.exact(0.0),
         lost_share=0.0,
         replica_hours=Interval.exact(hours),
@@ -168,12 +165,12 @@ def test_where_none_is_confirmed_the_nearest_decides(low_s: float, verdict: Verd
 
     def confirm(fleet: ScaledFleet, attempt: int) -> Days:
         found = days(fleet, fleet.autoscaler is None, [2, 2])
-        return replace(found, response_p99_s=nearest) if attempt == 4 else found
+        return replace(found, limited_s=nearest) if attempt == 4 else found
 
     screen, searched, passed_over = cheapest(fleet(), CHOICES, judge, confirm, lambda told: None)
     plan = AutoscaledPlan(screen=screen, asked="any", searched=searched, passed_over=passed_over)
     assert (plan.verdict, plan.chosen, len(passed_over)) == (verdict, None, CONFIRMED_MAX)
-    assert plan.screen.found.response_p99_s == nearest
+    assert plan.screen.found.limited_s == nearest
 
 
 def test_where_no_fixed_fleet_holds_no_autoscaler_is_searched() -> None:

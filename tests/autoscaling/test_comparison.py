@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from scaled import changed, scaled_fleet
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.comparison import screen
 from capacity.autoscaling.findings import Course, Days, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DailyCurve
 
@@ -21,13 +21,11 @@ LIMIT_S = 0.5
 def fleet(target: Target, replicas_min: int = 1) -> ScaledFleet:
     """Up to 16 replicas of 10 rps at 25 rps."""
     scaler = Autoscaler(target=target, replicas_min=replicas_min, replicas_max=16)
-    return ScaledFleet(
-        profile=PROFILE,
-        plan=BatchPlan(profile="flat", replicas=16, batch_size_max=1),
-        autoscaler=scaler,
-        curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
-        response_p99_s=LIMIT_S,
+    plan, day = (
+        BatchPlan(profile="flat", replicas=16, batch_size_max=1),
+        DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
     )
+    return scaled_fleet(PROFILE, plan, day, scaler, limit_s=LIMIT_S)
 
 
 class Made:
@@ -52,7 +50,7 @@ def days(fleet: ScaledFleet, p99_s: float, course: Course | None = None) -> Days
     nothing = Interval.exact(0.0)
     return Days(
         fleet=fleet,
-        response_p99_s=Interval.exact(p99_s),
+        limited_s=Interval.exact(p99_s),
         late_share=nothing,
         lost_share=0.0,
         replica_hours=nothing,
@@ -105,7 +103,7 @@ def test_a_fleet_far_beyond_the_need_is_asked_last(fixed: int) -> None:
 
 def test_no_fleet_is_searched_for_where_no_batch_is_fast_enough() -> None:
     judge = Made()
-    result = screen(replace(fleet(SHARE), response_p99_s=0.05), judge, lambda told: None)
+    result = screen(changed(fleet(SHARE), limit_s=0.05), judge, lambda told: None)
     assert len(judge.asked) == 1
     assert not result.is_searched
 
@@ -136,8 +134,8 @@ def test_a_verdict_needs_all_of_the_interval() -> None:
     found = days(fleet(SHARE), 0.4)
     assert found.exit_code == 0
     straddles = Interval(value=0.4, low=0.3, high=0.6)
-    assert replace(found, response_p99_s=straddles).exit_code == 4
-    assert replace(found, response_p99_s=Interval.exact(LIMIT_S)).exit_code == 0
+    assert replace(found, limited_s=straddles).exit_code == 4
+    assert replace(found, limited_s=Interval.exact(LIMIT_S)).exit_code == 0
 
 
 def test_the_worst_ten_minutes_hold_most_of_the_late_requests() -> None:
@@ -149,7 +147,7 @@ def test_the_worst_ten_minutes_hold_most_of_the_late_requests() -> None:
         wanted=tuple(1.0 if minute < 31 else 4.0 for minute in range(60)),
         ready=tuple(1.0 if minute < 33 else 4.0 for minute in range(60)),
     )
-    doubled = replace(fleet(SHARE), curve=DailyCurve(times_s=(0.0, 1800.0), rates_rps=(10.0, 20.0)))
+    doubled = changed(fleet(SHARE), day=DailyCurve(times_s=(0.0, 1800.0), rates_rps=(10.0, 20.0)))
     worst = worst_of(days(doubled, 0.9, course))
     assert (worst.begins_s, worst.ends_s) == (1800.0, 2400.0)
     assert worst.share == pytest.approx(250.0 / 251.0)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.autoscaling.autoscaler import Autoscaler, Controller
 from capacity.autoscaling.calculator import desired_replicas
+from capacity.autoscaling.controller import Controller
 from capacity.autoscaling.pods import Group, Pod, grouped
-from capacity.autoscaling.target import Metric, Target, read_target
 from capacity.errors import InputError
+from capacity.question.autoscaler import Autoscaler, Metric, Target, read_target
 
 NOW_S = 100_000.0
 WINDOW_S = 60.0

@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import scaled
+from scaled import scaled_fleet
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve
 from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, MmppArrivals
@@ -25,14 +26,8 @@ def scaler(**changed: Any) -> Autoscaler:
 
 
 def fleet(**changed: Any) -> ScaledFleet:
-    fields = {
-        "profile": PROFILE,
-        "plan": BatchPlan(profile="flat", replicas=9, batch_size_max=1),
-        "autoscaler": scaler(),
-        "curve": CURVE,
-        "response_p99_s": 0.5,
-    }
-    return ScaledFleet(**(fields | changed))
+    whole = scaled_fleet(PROFILE, BatchPlan(profile="flat", replicas=9, batch_size_max=1), CURVE, scaler())
+    return scaled.changed(whole, **changed)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +56,9 @@ def test_settings_out_of_range_are_refused(changed: dict[str, Any], said: str) -
         ({"begins_s": -1.0}, "must begin before it ends"),
         ({"begins_s": HOUR_S, "ends_s": HOUR_S}, "got 01:00-01:00"),
         ({"ends_s": DAY_S + 1.0}, "must begin before it ends"),
-        ({"response_p99_s": 0.0}, "response_p99_s"),
+        ({"limit_s": 0.0}, "the P99 limit must be positive"),
         ({"arrivals": MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)}, "bursts and traces do not"),
         ({"ends_s": 0.0}, "got 00:00-00:00"),
-        ({"profile": replace(PROFILE, instances_per_device=2)}, "replicas that share a device are not"),
     ],
 )  # fmt: skip
 def test_fleets_out_of_range_are_refused(changed: dict[str, Any], said: str) -> None:
@@ -78,20 +72,20 @@ def test_a_part_of_the_day_has_requests_but_at_most_a_billion() -> None:
     """The warm-up counts too: here an hour and then two, before the hour that is looked at."""
     silent = DailyCurve(times_s=(0.0, 6.0 * HOUR_S, 12.0 * HOUR_S), rates_rps=(0.0, 20.0, 0.0))
     with pytest.raises(DomainError, match="has no requests within 12:00-13:00; look at another part"):
-        fleet(curve=silent, begins_s=12.0 * HOUR_S, ends_s=13.0 * HOUR_S)
+        fleet(day=silent, begins_s=12.0 * HOUR_S, ends_s=13.0 * HOUR_S)
 
     def at(factor: float, **changed: Any) -> ScaledFleet:
         """At `factor` times the rate that gives a billion requests in two hours."""
         busy = DailyCurve(times_s=(0.0,), rates_rps=(factor * 1e9 / (2.0 * HOUR_S),))
-        return fleet(curve=busy, begins_s=10.0 * HOUR_S, ends_s=11.0 * HOUR_S, **changed)
+        return fleet(day=busy, begins_s=10.0 * HOUR_S, ends_s=11.0 * HOUR_S, **changed)
 
-    hour = {"autoscaler": scaler(stabilization_s=2985.0)}  # a warm-up of 600 + 2985 + 15 s
+    hour = {"scaler": scaler(stabilization_s=2985.0)}  # a warm-up of 600 + 2985 + 15 s
     assert at(0.999, **hour).requests == pytest.approx(0.999 * 1e9)
     with pytest.raises(
         DomainError, match=r"10:00-11:00 has 1.01e\+09 requests .* about 0.98 hours of the day"
     ):
         at(1.01, **hour)
-    longer = {"autoscaler": scaler(stabilization_s=2 * 3600.0 - 615.0)}
+    longer = {"scaler": scaler(stabilization_s=2 * 3600.0 - 615.0)}
     with pytest.raises(DomainError, match=r"the 2 hours before 10:00 .* have 1.1e\+09 requests"):
         at(1.1, **longer)
 
@@ -106,7 +100,7 @@ def test_a_part_of_the_day_has_requests_but_at_most_a_billion() -> None:
         # An hour of that leaves 72,000.
         ((10.0, 10.0, 10.0), {"peak": (3600.0, 30.0)}, 3),
         # What is left of half an hour is served within a limit of an hour.
-        ((10.0, 10.0, 10.0), {"peak": (1800.0, 30.0), "response_p99_s": 3600.0}, 1),
+        ((10.0, 10.0, 10.0), {"peak": (1800.0, 30.0), "limit_s": 3600.0}, 1),
     ],
 )
 def test_the_mean_rates_tell_which_fixed_fleets_cannot_do(rates_rps, changed, least) -> None:
@@ -115,15 +109,15 @@ def test_the_mean_rates_tell_which_fixed_fleets_cannot_do(rates_rps, changed, le
         lasts_s, rate_rps = changed.pop("peak")
         times_s, rates = [*times_s, 18.0 * HOUR_S, 18.0 * HOUR_S + lasts_s], [*rates, rate_rps, rates[-1]]
     curve = DailyCurve(times_s=tuple(times_s), rates_rps=tuple(rates))
-    assert fleet(curve=curve, **changed).replicas_least == least
+    assert fleet(day=curve, **changed).replicas_least == least
 
 
 def test_the_warm_up_is_whole_minutes_until_the_autoscaler_has_settled() -> None:
-    assert fleet(autoscaler=None).warm_up_s == 600.0
+    assert fleet(scaler=None).warm_up_s == 600.0
     assert fleet().warm_up_s == 960.0  # 600 + 300 + 15
     exact = scaler(stabilization_s=0.0, metric_lag_s=5.0, startup_s=40.0)
     assert exact.reaction_s == 60.0
-    assert fleet(autoscaler=exact).warm_up_s == 660.0
+    assert fleet(scaler=exact).warm_up_s == 660.0
 
 
 def test_a_run_begins_before_the_part_that_is_looked_at() -> None:
@@ -147,11 +141,11 @@ def test_a_run_begins_with_enough_replicas_within_the_bounds() -> None:
     """30 rps at 10 rps a replica, busy for at most 70 % of the time, take 4.3."""
     assert fleet(ends_s=HOUR_S).replica_rps == pytest.approx(10.0)
     assert fleet(ends_s=HOUR_S).replicas_first == 5
-    assert fleet(ends_s=HOUR_S, autoscaler=scaler(replicas_min=7)).replicas_first == 7
-    assert fleet(ends_s=HOUR_S, autoscaler=scaler(replicas_max=3)).replicas_first == 3
-    assert fleet(ends_s=HOUR_S, autoscaler=None).replicas_first == 9
+    assert fleet(ends_s=HOUR_S, scaler=scaler(replicas_min=7)).replicas_first == 7
+    assert fleet(ends_s=HOUR_S).scaled(scaler(replicas_max=3)).replicas_first == 3
+    assert fleet(ends_s=HOUR_S, scaler=None).replicas_first == 9
     silent = DailyCurve(times_s=(0.0, HOUR_S), rates_rps=(10.0, 0.0))
-    assert fleet(curve=silent, ends_s=HOUR_S, autoscaler=scaler(replicas_min=0)).replicas_first == 1
+    assert fleet(day=silent, ends_s=HOUR_S, scaler=scaler(replicas_min=0)).replicas_first == 1
 
 
 def test_a_fleet_can_be_fixed_or_scaled_otherwise() -> None:

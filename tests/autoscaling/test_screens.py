@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 from rich.text import Text
+from scaled import changed
 from test_causes import PROFILE, RISING, WORST, days
 
 from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst
-from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval
+from capacity.question.autoscaler import Metric, Target
 from capacity.render.autoscaling.reasons import reasons
 from capacity.render.autoscaling.screen import autoscale_tables
 from capacity.traffic.daily import DailyCurve
@@ -40,7 +41,7 @@ def scaled(found: Days, **changed: Any) -> Days:
 
 
 def held(found: Days) -> Days:
-    return replace(found, response_p99_s=Interval.exact(0.4))
+    return replace(found, limited_s=Interval.exact(0.4))
 
 
 def fixed(replicas: int, hours: float = 72.0) -> Days:
@@ -61,8 +62,8 @@ def screen(
     )
 
 
-def of_fleet(found: Days, **changed: Any) -> Days:
-    return replace(found, fleet=replace(found.fleet, **changed))
+def of_fleet(found: Days, **changes: Any) -> Days:
+    return replace(found, fleet=changed(found.fleet, **changes))
 
 
 HUNTING = replace(days(), scalings=Interval.exact(240.0))
@@ -89,7 +90,7 @@ CASES = {
         "Not even 1 replica all the time holds the limit.",
     ),
     "four replicas at most": (
-        screen(of_fleet(days(), curve=DailyCurve(times_s=(0.0,), rates_rps=(40.0,))), RISING),
+        screen(of_fleet(days(), day=DailyCurve(times_s=(0.0,), rates_rps=(40.0,))), RISING),
         f"{MISSES}.",
         "Why: the rate goes up to 40 rps, and the 4 replicas of --replicas-max serve at most 40 rps; raise "
         "--replicas-max.",
@@ -167,13 +168,13 @@ CASES = {
         NO_OTHER,
     ),
     "too many are lost": (
-        screen(replace(days(), response_p99_s=Interval.exact(math.inf), lost_share=0.0345), None, fixed(3)),
+        screen(replace(days(), limited_s=Interval.exact(math.inf), lost_share=0.0345), None, fixed(3)),
         f"{COSTS} loses 3.45% of the requests, too many for a P99, over the limit of 500 ms{BESIDE}",
         NO_OTHER,
     ),
     "too near to tell, with a way out": (
         screen(
-            replace(days(), response_p99_s=Interval(value=0.5, low=0.4, high=0.6)),
+            replace(days(), limited_s=Interval(value=0.5, low=0.4, high=0.6)),
             None, fixed(3), [scaled(held(days()), replicas_min=2)],
         ),
         f"{COSTS} has a P99 of 500 ms (400 ms to 600 ms), too near 500 ms to tell{BESIDE}",

@@ -91,7 +91,7 @@ def test_limits_are_those_that_are_given() -> None:
     with pytest.raises(TypeError, match="'target'; it is now autoscale utilization:0.6"):
         planned("p", target="utilization:0.6")
 
-    @door("simulate")
+    @door("predict")
     def simulated(asked: Asked) -> Asked:
         """What was asked."""
         return asked

@@ -7,12 +7,10 @@ from types import SimpleNamespace
 import pytest
 from questions import batch_question
 
-from capacity.autoscaling.autoscaler import Autoscaler
-from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
@@ -37,7 +35,6 @@ from capacity.search.exact import BatchTheory
 from capacity.search.recommendation import Floors, Headroom
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
 FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
@@ -129,14 +126,8 @@ def test_only_the_batch_sizes_that_a_plan_can_use_are_spoken_of():
 def test_a_caveat_is_about_sizes_below_twice_the_largest_batch(size, is_told):
     """The largest batch is 3; a size below 6 may be the next node of its interpolation."""
     profile = ServiceProfile(name="p", timings=(FULL, BatchTiming(batch_size=size, mean_s=0.05)))
-    fleet = ScaledFleet(
-        profile=profile,
-        plan=BatchPlan(profile="p", replicas=2, batch_size_max=3),
-        autoscaler=None,
-        curve=DailyCurve(times_s=(0.0,), rates_rps=(1.0,)),
-        response_p99_s=0.5,
-    )
-    for told in (autoscale_caveats(fleet), profile_caveats(profile, 3, [0.99])):
+    plan = BatchPlan(profile="p", replicas=2, batch_size_max=3)
+    for told in (autoscale_caveats(profile, plan, None), profile_caveats(profile, 3, [0.99])):
         assert (CaveatCode.PROFILE_NO_SPREAD in {caveat.code for caveat in told}) is is_told
 
 
@@ -158,14 +149,9 @@ def test_a_fleet_that_follows_its_load_is_told_what_its_profile_leaves_open_of_p
         BatchTiming(batch_size=1, samples_s=(0.003,)),
         BatchTiming(batch_size=2, mean_s=0.004, p95_s=0.005),
     )
-    fleet = ScaledFleet(
-        profile=ServiceProfile(name="p", timings=timings),
-        plan=BatchPlan(profile="p", replicas=2, batch_size_max=2),
-        autoscaler=None,
-        curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
-        response_p99_s=0.5,
-    )
-    told = {one.code: one.message for one in autoscale_caveats(fleet)}
+    profile = ServiceProfile(name="p", timings=timings)
+    plan = BatchPlan(profile="p", replicas=2, batch_size_max=2)
+    told = {one.code: one.message for one in autoscale_caveats(profile, plan, None)}
     assert "so P99 of the service time is unknown" in told[CaveatCode.PROFILE_ONE_SAMPLE]
     assert "no percentile as high as P99" in told[CaveatCode.PROFILE_PERCENTILE_MISSING]
 
@@ -182,15 +168,10 @@ def test_a_fleet_that_follows_its_load_is_told_what_its_profile_leaves_open_of_p
 def test_batches_make_utilization_say_more_than_the_load(size_max, metric, is_told):
     level = 0.5 if metric is Metric.UTILIZATION else 2.0
     scaler = metric and Autoscaler(target=Target(metric=metric, level=level), replicas_max=3)
-    fleet = ScaledFleet(
-        profile=ServiceProfile(name="p", timings=(FULL, replace(FULL, batch_size=2))),
-        plan=BatchPlan(profile="p", replicas=2, batch_size_max=size_max),
-        autoscaler=scaler,
-        curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
-        response_p99_s=0.5,
-    )
+    profile = ServiceProfile(name="p", timings=(FULL, replace(FULL, batch_size=2)))
+    plan = BatchPlan(profile="p", replicas=2, batch_size_max=size_max)
     expected = [CaveatCode.UTILIZATION_OF_BATCHES] * is_told + [CaveatCode.PROFILE_ERROR_LEFT_OUT]
-    assert [one.code for one in autoscale_caveats(fleet)] == expected
+    assert [one.code for one in autoscale_caveats(profile, plan, scaler)] == expected
 
 
 def test_open_rates_are_told_where_more_than_10_percent_lie_between():

@@ -10,12 +10,12 @@ import pytest
 from cases import fixed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scaled import changed, scaled_fleet
 
-from capacity.autoscaling.autoscaler import SYNC_S, Autoscaler
 from capacity.autoscaling.scaled_fleet import REQUESTS_MAX, ScaledFleet
-from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError, InconclusiveError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric, Target
 from capacity.question.plan import Routing
 from capacity.queues.markov.mmc import MMc
 from capacity.recovery.faults import Action, Fault
@@ -64,21 +64,15 @@ def fleet(
     """A fleet of replicas that serve one request in 0.1 s; rates by time, from midnight on."""
     settings: dict[str, float] = {"replicas_max": 10, **scaling}
     scaler = Autoscaler(target=target or utilization(0.6), **settings)  # type: ignore[arg-type]
-    return ScaledFleet(
-        profile=PROFILE,
-        plan=BatchPlan(
-            profile="flat",
-            replicas=scaler.replicas_max,
-            batch_size_max=1,
-            routing=routing,
-            queue_limit=queue_limit,
-        ),
-        autoscaler=scaler,
-        curve=DailyCurve(times_s=tuple(t for t, _ in rates), rates_rps=tuple(r for _, r in rates)),
-        ends_s=ends_s,
-        arrivals=arrivals or PoissonArrivals(),
-        response_p99_s=limit_s,
+    plan = BatchPlan(
+        profile="flat",
+        replicas=scaler.replicas_max,
+        batch_size_max=1,
+        routing=routing,
+        queue_limit=queue_limit,
     )
+    day = DailyCurve(times_s=tuple(t for t, _ in rates), rates_rps=tuple(r for _, r in rates), ends_s=ends_s)
+    return scaled_fleet(PROFILE, plan, day, scaler, arrivals=arrivals or PoissonArrivals(), limit_s=limit_s)
 
 
 def scaled(
@@ -218,12 +212,12 @@ def test_a_fleet_that_never_changes_is_the_fixed_one() -> None:
     """The same requests, the same responses, whether somebody watches or not."""
     asked = fleet([(0.0, 12.0), (1800.0, 25.0)], replicas_min=4, replicas_max=4)
     judge = DaySimulation(runs=2)
-    watched, alone = judge(asked), judge(replace(asked.fixed(4), begins_s=0.0))
+    watched, alone = judge(asked), judge(changed(asked.fixed(4), begins_s=0.0))
     assert watched.scalings.value == 0.0
     assert watched.replica_hours.value == alone.replica_hours.value == 4.0
     # Their warm-ups differ in length, and so do their users; the P99s agree within both intervals.
-    assert watched.response_p99_s.low <= alone.response_p99_s.high
-    assert alone.response_p99_s.low <= watched.response_p99_s.high
+    assert watched.limited_s.low <= alone.limited_s.high
+    assert alone.limited_s.low <= watched.limited_s.high
 
 
 @pytest.mark.long
@@ -233,7 +227,7 @@ def test_a_fixed_fleet_has_the_response_times_of_theory() -> None:
     found = DaySimulation(runs=5, service_times=ExponentialTimes(SERVICE_S))(asked)
     law = MMc(arrival_rate_rps=20.0, service_rate_rps=1.0 / SERVICE_S, servers=3)
     exact_s = law.response_quantile_s(0.99)
-    assert found.response_p99_s.low <= exact_s <= found.response_p99_s.high
+    assert found.limited_s.low <= exact_s <= found.limited_s.high
     assert found.replica_hours.value == pytest.approx(30.0)
     assert found.cost_usd.value == pytest.approx(60.0)
 
@@ -262,7 +256,7 @@ def test_lost_requests_are_late() -> None:
     found = DaySimulation(runs=2)(asked)
     assert found.lost_share > 0.01
     assert found.late_share.value >= found.lost_share
-    assert found.response_p99_s.value == math.inf
+    assert found.limited_s.value == math.inf
     assert found.exit_code == 3
 
 
@@ -416,7 +410,7 @@ def assert_watched_as_the_reference(
         routing=routing,
         queue_limit=queue_limit,
     )
-    asked = replace(fleet([(0.0, 16.0)], arrivals=arrivals, ends_s=30.0).fixed(5), plan=plan)
+    asked = fleet([(0.0, 16.0)], arrivals=arrivals, ends_s=30.0).fixed(5)
     asked.__dict__["warm_up_s"] = 0.0
     times: ServiceTimes = ExponentialTimes(0.3, wake_s)
     if is_even:
@@ -477,11 +471,11 @@ def test_many_responses_are_counted_as_exactly_as_their_cells(monkeypatch: pytes
     monkeypatch.setattr(autoscaled, "EXACT_MAX", 10**6)
     monkeypatch.setattr(sample, "EXACT_MAX", 10**6)
     kept = DaySimulation(runs=2)(asked)
-    assert replace(counted, response_p99_s=kept.response_p99_s) == kept
-    assert counted.response_p99_s != kept.response_p99_s
+    assert replace(counted, limited_s=kept.limited_s) == kept
+    assert counted.limited_s != kept.limited_s
     for end in ("value", "low", "high"):
-        assert getattr(counted.response_p99_s, end) == pytest.approx(
-            getattr(kept.response_p99_s, end), rel=1.0 / PER_OCTAVE
+        assert getattr(counted.limited_s, end) == pytest.approx(
+            getattr(kept.limited_s, end), rel=1.0 / PER_OCTAVE
         )
 
 

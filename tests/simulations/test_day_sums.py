@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scaled import scaled_fleet
 from stresses import THREE_TRIES, fleet_in_trouble
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
@@ -21,7 +22,8 @@ from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import Workload
 from simulations import simulate
-from simulations.autoscaled import DaySimulation, _at, _by_step, _Day, _found
+from simulations.autoscaled import DaySimulation, _Day, _found
+from simulations.day import at, by_step
 from simulations.draws.arrivals import Seed, Stage
 from simulations.simulate import Countdown, Simulation, _rough, answer, answers
 from simulations.statistics.decision import share_of_error
@@ -33,24 +35,18 @@ PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.0
 
 
 def fleet_of(rate_rps: float = 25.0, ends_s: float = 3600.0) -> ScaledFleet:
-    return ScaledFleet(
-        profile=PROFILE,
-        plan=BatchPlan(profile="p", replicas=2, batch_size_max=1),
-        autoscaler=None,
-        curve=DailyCurve(times_s=(0.0,), rates_rps=(rate_rps,)),
-        ends_s=ends_s,
-        response_p99_s=0.5,
-    )
+    day = DailyCurve(times_s=(0.0,), rates_rps=(rate_rps,), ends_s=ends_s)
+    return scaled_fleet(PROFILE, BatchPlan(profile="p", replicas=2, batch_size_max=1), day, None)
 
 
 def test_a_number_that_changes_is_averaged_over_each_minute() -> None:
     """Two until 75 s, five until 100 s, one from then on, from 30 s to 180 s."""
     counts = [(0.0, 2), (75.0, 5), (100.0, 1)]
-    assert _by_step(counts, 30.0, 3, 180.0).tolist() == pytest.approx(
+    assert by_step(counts, 30.0, 3, 180.0).tolist() == pytest.approx(
         [(45 * 2 + 15 * 5) / 60.0, (10 * 5 + 50 * 1) / 60.0, 1.0]
     )
-    assert _by_step(counts, 90.0, 2, 165.0).tolist() == pytest.approx([(10 * 5 + 50) / 60.0, 1.0])
-    assert [_at(counts, now_s) for now_s in (0.0, 74.9, 75.0, 200.0)] == [2, 2, 5, 1]
+    assert by_step(counts, 90.0, 2, 165.0).tolist() == pytest.approx([(10 * 5 + 50) / 60.0, 1.0])
+    assert [at(counts, now_s) for now_s in (0.0, 74.9, 75.0, 200.0)] == [2, 2, 5, 1]
 
 
 def day_of(responses_s: Sequence[float] = (0.1, 0.2, 0.3), **fields: Any) -> _Day:
@@ -82,7 +78,7 @@ def test_what_days_have_in_common() -> None:
         scalings=3,
     )
     found = _found(fleet_of(), [quiet, busy], 0.95)
-    assert found.response_p99_s.value == math.inf
+    assert found.limited_s.value == math.inf
     assert (found.late_share.value, found.lost_share) == (0.25, 0.125)
     assert (found.replica_hours.value, found.replicas_mean, found.replicas_most) == (4.0, 4.0, 4)
     assert (found.scalings.value, found.requests) == (2.0, 12)
@@ -90,7 +86,7 @@ def test_what_days_have_in_common() -> None:
     assert (found.course.arrived, found.course.late) == ((4.0, 2.0), (1.0, 0.5))
     assert (found.course.wanted, found.course.ready) == ((2.0, 2.0), (1.0, 1.0))
     served = _found(fleet_of(), [busy, busy], 0.95)
-    assert served.response_p99_s.value == pytest.approx(0.4 + 0.25)
+    assert served.limited_s.value == pytest.approx(0.4 + 0.25)
 
 
 @pytest.mark.parametrize(("runs", "is_enough"), [(4, True), (3, False)])

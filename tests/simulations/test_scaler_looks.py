@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from capacity.autoscaling.autoscaler import Autoscaler
-from capacity.autoscaling.target import Metric, Target
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.recovery.faults import Action
 from simulations.draws.watching import Sight
 from simulations.scaler import Scaler

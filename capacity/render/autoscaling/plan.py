@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.autoscaling.findings import Days
+from capacity.question.autoscaler import Autoscaler
 from capacity.render.autoscaling.screen import answer_text, course_lines, fleet_table
 from capacity.units import format_duration
 
@@ -30,7 +30,7 @@ def autoscaled_plan_tables(found: AutoscaledPlan, width: int) -> Iterator[Render
 
 def _decision(found: AutoscaledPlan) -> str:
     """Which autoscaler to run; or that none is known to hold the limit."""
-    limit = format_duration(found.screen.found.fleet.response_p99_s)
+    limit = format_duration(found.screen.found.fleet.limit_s)
     if found.chosen is not None:
         return f"Autoscaler: {autoscaler_in_words(found.chosen)}."
     nearest = autoscaler_in_words(found.screen.found)

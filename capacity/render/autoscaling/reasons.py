@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from capacity.autoscaling.autoscaler import POLLING_S, SYNC_S, Autoscaler
-from capacity.autoscaling.causes import Cause, cause_of, floor_s
+from capacity.autoscaling.causes import Cause, cause_of
+from capacity.autoscaling.controller import POLLING_S
 from capacity.autoscaling.findings import Days, ScaledScreen, Worst
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import Metric
+from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric
 from capacity.question.plan import plan_words
 from capacity.traffic.daily import HOUR_S, clock
 from capacity.units import format_duration, format_rate
@@ -46,7 +46,7 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
     if cause is Cause.RISE or cause is Cause.RESERVE:
         assert worst is not None  # noqa: S101  (both are read from it)
         return _rise(worst, scaler) if cause is Cause.RISE else _reserve(found, worst, scaler)
-    fleet, plan, least_s = found.fleet, found.fleet.plan, floor_s(found.fleet)
+    fleet, plan, least_s = found.fleet, found.fleet.plan, found.fleet.floor_s
     if cause is Cause.SERVICE_FLOOR:
         return _floor(fleet, least_s)
     if cause is Cause.REPLICAS_MAX:
@@ -62,16 +62,16 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
             "out."
         )
     return (
-        f"a batch may wait {format_duration(plan.batch_wait_max_s)} for others, and beside the fastest batch the "
-        f"limit leaves {format_duration(fleet.response_p99_s - least_s)}; lower --batch-wait."
+        f"a batch may wait {format_duration(plan.holds_s)} for others, and beside the fastest batch the "
+        f"limit leaves {format_duration(fleet.limit_s - least_s)}; lower --batch-wait."
     )
 
 
 def _floor(fleet: ScaledFleet, least_s: float) -> str:
-    overhead_s = fleet.profile.request_overhead_s
+    overhead_s = fleet.profile.request_overhead_s  # only batches have a floor
     of_it = f", of which {format_duration(overhead_s)} is overhead of the request" if overhead_s else ""
     return (
-        f"no batch is served within {format_duration(fleet.response_p99_s)} at P99; the fastest takes "
+        f"no batch is served within {format_duration(fleet.limit_s)} at P99; the fastest takes "
         f"{format_duration(least_s)}{of_it}. No number of replicas changes that; raise --slo-p99."
     )
 

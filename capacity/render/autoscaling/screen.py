@@ -34,19 +34,26 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
 def answer_text(screen: ScaledScreen) -> str:
     """Cost and late requests, compared with the smallest fixed fleet."""
     found = screen.found
-    limit = format_duration(found.fleet.response_p99_s)
+    limit, what = format_duration(found.fleet.limit_s), _what(found)
     says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
-    if found.response_p99_s.value == math.inf:
-        p99 = f"loses {found.lost_share:.2%} of the requests, too many for a P99"
+    if found.limited_s.value == math.inf:
+        p99 = f"loses {found.lost_share:.2%} of the requests, too many for a {what}"
     else:
-        p99 = f"has a P99 of {_interval(found.response_p99_s)}"
+        p99 = f"has a {what} of {_interval(found.limited_s)}"
     told = f"The autoscaled fleet takes {_cost(found)} and {p99}, {says[found.exit_code]}"
     fixed = screen.smallest
     if fixed is None:
         return f"{told}."
     count = fixed.fleet.plan.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
-    return f"{told}; that is {_saving(found, fixed)} {fleet} it all the time, with a P99 of {_p99(fixed)}."
+    return f"{told}; that is {_saving(found, fixed)} {fleet} it all the time, with a {what} of {_p99(fixed)}."
+
+
+def _what(found: Days) -> str:
+    """The limited quantity."""
+    limit = found.fleet.limit
+    assert limit is not None  # noqa: S101  (an autoscaler is judged by one)
+    return limit.what
 
 
 def _saving(found: Days, fixed: Days) -> str:
@@ -81,7 +88,7 @@ def _ends(interval: Interval, spec: str) -> str:
 
 
 def _p99(found: Days) -> str:
-    return format_duration(found.response_p99_s.value)
+    return format_duration(found.limited_s.value)
 
 
 def _interval(interval: Interval) -> str:
@@ -96,7 +103,7 @@ def fleet_table(screen: ScaledScreen) -> RenderableType:
         rows.append((f"{screen.smallest.fleet.plan.replicas} all the time", screen.smallest))
     rows += [(setting_of(screen.found.fleet, one.fleet), one) for one in screen.remedies]
     has_price = screen.found.cost_usd is not None
-    columns = ["<fleet", "P99", "late", "replica-hours", *(["USD"] if has_price else [])]
+    columns = ["<fleet", _what(screen.found), "late", "replica-hours", *(["USD"] if has_price else [])]
     return table([*columns, "mean", "most", "changes"], [_row(name, one) for name, one in rows])
 
 
@@ -104,7 +111,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
     price = found.cost_usd
     return (
         name,
-        "> 1% lost" if found.response_p99_s.value == math.inf else _p99(found),
+        "> 1% lost" if found.limited_s.value == math.inf else _p99(found),
         f"{found.late_share.value:.2%}",
         f"{found.replica_hours.value:.1f}",
         *([] if price is None else [f"{price.value:.2f}"]),

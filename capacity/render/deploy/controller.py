@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from capacity.autoscaling.autoscaler import SCALE_UP_FACTOR, SCALE_UP_PODS, SYNC_S, Autoscaler
-from capacity.autoscaling.target import Metric
+from capacity.autoscaling.controller import SCALE_UP_FACTOR, SCALE_UP_PODS
+from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric
 from capacity.units import format_duration
 
 METRICS = {Metric.UTILIZATION: "replica_busy_share", Metric.CONCURRENCY: "requests_in_progress"}
@@ -28,7 +28,7 @@ def behavior(autoscaler: Autoscaler) -> str:
 def metric_name(autoscaler: Autoscaler) -> str:
     """Name of the pods' metric.
 
-    >>> from capacity.autoscaling.target import read_target
+    >>> from capacity.question.autoscaler import read_target
     >>> metric_name(Autoscaler(target=read_target("concurrency:4"), replicas_max=2))
     'requests_in_progress'
     """
@@ -38,7 +38,7 @@ def metric_name(autoscaler: Autoscaler) -> str:
 def quantity(autoscaler: Autoscaler) -> str:
     """The target as a quantity of Kubernetes, in thousandths.
 
-    >>> from capacity.autoscaling.target import read_target
+    >>> from capacity.question.autoscaler import read_target
     >>> quantity(Autoscaler(target=read_target("utilization:0.65"), replicas_max=2))
     '650m'
     """

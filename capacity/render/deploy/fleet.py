@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from capacity.answer.saved_answer import read_evaluation
 from capacity.answer.saved_autoscaler import read_autoscaler
 from capacity.answer.saved_plan import SavedPlan
-from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
+from capacity.question.autoscaler import Autoscaler
 from capacity.question.objective import Measure
 from capacity.question.plan import Routing, rejects, waiting_max
 from capacity.recovery.fluid import patience_s

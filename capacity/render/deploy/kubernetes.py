@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import ceil
 
-from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.question.autoscaler import Autoscaler
 from capacity.question.plan import Routing
 from capacity.question.resilience import Survival
 from capacity.render.deploy.controller import behavior, controller_notes, metric_name, quantity

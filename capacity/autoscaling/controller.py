@@ -1,59 +1,17 @@
-"""Autoscaler: its settings, and the controller that turns what pods report into a number of replicas."""
+"""Controller: turns what pods report into a number of replicas, as an autoscaler is set."""
 
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from capacity.autoscaling.calculator import TOLERANCE, desired_replicas
+from capacity.autoscaling.calculator import desired_replicas
 from capacity.autoscaling.pods import Pod, grouped
-from capacity.autoscaling.target import Target
-from capacity.errors import DomainError
-from capacity.units import require_count, require_not_negative
+from capacity.question.autoscaler import Autoscaler
 
-# Defaults of kube-controller-manager and of the HPA's `behavior`.
-SYNC_S = 15.0
-STABILIZATION_S = 300.0
+# Defaults of the HPA's `behavior`.
 SCALE_UP_FACTOR, SCALE_UP_PODS = 2, 4
 # Defaults of a KEDA ScaledObject, which apply between 0 and 1 replica alone.
 POLLING_S, COOLDOWN_S = 30.0, 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Autoscaler:
-    """Settings of an autoscaler.
-
-    Attributes:
-        replicas_min: with 0 the last replica is removed after `COOLDOWN_S` without requests, and returns within
-            `POLLING_S` of the next request.
-        startup_s: time from the decision until a new replica serves. [s]
-        metric_lag_s: age of the metrics at the decision. [s]
-
-    Raises:
-        DomainError: the bounds contradict each other, or a time is below 0.
-    """
-
-    target: Target
-    replicas_min: int = 1
-    replicas_max: int
-    startup_s: float = 0.0
-    metric_lag_s: float = 0.0
-    tolerance: float = TOLERANCE
-    stabilization_s: float = STABILIZATION_S
-
-    def __post_init__(self) -> None:
-        require_count("replicas_min", self.replicas_min, 0)
-        require_count("replicas_max", self.replicas_max, max(1, self.replicas_min))
-        require_not_negative("startup_s", self.startup_s)
-        require_not_negative("metric_lag_s", self.metric_lag_s)
-        if not 0.0 <= self.tolerance < 1.0:
-            raise DomainError(f"tolerance must be in [0, 1), got {self.tolerance:g}")
-        require_not_negative("stabilization_s", self.stabilization_s)
-
-    @property
-    def reaction_s(self) -> float:
-        """Longest time from a change of the load to replicas that serve it: lag, one sync and start-up. [s]"""
-        return self.metric_lag_s + SYNC_S + self.startup_s
 
 
 class Controller:

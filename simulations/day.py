@@ -1,0 +1,102 @@
+"""Day: one run of a fleet over a day, on which an autoscaler starts and ends its replicas, whatever these are."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from capacity.autoscaling.findings import COURSE_S
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.recovery.faults import Action, Fault
+from simulations.draws.arrivals import Seed
+from simulations.draws.days import DayStream
+from simulations.draws.records import Floats
+from simulations.draws.watching import Unwatched
+from simulations.scaler import Scaler
+
+Counts = Sequence[tuple[float, int]]
+
+
+class Day:
+    """The requests of one run, its watcher, and its replicas once it is over.
+
+    Attributes:
+        stream: requests of the run, those of its warm-up first.
+        watcher: the autoscaler; of a fixed fleet it never looks.
+        first: replicas that serve from the start.
+        begins_s, ends_s: the observed part, in the time of the run. [s]
+    """
+
+    def __init__(self, fleet: ScaledFleet, seed: Seed) -> None:
+        self.fleet, self.seed = fleet, seed
+        self.begins_s, self.ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
+        self.stream, self.first = DayStream(fleet.steps, fleet.arrivals, seed), fleet.replicas_first
+        scaler = fleet.autoscaler
+        self._scaler = None
+        if scaler is not None:
+            self._scaler = Scaler(scaler, self.first, self.stream.arrived_by, self.ends_s)
+        self.watcher = self._scaler or Unwatched()
+
+    @property
+    def absent(self) -> list[Fault]:
+        """Replicas that do not serve from the start leave at once."""
+        later = range(self.first, self.fleet.plan.replicas)
+        return [Fault(instant_s=0.0, replica=replica, action=Action.LEAVE) for replica in later]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of the course."""
+        return math.ceil(self.fleet.lasts_s / COURSE_S)
+
+    @property
+    def _wanted(self) -> Counts:
+        return [(0.0, self.first)] if self._scaler is None else self._scaler.wanted
+
+    @property
+    def wanted(self) -> Floats:
+        """Mean number of replicas that were asked for, by the steps of the course."""
+        return by_step(self._wanted, self.begins_s, self.steps, self.ends_s)
+
+    @property
+    def ready(self) -> Floats:
+        """Mean number of replicas that served, by the steps of the course."""
+        counts = self._wanted if self._scaler is None else self._scaler.ready
+        return by_step(counts, self.begins_s, self.steps, self.ends_s)
+
+    @property
+    def replica_s(self) -> float:
+        """Time of the replicas that were asked for. [s]"""
+        lengths_s = np.minimum(COURSE_S, self.fleet.lasts_s - COURSE_S * np.arange(self.steps))
+        return float((self.wanted * lengths_s).sum())
+
+    @property
+    def _changes(self) -> Counts:
+        """Changes of the number of replicas within the observed part."""
+        return [one for one in self._wanted if self.begins_s < one[0] < self.ends_s]
+
+    @property
+    def scalings(self) -> int:
+        """Number of changes of the number of replicas."""
+        return len(self._changes)
+
+    @property
+    def replicas_most(self) -> int:
+        """Most replicas that were asked for."""
+        return max([at(self._wanted, self.begins_s), *(count for _, count in self._changes)])
+
+
+def by_step(counts: Counts, begins_s: float, steps: int, ends_s: float) -> Floats:
+    """Mean over each step of a number that changes at given instants."""
+    instants_s = np.array([instant_s for instant_s, _ in counts])
+    values = np.array([float(count) for _, count in counts])
+    areas = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(instants_s))])
+    edges_s = np.minimum(begins_s + COURSE_S * np.arange(steps + 1), ends_s)
+    places = np.searchsorted(instants_s, edges_s, side="right") - 1
+    up_to = areas[places] + values[places] * (edges_s - instants_s[places])
+    means: Floats = np.diff(up_to) / np.diff(edges_s)
+    return means
+
+
+def at(counts: Counts, now_s: float) -> int:
+    """The number at an instant."""
+    return [count for instant_s, count in counts if instant_s <= now_s][-1]

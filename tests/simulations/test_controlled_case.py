@@ -1,0 +1,258 @@
+"""Scenarios that an autoscaler sizes over a day: laws, fixed fleets, both engines, and clients that try again."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from capacity.errors import DomainError, InputError
+from capacity.performance import Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import Autoscaler, Metric, Target
+from capacity.question.candidate import Verdict
+from capacity.question.grid import Grid
+from capacity.question.objective import Objective
+from capacity.question.plan import Routing
+from capacity.question.scenario import Scenario
+from capacity.queues.batch.fleet import predict
+from capacity.search.max_rate import find_rates
+from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.settings import BatchSettings
+from capacity.traffic.clients import Clients
+from capacity.traffic.daily import DailyCurve
+from capacity.traffic.workload import (
+    ArrivalProcess,
+    DeterministicArrivals,
+    MmppArrivals,
+    PoissonArrivals,
+    Workload,
+)
+from simulations.autoscaled import DaySimulation
+from simulations.compare import PairedSimulation
+from simulations.judge import SimulationJudge
+from simulations.replication import Engine
+from simulations.servers import case_of, controlled
+from simulations.simulate import Simulation
+
+SERVICE_S, HOUR_S = 0.1, 3600.0
+PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S),), hourly_usd=2.0)
+
+
+def scenario(
+    *rates: tuple[float, float],
+    replicas: int = 10,
+    level: float = 0.6,
+    hours: float = 1.0,
+    arrivals: ArrivalProcess | None = None,
+    limit_s: float | None = None,
+    clients: Clients | None = None,
+    **scaling: Any,
+) -> Scenario[Any, Any, Any, Any]:
+    """Replicas that serve one request in 0.1 s, from midnight on; rates by time."""
+    day = DailyCurve(
+        times_s=tuple(time_s for time_s, _ in rates),
+        rates_rps=tuple(rate for _, rate in rates),
+        ends_s=hours * HOUR_S,
+    )
+    target = Target(metric=Metric.UTILIZATION, level=level)
+    return Scenario(
+        profile=PROFILE,
+        plan=BatchPlan(profile="flat", replicas=replicas, batch_size_max=1, routing=Routing.RANDOM),
+        workload=Workload(
+            arrival_rate_rps=day.peak_rate_rps,
+            arrivals=arrivals or PoissonArrivals(),
+            day=day,
+            clients=clients or Clients(),
+        ),
+        objective=Objective() if limit_s is None else Objective.of(response={0.99: limit_s}),
+        autoscaler=Autoscaler(target=target, replicas_max=99, **scaling),
+    )
+
+
+def simulated(asked: Any, **settings: Any) -> Performance:
+    given = {"requests_max": 200_000, "quantiles": (0.5, 0.9, 0.99)} | settings
+    found: Performance = Simulation(**given)(asked)
+    return found
+
+
+def test_an_autoscaler_that_may_not_scale_gives_the_law_of_the_fixed_fleet() -> None:
+    """Three replicas behind a random split of 21 rps, six hours a run."""
+    asked = scenario((0.0, 21.0), replicas=3, hours=6.0, replicas_min=3)
+    found = simulated(asked, requests_max=3_000_000)
+    law = predict(PROFILE, replace(asked.workload, day=None), asked.plan, (0.5, 0.9, 0.99))
+    for quantile, exact in law.response_quantiles_s.items():
+        interval = found.response_quantiles_s[quantile]
+        assert interval.low <= exact.value <= interval.high
+        assert interval.relative_half_width < 0.03
+    assert found.utilization == pytest.approx(0.7, rel=0.01)
+    assert (found.replicas_mean, found.replicas_most, found.scalings, found.hourly_usd) == (
+        3.0,
+        3.0,
+        0.0,
+        6.0,
+    )
+    assert found.load == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(("rate_rps", "level", "count"), [(20.0, 0.5, 4), (33.0, 0.8, 5), (7.0, 0.35, 2)])
+def test_without_chance_as_many_replicas_run_as_the_target_asks_for(rate_rps, level, count) -> None:
+    """The fluid law: load over target, within the HPA's tolerance of 10 %."""
+    asked = scenario((0.0, rate_rps), level=level, arrivals=DeterministicArrivals())
+    asked = replace(asked, plan=replace(asked.plan, routing=Routing.ROUND_ROBIN))
+    found = simulated(asked)
+    assert found.replicas_mean == found.replicas_most == count
+    assert found.utilization == pytest.approx(rate_rps * SERVICE_S / count, rel=1e-3)
+    assert found.hourly_usd == 2.0 * count
+
+
+def test_the_fleet_follows_the_day() -> None:
+    """10 rps for half an hour and then 40: about 2 and 7 replicas at a target of 60 %."""
+    found = simulated(scenario((0.0, 10.0), (1800.0, 40.0)))
+    assert found.replicas_most >= 7.0
+    assert 3.5 < found.replicas_mean < 6.5
+    assert found.scalings is not None
+    assert found.scalings > 1.0
+    shown = found.intervals
+    for name in ("replicas_mean", "scalings", "utilization"):
+        assert shown[name].low <= getattr(found, name) <= shown[name].high
+
+
+def test_the_verb_autoscale_and_any_other_verb_say_the_same() -> None:
+    asked = scenario((0.0, 10.0), (1800.0, 40.0), limit_s=0.5)
+    found = simulated(asked)
+    days = DaySimulation(runs=5)(controlled(asked).fleet)
+    one, other = found.response_quantiles_s[0.99], days.limited_s
+    assert one.low <= other.high
+    assert other.low <= one.high
+    assert found.intervals["replicas_mean"].low <= days.replicas_mean <= found.intervals["replicas_mean"].high
+
+
+@pytest.mark.parametrize("clients", [Clients(), Clients(timeout_s=0.3, attempts=2)])
+def test_both_engines_serve_a_day_alike(clients: Clients) -> None:
+    asked = scenario((0.0, 6.0), (300.0, 14.0), hours=0.25, replicas=3, startup_s=40.0, clients=clients)
+    kernel, simpy = (
+        simulated(asked, engine=engine, requests_max=1, quantiles=(0.5, 0.9)) for engine in Engine
+    )
+    assert kernel == simpy
+    assert kernel.replicas_most > 1.0
+    assert (kernel.attempts_mean is None) is clients.is_patient
+
+
+def test_clients_who_wait_for_ever_see_what_patient_ones_do() -> None:
+    """They are served by another loop, with all requests in memory."""
+    asked = scenario((0.0, 10.0), (1800.0, 25.0), replicas=6, startup_s=30.0)
+    waits = replace(asked, workload=replace(asked.workload, clients=Clients(timeout_s=1e6)))
+    one, other = (simulated(each, requests_max=1) for each in (asked, waits))
+    assert other.attempts_mean == 1.0
+    assert other.response_mean_s == pytest.approx(one.response_mean_s, rel=1e-12)
+    assert (other.replicas_mean, other.scalings) == (one.replicas_mean, one.scalings)
+    for quantile, interval in one.response_quantiles_s.items():
+        assert other.response_quantiles_s[quantile].value == pytest.approx(interval.value, rel=2e-3)
+
+
+def test_more_give_up_where_new_replicas_take_longer_to_start() -> None:
+    def lost(startup_s: float) -> float:
+        clients = Clients(timeout_s=0.4)
+        asked = scenario((0.0, 5.0), (900.0, 30.0), replicas=8, startup_s=startup_s, clients=clients)
+        return simulated(asked, requests_max=1, quantiles=(0.5,)).loss_probability or 0.0
+
+    assert lost(0.0) < lost(300.0)
+
+
+@pytest.mark.long
+def test_a_day_meets_its_objective_up_to_the_rates_of_the_fixed_fleet() -> None:
+    """With as many replicas at least as at most, the rates end where those of the law do."""
+    asked = scenario((0.0, 1.0), replicas=2, hours=2.0, replicas_min=2, limit_s=0.5)
+    rates = find_rates(asked, SimulationJudge(requests_max=200_000), lambda told: None)
+    assert not rates.only_rises
+    end_rps = rates.size_max
+    assert end_rps is not None
+    for rate_rps, is_met in ((0.9 * end_rps, True), (1.1 * end_rps, False)):
+        alone = Workload(arrival_rate_rps=rate_rps)
+        law = predict(PROFILE, alone, asked.plan, (0.99,)).response_quantiles_s[0.99]
+        assert (law.value <= 0.5) is is_met
+
+
+def test_a_rate_above_the_capacity_is_refused_only_if_it_lasts() -> None:
+    """Two replicas serve 20 rps; a minute at 40 leaves 1,200 of 61,000 requests late, ten seconds leave few."""
+    judge = SimulationJudge(requests_max=100_000)
+
+    def at_peak(lasts_s: float) -> Any:
+        asked = scenario(
+            (0.0, 5.0),
+            (1800.0, 40.0),
+            (1800.0 + lasts_s, 5.0),
+            replicas=2,
+            replicas_min=2,
+            limit_s=1.0,
+            hours=6.0,
+        )
+        return asked, judge.search(asked, 1)
+
+    asked, long = at_peak(900.0)
+    assert long.verdict is Verdict.MISSED
+    assert long.rejection.needed == pytest.approx(2.0)
+    assert case_of(asked).refused(0.95) is not None  # by the fluid law alone
+    _, short = at_peak(10.0)
+    assert short.verdict is Verdict.MET
+
+
+def test_fleets_are_compared_on_the_same_days() -> None:
+    asked = scenario((0.0, 10.0), (1800.0, 30.0), replicas=6)
+    more = replace(asked, plan=replace(asked.plan, replicas=8))
+    assert more.autoscaler is not None
+    assert more.autoscaler.replicas_max == 8
+    same, other = (
+        PairedSimulation(requests_max=1, quantiles=(0.9,))([asked, one]).differences[0]
+        for one in (asked, more)
+    )
+    assert same.response_mean_s.low == same.response_mean_s.high == 0.0
+    assert other.response_mean_s.value <= 0.0
+
+
+def test_the_cells_of_a_sweep_are_scaled_too() -> None:
+    asked = scenario((0.0, 10.0))
+    grid = Grid(
+        profiles=(PROFILE,),
+        workloads=(asked.workload,),
+        replicas=(2, 4),
+        settings=BatchSettings(),
+        autoscaler=asked.autoscaler,
+    )
+    assert [cell.autoscaler.replicas_max for cell in grid.cells()] == [2, 4]
+    fixed = replace(grid, autoscaler=None)
+    assert [cell.autoscaler for cell in fixed.cells()] == [None, None]
+    assert "day" in grid.document()
+    assert "day" not in fixed.document()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        (
+            {"workload": Workload(arrival_rate_rps=5.0)},
+            InputError,
+            "follows the rates of a day; give --daily",
+        ),
+        ({"profile": replace(PROFILE, instances_per_device=2)}, DomainError, "replicas that share a device"),
+    ],
+)
+def test_what_is_not_simulated_on_a_day_is_refused(changed, error, said) -> None:
+    with pytest.raises(error, match=said):
+        simulated(replace(scenario((0.0, 10.0)), **changed))
+
+
+def test_bursts_follow_no_day() -> None:
+    asked = scenario((0.0, 10.0), arrivals=MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0))
+    with pytest.raises(InputError, match="bursts and traces do not follow"):
+        simulated(asked)
+
+
+def test_a_day_with_clients_must_fit_into_memory() -> None:
+    asked = scenario((0.0, 200.0), hours=24.0, replicas=90, clients=Clients(timeout_s=1.0))
+    with pytest.raises(DomainError, match=r"at most 1e\+07 are held in memory.* --between"):
+        simulated(asked)
+    assert math.isfinite(
+        case_of(replace(asked, workload=replace(asked.workload, clients=Clients()))).fleet.requests
+    )
