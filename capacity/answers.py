@@ -67,7 +67,6 @@ from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
 from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.scale import Scale
 from capacity.traffic.workload import Demand, Workload
@@ -235,8 +234,7 @@ class PlanAnswer(Answer):
         saturation, profile = self.recommendation.saturation, self.question.profile(self.plan.profile)
         if saturation is not None:
             return self.plan.replicas * saturation.rate_rps
-        rate_rps: float = sustainable_rate_rps(profile, cast("BatchPlan", self.plan))
-        return rate_rps
+        return theory_of(profile).sustained_rps(profile, self.plan)
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
@@ -382,9 +380,7 @@ class OnePlan(Answer):
     @property
     def sustainable_rate_rps(self) -> float | None:
         """Largest arrival rate below which the queues do not grow for ever. [requests/s]"""
-        if self.scenario.lengths is not None:  # where engines saturate is measured, and no law says it
-            return None
-        return sustainable_rate_rps(self.scenario.profile, self.scenario.plan)
+        return theory_of(self.scenario.profile).sustained_rps(self.scenario.profile, self.scenario.plan)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of the plan's performance."""

@@ -5,28 +5,26 @@ Each flag of a command is a keyword of the verb of the same name, with the same 
 with the unit in its name, `slo_p99_s=0.08`; a number without a unit is refused.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from capacity.answer.plan_like import PlanLike, Saved, as_saved, batch_plan, is_llm_plan, llm_plan
+from capacity.answer.plan_like import PlanLike, Saved, as_saved
+from capacity.api_asked import asked_grid, asked_question, asked_requests, asked_scenario, to_scale
 from capacity.api_work import Report, Work, at_work
-from capacity.doors import Asked, door, many, silent
+from capacity.doors import door
 from capacity.errors import InputError
-from capacity.files import holds, is_file, located
+from capacity.files import is_file, located
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
-from capacity.question.autoscaler import read_autoscaler
+from capacity.question.arguments import Asked, many, silent
 from capacity.question.budget import Effort
-from capacity.question.objective import Measure
 from capacity.question.scenario import AnyScenario, Scenario, with_autoscaler
-from capacity.question.verbs import BATCHING, EFFORT, VERBS, refuse_for_batches
-from capacity.recovery.parse import with_clients
-from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.typed import BatchingRule, read_batching
+from capacity.question.verbs import BATCHING, EFFORT, VERBS
+from capacity.server.kinds import asked_of, require_one_kind
 
 if TYPE_CHECKING:
     from capacity.answer.check import Finding, GateInputs
@@ -44,18 +42,21 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
+    from capacity.api_recovery import Trouble
     from capacity.evidence.compared import ComparedRun
     from capacity.evidence_answers import AuditAnswer, ImportAnswer, LlmProfileAnswer, StagesAnswer
     from capacity.formats.load_test import LoadRun
     from capacity.formats.running_plan import RunningPlan
     from capacity.performance import Interval, Performance
-    from capacity.profile.llm import LlmProfile
+    from capacity.question.caveat import Caveat
     from capacity.question.comparison import PoissonError
     from capacity.question.grid import Grid
-    from capacity.question.objective import Objective
+    from capacity.question.plan import Plan
     from capacity.question.question import Question
+    from capacity.recovery.disturbance import Disturbances
     from capacity.render.report import Findings, PlanReport
-    from capacity.traffic.workload import Demand, TraceArrivals
+    from capacity.traffic.daily import DailyCurve
+    from capacity.traffic.workload import TraceArrivals
 
 
 @door("plan")
@@ -72,18 +73,11 @@ def plan(asked: Asked) -> "PlanAnswer":
     >>> answer.plan.replicas, answer.verdict.value
     (1, 'met')
     """
-
-    profiles = [parse.find_profile(one) for one in asked.profile]
-    if any(not isinstance(one, ServiceProfile) for one in profiles):
-        from capacity import api_llm
-
-        return api_llm.plan(_llm(profiles), asked)
-    refuse_for_batches(asked)
     from capacity import api_autoscale, api_recovery
     from capacity.recovery.parse import read_disturbances
 
     day = parse.read_curve(asked.daily, asked.rate, asked.users)
-    question = _question(profiles, asked, asked.rate if day is None else day.peak_rate_rps)
+    question = asked_question(asked, asked.rate if day is None else day.peak_rate_rps)
     effort = asked.effort
     api_autoscale.require_controlled(asked, question, day)
     trouble = api_recovery.read_trouble(asked)
@@ -91,98 +85,81 @@ def plan(asked: Asked) -> "PlanAnswer":
     question = api_recovery.in_trouble(question, trouble, disturbances)
     if asked.before is not None:
         asked.before(question)
-    # Slow imports come only now, so that a mistake is reported at once.
-    from capacity.answers import PlanAnswer
-    from capacity.explanation.explanation import explain_plan
-    from capacity.search.by_hour import schedule
-    from capacity.search.caveats import with_implausible
-    from capacity.search.planner import recommend
-
     with at_work(effort, asked.progress) as work:
-        found = recommend(question, work.judge, work.report, confidence=effort.confidence)
-        recovery = disturbed = None
-        if disturbances is not None and found.plan is not None:
-            found, disturbed = api_recovery.plan_disturbed(question, found, disturbances, work)
-        if trouble is not None and found.plan is not None:
-            found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
-        if found.plan is not None and (recovery or disturbed):
-            space = replace(question.space, queue_limit=found.plan.queue_limit)
-            question = replace(question, replicas_min=found.plan.replicas, space=space)
-        recommendation = with_implausible(found, question)
-        hours, reasons, autoscaled = None, None, None
-        if recommendation.plan is not None and day is not None:
-            hours = schedule(question, recommendation.plan, day.hourly_rates_rps, work.judge, work.report)
-            hours = replace(hours, flags=parse.day_flags(asked.daily), curve=day)
-            autoscaled = api_autoscale.plan_autoscaled(question, recommendation.plan, asked, day, work)
-        if recommendation.plan is not None and asked.explain:
-            reasons = explain_plan(
-                question,
-                recommendation.plan,
-                work.judge,
-                work.report,
-                performance=recommendation.performance,
-                like_it=recommendation.like_it,
-                precision=effort.precision,
-                confidence=effort.confidence,
-            )
+        answer = _planned(question, trouble, disturbances, work)
+        if answer.plan is not None and day is not None:
+            answer = replace(answer, **_over_the_day(answer.question, answer.plan, day, asked, work))
+        if answer.plan is not None and asked.explain:
+            answer = _explained(answer, answer.plan, work)
+    return answer
+
+
+def _planned(
+    question: "Question", trouble: "Trouble | None", disturbances: "Disturbances | None", work: Work
+) -> "PlanAnswer":
+    """The cheapest plan, which endures and recovers from what was asked, with how far its rate may rise."""
+    # Slow imports come only now, so that a mistake is reported at once.
+    from capacity import api_recovery
+    from capacity.answers import PlanAnswer
+    from capacity.search.caveats import with_implausible
+    from capacity.search.planner import recommend, with_headroom
+    from simulations.servers import require_sound
+
+    for profile in question.profiles:
+        require_sound(profile, work.report)
+    is_calm = trouble is None and disturbances is None
+    found = recommend(
+        question, work.judge, work.report, has_headroom=is_calm, confidence=work.effort.confidence
+    )
+    recovery = disturbed = None
+    if disturbances is not None and found.plan is not None:
+        found, disturbed = api_recovery.plan_disturbed(question, found, disturbances, work)
+    if trouble is not None and found.plan is not None:
+        found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
+    if (plan := found.plan) is not None and not is_calm:
+        found = with_headroom(question, found, work.judge, work.report)
+        question = replace(question, replicas_min=plan.replicas, space=question.space.limited_as(plan))
     return PlanAnswer(
         question=question,
-        effort=effort,
-        recommendation=recommendation,
-        day=hours,
-        explanation=reasons,
+        effort=work.effort,
+        recommendation=with_implausible(found, question),
         recovery=recovery,
         disturbed=disturbed,
-        autoscaled=autoscaled,
     )
 
 
-def _question(
-    profiles: "Sequence[ServiceProfile | LlmProfile]", asked: Asked, rate_rps: float | None
-) -> "Question":
-    """The question about fleets of batches, at this rate."""
-    from capacity.question.question import Question
-    from capacity.server.batch.space import BatchSpace
+def _over_the_day(
+    question: "Question", plan: Any, day: "DailyCurve", asked: Asked, work: Work
+) -> dict[str, Any]:
+    """Parts of an answer: the replicas of each hour, and the autoscaler, if one is asked for."""
+    from capacity import api_autoscale
+    from capacity.search.by_hour import schedule
 
-    rule = _batching(asked)
-    return Question(
-        profiles=parse.read_profiles(
-            cast("Sequence[ServiceProfile]", profiles),
-            asked.request_overhead,
-            asked.hourly_usd,
-            asked.instances_per_device,
-        ),
-        workload=_steady(asked, rate_rps),
-        objective=_objective(asked),
-        space=BatchSpace(
-            batch_size_limit=asked.batch_size_max,
-            batch_waits_s=parse.read_batch_waits(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
-            batching=rule.batching,
-            preferred_sizes=rule.preferred_sizes,
-            queue_limit=asked.queue_limit,
-        ),
-        routings=parse.read_routings(asked.routing),
-        replicas_max=asked.replicas_max,
-        survival=parse.read_survival(asked),
+    hours = schedule(question, plan, day.hourly_rates_rps, work.judge, work.report)
+    return {
+        "day": replace(hours, flags=parse.day_flags(asked.daily), curve=day),
+        "autoscaled": api_autoscale.plan_autoscaled(question, plan, asked, day, work),
+    }
+
+
+def _explained(answer: "PlanAnswer", plan: "Plan", work: Work) -> "PlanAnswer":
+    """The answer with its explanation."""
+    from capacity.explanation.explanation import explain_plan
+
+    found = answer.recommendation
+    reasons = explain_plan(
+        answer.question,
+        plan,
+        work.judge,
+        work.report,
+        performance=found.performance,
+        like_it=found.like_it,
+        precision=work.effort.precision,
+        confidence=work.effort.confidence,
     )
-
-
-def _steady(asked: Asked, rate_rps: float | None) -> "Demand":
-    """The demand of a plan; clients with trouble to recover from belong to that."""
-    demand = parse.read_demand(asked.arrivals, rate_rps, asked.users, asked.think_time)
-    return demand if asked.recover_within is not None else with_clients(demand, asked)
-
-
-def _objective(asked: Asked) -> "Objective":
-    """The limits of the question, for batches."""
-    from capacity.server.batch.stability import MEASURES
-
-    return parse.read_objective(asked).require().require_among(MEASURES, "a fleet that serves batches")
-
-
-def _batching(asked: Asked) -> BatchingRule:
-    """The rule by which batches start, with its preferred sizes."""
-    return read_batching(asked.batching, asked.preferred_sizes, asked.timer)
+    if reasons.saturation is not None:
+        found = replace(found, changes=reasons.neighbours)
+    return replace(answer, recommendation=found, explanation=reasons)
 
 
 @door("simulate")
@@ -194,41 +171,42 @@ def simulate(asked: Asked) -> "SimulationAnswer":
         UnstableError: the plan cannot sustain the arrival rate.
         InconclusiveError: the budget is too small for an interval.
     """
-
-    found = parse.find_profile(asked.profile)
-    if not isinstance(found, ServiceProfile):
-        from capacity import api_llm
-
-        return api_llm.simulate(found, asked.replicas, asked)
-    refuse_for_batches(asked)
-    from capacity.server.batch.stability import require_answerable
     from capacity.units import QUANTILES
 
-    measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
-    workload = with_clients(
-        parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily), asked
+    quantiles, effort = parse.read_quantiles(asked.quantile, QUANTILES), asked.effort
+    scenario = replace(
+        parse.in_failure(with_autoscaler(asked_scenario(asked), asked), asked), quantiles=quantiles
     )
-    fleet, effort = _plan(measured, asked), asked.effort
-    quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
-    scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
-    scenario = parse.in_failure(with_autoscaler(scenario, asked), asked)
-    if scenario.autoscaler is None:
-        require_answerable(measured, scenario.workload, scenario.plan)
+    # Slow imports come only now, so that a mistake is reported at once.
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
 
     with at_work(effort, asked.progress) as work:
-        work.report(f"simulating {_count(scenario.plan.replicas)}, batch {fleet.batch_size_max}")
-        simulation = work.simulate(quantiles)
-        simulated, like_it = simulation.look(scenario), simulation.like_it(scenario)
+        if asked.replay:
+            served, performance = work.replay(scenario)
+            caveats = scenario_caveats(scenario, performance)
+        else:
+            served, performance, caveats = None, *_simulated(scenario, work)
     return SimulationAnswer(
         scenario=scenario,
-        performance=simulated.performance,
-        caveats=tuple(
-            scenario_caveats(scenario, simulated.performance, like_it, simulated.width, effort.precision)
-        ),
+        performance=performance,
+        caveats=tuple(caveats),
         effort=effort,
+        served=served,
     )
+
+
+def _simulated(scenario: AnyScenario, work: Work) -> "tuple[Performance, Iterator[Caveat]]":
+    """The performance of a scenario, and what it leaves open."""
+    from capacity.search.caveats import scenario_caveats
+
+    work.require_answerable(scenario)
+    plan = scenario.plan
+    work.report(f"simulating {_count(plan.replicas)}, {plan.size_name} {plan.at_once}")
+    simulation = work.simulate(scenario.quantiles)
+    found, like_it = simulation.look(scenario), simulation.like_it(scenario)
+    precision = work.effort.precision
+    return found.performance, scenario_caveats(scenario, found.performance, like_it, found.width, precision)
 
 
 @door("predict")
@@ -259,7 +237,7 @@ def predict(asked: Asked) -> "PredictionAnswer":
     measured = parse.read_profile(asked.profile, asked.request_overhead, asked.instances_per_device)
     workload = parse.read_demand("poisson", asked.rate, None, None)
     assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
-    fleet = _plan(measured, asked)
+    fleet = asked_of([measured]).plan(measured, asked)
     quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
     require_answerable(measured, workload, fleet)
     return PredictionAnswer(
@@ -356,31 +334,15 @@ def max_rate(asked: Asked) -> "RatesAnswer":
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
     """
-
-    found = parse.find_profile(asked.profile)
-    if not isinstance(found, ServiceProfile):
-        from capacity import api_llm
-
-        return api_llm.max_rate(found, asked.replicas, asked)
-    refuse_for_batches(asked)
-    from capacity.traffic.workload import is_patient
-
-    measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
-    fleet = _plan(measured, asked)
-    limits = _objective(asked)
-    workload = with_clients(
-        parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily), asked
-    )
-    loses = asked.queue_limit is not None or not is_patient(workload)
-    if limits.allowed(Measure.LOSS) is not None and not loses:
-        raise InputError("a loss limit needs a queue limit; give --queue-limit too")
+    scenario = with_autoscaler(asked_scenario(asked, to_scale, has_limits=True), asked)
+    scenario = parse.in_failure(scenario, asked)
     effort = asked.effort
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
+    from simulations.servers import require_sound
 
     with at_work(effort, asked.progress) as work:
-        scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
-        scenario = parse.in_failure(with_autoscaler(scenario, asked), asked)
+        require_sound(scenario.profile, work.report)
         rates = find_rates(scenario, work.judge, work.report, effort.confidence)
     return RatesAnswer(rates=rates, effort=effort)
 
@@ -394,13 +356,17 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     """
 
     paths = [as_saved(one, f"plan {number}") for number, one in enumerate(asked.plans, start=1)]
-    known = [parse.find_profile(one) for one in asked.profile]
     from capacity.answer.compare import common_scenario, contenders
+    from capacity.answer.saved_plan import read_plans
     from capacity.answers import ComparisonAnswer
 
-    saved, measured, typed = _compared(paths, known, asked)
+    trace = None if not paths or asked.arrivals == "poisson" else asked.arrivals
+    saved = read_plans(paths, trace)
+    require_one_kind(saved)
+    measured = _profiles_to_compare(saved, asked)
     fleets = contenders(saved, paths, asked.fleet, measured, _usual_rule(asked))
-    shared = common_scenario(saved, asked.rate) if saved else typed(fleets[0])
+    first = fleets[0]
+    shared = common_scenario(saved, asked.rate) if saved else asked_requests(first.profile, first.plan, asked)
     survival = parse.read_survival(asked)
     scenarios = [replace(shared, profile=one.profile, plan=one.plan).after(survival) for one in fleets]
     changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
@@ -425,39 +391,17 @@ def _usual_rule(asked: Asked) -> dict[str, Any]:
     return {name.replace("_", "-"): asked[name] for name in names} | limit
 
 
-def _compared(
-    paths: "Sequence[Saved]", known: "Sequence[ServiceProfile | LlmProfile]", asked: Asked
-) -> tuple[Sequence[Any], Sequence[Any], Callable[[Any], Any]]:
-    """Saved plans of one kind, profiles, and what fleets serve that are given by flags alone."""
-    if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
-        from capacity import api_llm
-
-        return api_llm.compared([llm_plan(one) for one in paths], _llm(known), asked)
-    refuse_for_batches(asked)
-    from capacity.answer.saved_plan import read_plans
-
-    given = None if not paths or asked.arrivals == "poisson" else asked.arrivals
-    saved = read_plans([batch_plan(one) for one in paths], given)
-    _require_own_requests(paths, asked)
-    measured = [
-        parse.read_profile(cast("ServiceProfile", one), asked.request_overhead, asked.instances_per_device)
-        for one in known
-    ]
-
-    def typed(one: Any) -> Scenario:
-        workload = with_clients(
-            parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time, asked.daily), asked
-        )
-        return with_autoscaler(Scenario(profile=one.profile, workload=workload, plan=one.plan), asked)
-
-    return saved, measured, typed
-
-
-def _require_own_requests(paths: "Sequence[Saved]", asked: Asked) -> None:
-    """Refuse requests of another kind for saved plans, which have their own."""
-    for name in _OWN if paths else ():
+def _profiles_to_compare(saved: "Sequence[SavedPlan]", asked: Asked) -> list[Any]:
+    """The profiles of fleets that flags describe, of the kind of the saved plans."""
+    known = [parse.find_profile(one) for one in asked.profile]
+    if not saved and not known:
+        return []
+    kind = asked_of([*(one.profile for one in saved), *known])
+    kind.refuse(asked)
+    for name, what in _OWN.items() if saved else ():
         if asked[name] is not None:
-            raise InputError(f"a saved plan has its own {_OWN[name]}; leave --{name.replace('_', '-')} out")
+            raise InputError(f"a saved plan has its own {what}; leave --{name.replace('_', '-')} out")
+    return [kind.ready(one, asked) for one in known]
 
 
 _OWN = {
@@ -467,6 +411,9 @@ _OWN = {
     "between": "arrivals",
     "autoscale": "autoscaler",
     "instances_per_device": "devices",
+    "lengths": "lengths",
+    "cached_share": "lengths",
+    "context_tokens_max": "lengths",
 }
 
 
@@ -487,7 +434,7 @@ def check(asked: Asked) -> "CheckAnswer":
     measured = list(new_profiles(asked.profile, saved))
     inputs = gate_inputs(saved, measured, asked.rate, asked.requests_max)
     effort = replace(inputs.effort, workers=asked.workers, cluster=asked.cluster)
-    _refuse_cluster(saved, asked)
+    asked_of([saved.profile]).refuse(asked)
     from simulations.servers import require_sound
 
     with at_work(effort, asked.progress) as work:
@@ -497,12 +444,6 @@ def check(asked: Asked) -> "CheckAnswer":
     findings = answer.findings if recovery is None else (*answer.findings, recovery)
     notes = (*answer.notes, *notes_on_trouble(saved.answer, recovery))
     return CheckAnswer(answer=replace(answer, findings=findings, notes=notes), saved=saved, effort=effort)
-
-
-def _refuse_cluster(saved: "SavedPlan", asked: Asked) -> None:
-    """Refuse workers of a cluster for engines, which are not sent there."""
-    if saved.question.space.lengths is not None and asked.cluster is not None:
-        raise InputError("--cluster does not apply to plans for language models; leave it out")
 
 
 def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Finding | None":
@@ -518,7 +459,7 @@ def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Findin
     return api_recovery.check_recovery(
         trouble,
         saved.answer["recovery"].get("setting"),
-        lambda trouble: trouble.stress_of(inputs.scenario, work.judge),
+        lambda trouble: trouble.stress_of(inputs.scenario, work.judge.saturated),
         StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper),
     )
 
@@ -534,24 +475,23 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
         InputError: a file without a plan, or one without a confirmation.
     """
 
+    from capacity.answer.saved_plan import is_plan_file, read_plans
+
     plan = asked.plan
-    if isinstance(plan, str | Path) and not holds(Path(plan), '"format": "capacity-plan"'):
+    if isinstance(plan, str | Path) and not is_plan_file(Path(plan)):
         from capacity import api_evidence
 
-        if not is_llm_plan(as_saved(plan)) and api_evidence.is_of_another_tool(plan):
+        if api_evidence.is_of_another_tool(plan):
             if asked.arrivals is not None:
                 raise InputError("--arrivals belongs to a saved plan; leave it out")
             return api_evidence.explain(plan)
-    kept = as_saved(plan)
-    if asked.cluster is not None and is_llm_plan(kept):
-        raise InputError("--cluster does not apply to plans for language models; leave it out")
-    from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
     from capacity.api_recovery import saved_trouble
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
-    saved = _confirmed(*read_plans([kept], asked.arrivals))
+    saved = _confirmed(*read_plans([as_saved(plan)], asked.arrivals))
+    asked_of([saved.profile]).refuse(asked)
     effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
     with at_work(effort, asked.progress) as work:
         assert saved.certificate is not None  # noqa: S101  (it was confirmed)
@@ -604,6 +544,7 @@ def report(asked: Asked) -> "PlanReport":
     check_target(path, "a report", (".html",))
     kept = as_saved(asked.plan)
     saved = _confirmed(*read_plans([kept], asked.arrivals))
+    asked_of([saved.profile]).refuse(asked)
     effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
     with at_work(effort, asked.progress) as work:
         report = write_page(_report_findings(saved, work, _digest(kept)))
@@ -685,14 +626,7 @@ def sweep(asked: Asked) -> "SweepAnswer":
     Raises:
         InputError: an argument that cannot be read, or too many cells.
     """
-
-    known = [parse.find_profile(one) for one in asked.profile]
-    if any(not isinstance(one, ServiceProfile) for one in known):
-        from capacity import api_llm
-
-        return _swept(api_llm.grid(_llm(known), asked), asked, asked.output)
-    refuse_for_batches(asked)
-    return _swept(_grid(cast("list[ServiceProfile]", known), asked), asked, asked.output)
+    return _swept(asked_grid(asked), asked, asked.output)
 
 
 def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer":
@@ -739,54 +673,6 @@ def _swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer"
     return SweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
-def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid[ServiceProfile]":
-    """The axes of a sweep over fleets of batches."""
-    from capacity.question.grid import Grid, parse_counts
-    from capacity.server.batch.settings import BatchSettings
-
-    sizes, rule = asked.batch_size_max, _batching(asked)
-    counts = parse_counts([str(one) for one in asked.replicas], "--replicas")
-    return Grid(
-        profiles=tuple(
-            parse.read_profile(one, asked.request_overhead, asked.instances_per_device) for one in profiles
-        ),
-        workloads=tuple(parse.within(with_clients(one, asked), asked.between) for one in _demands(asked)),
-        replicas=counts,
-        autoscaler=read_autoscaler(asked, min(counts, default=1)),
-        routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
-        settings=BatchSettings(
-            batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max")
-            if sizes
-            else (None,),
-            batch_waits_max_s=parse.batch_wait_axis_s(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
-            batching=rule.batching,
-            preferred_sizes=rule.preferred_sizes,
-            queue_limit=asked.queue_limit,
-        ),
-        survival=parse.read_survival(asked),
-    )
-
-
-def _demands(asked: Asked) -> "tuple[Demand, ...]":
-    """The rates of a sweep, or its numbers of users."""
-    from capacity.question.grid import populations, workloads
-
-    users, rates, rates_rps = many(asked.users), many(asked["rate"]), many(asked["rate_rps"])
-    think_time_s = asked.think_time
-    if asked.daily is not None:
-        if users or rates or rates_rps:
-            raise InputError(
-                f"--daily has the rates of the day; leave out {'--users' if users else '--rate'}"
-            )
-        return (parse.read_demand(asked.arrivals, None, None, think_time_s, asked.daily),)
-    if not users and think_time_s is None:
-        known_rps = [float(parse.rate_rps(None, one) or 0.0) for one in rates_rps]
-        return workloads(parse.read_arrivals(asked.arrivals), rates, known_rps)
-    if not users or rates or rates_rps or asked.arrivals != "poisson":
-        raise InputError("give either --rate and --arrivals or --users and --think-time, not a mix")
-    return populations([str(one) for one in users], think_time_s)
-
-
 # Shares of the users who saturate the fleet.
 _USERS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)
 
@@ -805,15 +691,7 @@ def curve(asked: Asked) -> "LoadCurveAnswer":
     if asked.profile is None:
         raise InputError("give a --profile, whose fleet is simulated; cap.curves draws what theory knows")
     parse.read_quantiles([asked.quantile], ())
-    known = parse.find_profile(asked.profile)
-    scenario: AnyScenario
-    if isinstance(known, ServiceProfile):
-        refuse_for_batches(asked)
-        scenario = _curve_scenario(known, asked)
-    else:
-        from capacity import api_llm
-
-        scenario = api_llm.curve_scenario(known, asked)
+    scenario = with_autoscaler(asked_scenario(asked, to_scale), asked)
     left = parse.in_failure(scenario, asked)
     from capacity.answers import LoadCurveAnswer
     from capacity.question.grid import Grid
@@ -831,14 +709,6 @@ def curve(asked: Asked) -> "LoadCurveAnswer":
     )
     found = _swept(grid, asked)
     return LoadCurveAnswer(grid=grid, table=found.table, cells=found.cells, plan=plan)
-
-
-def _curve_scenario(known: ServiceProfile, asked: Asked) -> AnyScenario:
-    """A fleet of batches and the demand that is scaled."""
-    measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
-    demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time, asked.daily)
-    scenario = Scenario(profile=measured, workload=with_clients(demand, asked), plan=_plan(measured, asked))
-    return with_autoscaler(scenario, asked)
 
 
 def _sizes_of_a_curve(scenario: AnyScenario, asked: Asked) -> list[float]:
@@ -893,9 +763,7 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
     return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
 
 
-def _poisson_error(
-    measured: ServiceProfile, trace: "TraceArrivals", asked: Asked
-) -> "PoissonError[BatchPlan]":
+def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Asked) -> "PoissonError[Any]":
     """Effect of assuming Poisson arrivals on a quantile of one fleet."""
     from capacity.question.comparison import PoissonError
     from capacity.server.batch.stability import require_answerable
@@ -903,7 +771,7 @@ def _poisson_error(
     from capacity.traffic.workload import PoissonArrivals
 
     quantile, confidence = asked.quantile, asked.confidence
-    recorded, fleet = workload_of(trace, asked.rate), _plan(measured, asked)
+    recorded, fleet = workload_of(trace, asked.rate), asked_of([measured]).plan(measured, asked)
     require_answerable(measured, recorded, fleet)
     both = replace(asked.effort, confidence=parse.both_confidence(confidence))
     with at_work(both, asked.progress) as work:
@@ -942,7 +810,7 @@ def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
             raise InputError(f"--as {kind} reads one file, got {len(paths)}")
         return api_evidence.import_file(paths[0], kind, asked)
     api_evidence.require_sweeps(paths)
-    from capacity import api_llm
+    from capacity import api_profile
     from capacity.formats.registry import Kind, read
     from simulations.saturation import require_check
 
@@ -950,11 +818,11 @@ def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
         raise InputError(
             "--kind is of a profile of batch times, and these are sweeps over an engine; leave it out"
         )
-    engine = api_llm.asked_engine(asked)
-    settings = api_llm.sweep_settings(engine, asked)
+    engine = api_profile.asked_engine(asked)
+    settings = api_profile.sweep_settings(engine, asked)
     runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
     asked.progress("working out the steps")
-    answer = api_llm.profile_of_sweeps(runs, engine, settings)
+    answer = api_profile.profile_of_sweeps(runs, engine, settings)
     require_check(answer.profile)
     return answer
 
@@ -1010,61 +878,23 @@ def _prediction(
     asked: Asked, running: "RunningPlan | None", effort: Mapping[str, Any]
 ) -> "tuple[Callable[[LoadRun], ComparedRun] | None, tuple[str, ...]]":
     """A function that predicts each run of an audit, None without a profile; and notes on it."""
-
-    from capacity import api_evidence
-
-    if asked.plan is not None and running is None:
-        return _saved_prediction(as_saved(asked.plan), asked, effort), ()
-    if asked.profile is None:
-        return None, ()
-    found = parse.find_profile(asked.profile)
-    if not isinstance(found, ServiceProfile):
-        names = (*_OF_ENGINES, "lengths", "routing", "request_overhead", "request_overhead_s")
-        settings = {name: asked[name] for name in names}
-        return (lambda run: api_evidence.of_tokens(run, found, asked.replicas, settings, effort)), ()
-    refuse_for_batches(asked)
-    measured = parse.read_profile(found, asked.request_overhead)
-    if running is not None:
-        fleet, notes = api_evidence.plan_of(running, measured), api_evidence.notes_of(running, measured)
-    else:
-        fleet, notes = _plan(measured, asked), ()
-    return (lambda run: api_evidence.of_batches(run, measured, fleet, effort)), notes
-
-
-def _saved_prediction(
-    kept: Saved, asked: Asked, effort: Mapping[str, Any]
-) -> "Callable[[LoadRun], ComparedRun]":
-    """A function that predicts each run by a saved plan."""
     from capacity import api_evidence
     from capacity.answer.saved_plan import read_plans
 
-    if is_llm_plan(kept):
-        saved = llm_plan(kept)
-        engines = saved.plan
-        settings = {
-            "sequences_max": engines.sequences_max, "batched_tokens_max": engines.batched_tokens_max,
-            "routing": engines.routing.value, "cached_share": saved.question.space.cached_share,
-            "lengths": asked.lengths,
-        }  # fmt: skip
-        return lambda run: api_evidence.of_tokens(run, saved.profile, engines.replicas, settings, effort)
-    (batches,) = read_plans([batch_plan(kept)])
-    measured = batches.question.profile(batches.plan.profile)
-    return lambda run: api_evidence.of_batches(run, measured, batches.plan, effort)
-
-
-def _plan(profile: ServiceProfile, asked: Asked) -> BatchPlan:
-    """The fleet of the question; its batches start at once, up to the profile's largest, unless asked otherwise."""
-    rule = BatchingRule() if "batching" not in asked else _batching(asked)
-    return BatchPlan(
-        profile=profile.name,
-        replicas=asked.replicas,
-        batch_size_max=profile.batch_size_max if asked.batch_size_max is None else asked.batch_size_max,
-        batch_wait_max_s=asked.batch_wait or 0.0,
-        routing=parse.read_routing(asked.routing),
-        batching=rule.batching,
-        preferred_sizes=rule.preferred_sizes,
-        queue_limit=asked.get("queue_limit"),
-    )
+    requests = {"lengths": asked.lengths}
+    if asked.plan is not None and running is None:
+        (saved,) = read_plans([as_saved(asked.plan)])
+        if (share := saved.question.space.cached_share) > 0.0:
+            requests["cached_share"] = share
+        return partial(api_evidence.predicted, saved.profile, saved.plan, requests, effort), ()
+    if asked.profile is None:
+        return None, ()
+    found = parse.find_profile(asked.profile)
+    kind = asked_of([found])
+    kind.refuse(asked, ("users", "think_time"))  # of the file, not of the prediction
+    profile = kind.ready(found, asked)
+    plan, notes = (kind.plan(profile, asked), ()) if running is None else kind.running(profile, running)
+    return partial(api_evidence.predicted, profile, plan, requests, effort), notes
 
 
 def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str:
@@ -1084,25 +914,8 @@ def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str
     from capacity.render.deploy.registry import find_target, render
 
     find_target(target)  # before the file is read
-    kept = as_saved(plan)
-    if is_llm_plan(kept):
-        return render(llm_plan(kept), target)
-    (saved,) = read_plans([batch_plan(kept)], arrivals)
+    (saved,) = read_plans([as_saved(plan)], arrivals)
     return render(saved, target)
-
-
-def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]":
-    """Profiles, all of language models.
-
-    Raises:
-        InputError: one has batch times.
-    """
-    batches = [one.name for one in profiles if isinstance(one, ServiceProfile)]
-    if batches:
-        raise InputError(
-            f"{batches[0]} has batch times, and others are of language models; plan for one kind"
-        )
-    return [one for one in profiles if not isinstance(one, ServiceProfile)]
 
 
 def _count(replicas: int) -> str:

@@ -11,10 +11,11 @@ from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
 from capacity.answer.saved_day import read_curve
 from capacity.answer.saved_plan import read_plans
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.doors import Asked, door
+from capacity.doors import door
 from capacity.errors import InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
+from capacity.question.arguments import Asked
 from capacity.question.asked import FLAGS
 from capacity.question.autoscaler import (
     REPLICAS_MAX,

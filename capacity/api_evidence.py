@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any
 from capacity.errors import CapacityError, InputError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.compared import ComparedRun, compared, overloaded, unknown
-from capacity.evidence.inferences import answered_mean_s, implied_batch
 from capacity.evidence.recorded import read_recorded
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
 from capacity.files import is_file
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.registry import Format, Kind, format_of, known_format, read_document
-from capacity.traffic.workload import TraceArrivals
 
 if TYPE_CHECKING:
     from capacity.formats.running_plan import RunningPlan
-    from capacity.profile.llm import LlmProfile
     from capacity.profile.profile import ServiceProfile
-    from capacity.server.batch.plan import BatchPlan
 
 # Kinds in order: the first that a file holds is read.
 _PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
@@ -36,8 +32,6 @@ _OF_ENGINES = (
     "async_scheduling", "chunked_prefill",
 )  # fmt: skip
 _QUANTILE_MAX = 0.999
-_NO_RATE = "the file says neither users nor a rate; give --users or --rate"
-_AT_REST = 0.1  # share of the time that users are idle, from which that is their think time
 
 
 def document_of(source: str | Path) -> Document:
@@ -180,35 +174,6 @@ def running_plan(source: object) -> "RunningPlan | None":
     return running
 
 
-def plan_of(running: "RunningPlan", profile: "ServiceProfile") -> "BatchPlan":
-    """The plan that a server runs, whose replicas share its queue."""
-    from capacity.question.plan import Routing
-    from capacity.server.batch.plan import BatchPlan
-
-    return BatchPlan(
-        profile=profile.name,
-        replicas=running.replicas,
-        batch_size_max=min(running.batch_size_max, profile.batch_size_max),
-        batch_wait_max_s=running.batch_wait_max_s,
-        routing=Routing.SHARED_QUEUE if running.replicas > 1 else Routing.ROUND_ROBIN,
-        preferred_sizes=tuple(
-            size for size in running.preferred_batch_sizes if size <= profile.batch_size_max
-        ),
-        queue_limit=running.queue_limit,
-    )
-
-
-def notes_of(running: "RunningPlan", profile: "ServiceProfile") -> tuple[str, ...]:
-    """What a prediction of a server's plan leaves out."""
-    if running.batch_size_max <= profile.batch_size_max:
-        return running.notes
-    clipped = (
-        f"the server forms batches up to {running.batch_size_max}, and the profile has times up to "
-        f"{profile.batch_size_max}: predicted with {profile.batch_size_max}"
-    )
-    return (*running.notes, clipped)
-
-
 def load_test(source: str | Path) -> LoadTest:
     """The load test in a file."""
     found: LoadTest = read_document(document_of(source), Kind.LOAD_TEST)
@@ -316,88 +281,32 @@ def _in_loop(run: LoadRun, told: Told) -> LoadRun:
     return replace(run, loop=Loop(told.loop), loop_because="as --loop says")
 
 
-def of_batches(
-    run: LoadRun, profile: "ServiceProfile", plan: "BatchPlan", effort: Mapping[str, Any]
+def predicted(
+    profile: Any, plan: Any, requests: Mapping[str, Any], effort: Mapping[str, Any], run: LoadRun
 ) -> ComparedRun:
-    """The prediction of one run, by simulation: of its users, or of its rate."""
-    from capacity import api
-
-    carried = implied_batch(run) or run.batch_size
-    if carried > 1:
-        return unknown(
-            run, f"each request carries {carried} inferences, which share a batch; measure with single ones"
-        )
-    how: dict[str, Any] = {
-        "batch_size_max": plan.batch_size_max,
-        "batch_wait_s": plan.batch_wait_max_s,
-        "routing": plan.routing.value,
-        "batching": plan.batching.value,
-        "preferred_sizes": plan.preferred_sizes or None,
-        "queue_limit": plan.queue_limit,
-        "quantile": _quantiles(run),
-        **effort,
-    }
-    if run.loop is Loop.CLOSED and run.users:
-        how |= {"users": round(run.users), "think_time_s": _think_time_s(run)}
-        if plan.queue_limit is not None and plan.queue_limit >= run.users:
-            how["queue_limit"] = None  # there is always room for all of them
-    elif run.rate_asked_rps or run.throughput_rps:
-        how |= {"rate_rps": run.rate_asked_rps or run.throughput_rps}
-    else:
-        return unknown(run, _NO_RATE)
-    return _simulated(run, partial(api.simulate, profile, plan.replicas, **how), profile.request_overhead_s)
-
-
-def of_tokens(
-    run: LoadRun, profile: "LlmProfile", replicas: int, settings: Mapping[str, Any], effort: Mapping[str, Any]
-) -> ComparedRun:
-    """The prediction of a language model's run: its very requests, sent when they were sent, or requests at its rate.
+    """The prediction of one run by simulation, or the reason why there is none.
 
     Args:
-        settings: keywords of `capacity.api.simulate` for the engines and the lengths of requests.
+        requests: keywords of `capacity.simulate` for what requests are like, such as their lengths.
+        effort: its keywords for seed, precision and workers.
     """
     from capacity import api
+    from capacity.server.kinds import asked_of
 
-    how: dict[str, Any] = {"quantile": _quantiles(run), **settings, **effort}
-    if run.lengths is not None and run.samples is not None and settings.get("lengths") is None:
-        sent_s = tuple((run.samples.sent_s - run.samples.sent_s[0]).tolist())
-        arrivals = TraceArrivals(instants_s=sent_s, name=run.name)
-        how |= {"arrivals": arrivals, "lengths": run.lengths, "replay": True}
-    elif settings.get("lengths") is None:
-        return unknown(run, "the file does not say how many tokens requests had; give --lengths")
-    elif run.loop is Loop.CLOSED:
-        return unknown(run, "users of a language model are predicted by their single requests; keep those")
-    elif run.rate_asked_rps or run.throughput_rps:
-        how["rate_rps"] = run.rate_asked_rps or run.throughput_rps
-    else:
-        return unknown(run, _NO_RATE)
-    return _simulated(run, partial(api.simulate, profile, replicas, **how), profile.overhead.request_s)
-
-
-def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> ComparedRun:
-    """A run with its prediction, or with the reason why there is none."""
+    kind = asked_of([profile])
     try:
-        return compared(run, simulate().performance, overhead_s)
+        how = {**kind.keywords(plan), **requests, **kind.traffic(run, plan, requests)}
+        found = api.simulate(profile, plan.replicas, **how, quantile=_quantiles(run), **effort)
     except UnstableError as error:
         return overloaded(run, str(error))
     except CapacityError as error:
         return unknown(run, str(error))
+    return compared(run, found.performance, profile.request_overhead_s)
 
 
 def _quantiles(run: LoadRun) -> list[float]:
     """Quantiles to predict: the reported ones up to P99.9, since higher ones take too many requests."""
     return [q for q in run.quantiles_s if 0.0 < q <= _QUANTILE_MAX] or [0.99]
-
-
-def _think_time_s(run: LoadRun) -> float:
-    """Time between an answer and the next request: as set, else what Little's law leaves. [s]"""
-    if run.think_time_s is not None:
-        return run.think_time_s
-    if not run.throughput_rps or run.mean_s is None or not run.users:
-        return 0.0
-    mean_s = answered_mean_s(run) or run.mean_s
-    rest_s = run.users / run.throughput_rps - mean_s
-    return rest_s if rest_s > _AT_REST * mean_s else 0.0
 
 
 def explain(source: str | Path) -> StagesAnswer:

@@ -3,32 +3,37 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from capacity.answer.plan_like import Saved, as_saved, is_llm_plan, llm_plan
-from capacity.doors import Asked, door
+from capacity.answer.plan_like import as_saved
+from capacity.api_asked import asked_scenario, at_rate
+from capacity.doors import door
 from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
-from capacity.profile.load import ProfileLike
-from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
-from capacity.question.candidate import Judge
+from capacity.question.arguments import Asked
+from capacity.question.asked import FLAGS
 from capacity.question.objective import Measure
-from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT
+from capacity.question.overload import Saturated, Saturation
+from capacity.question.plan import REPLICAS_LIMIT, Plan
 from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario
-from capacity.question.verbs import refuse_for_batches
+from capacity.question.verbs import in_both, is_given
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
-from capacity.recovery.parse import clients_of, has_clients, read_cold, read_protection, read_trigger
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.parse import (
+    clients_of,
+    has_clients,
+    read_cold,
+    read_protection,
+    read_shedding,
+    read_trigger,
+)
+from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.server.batch.plan import BatchPlan
-from capacity.server.batch.server import BatchServer
-from capacity.server.engine.plan import TokenPlan, TokenScenario
-from capacity.server.engine.server import TokenEngine
+from capacity.server.kinds import asked_of, server_of
+from capacity.server.server import Server
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload, is_patient
 from capacity.units import require_count
@@ -37,14 +42,12 @@ if TYPE_CHECKING:
     from capacity.answer.check import Finding
     from capacity.answer.saved_plan import SavedPlan
     from capacity.api_work import Work
-    from capacity.question.resilience import Breakdowns, Spike, Survival
+    from capacity.question.resilience import Spike
     from capacity.recovery.findings import StressJudge
     from capacity.recovery_answers import StressAnswer
     from capacity.search.disturbed_plan import DisturbedPlan
     from capacity.search.recommendation import Recommendation
     from capacity.search.recovery_plan import RecoveryPlan
-    from capacity.traffic.workload import ArrivalProcess
-    from simulations.judge import SimulationJudge
 
 RUNS_MAX = 10_000
 _OF_STRESS = (
@@ -76,14 +79,11 @@ def stress(asked: Asked) -> "StressAnswer":
     """
     if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
         asked = Asked("stress", {**asked, "profile": None, "plan": asked.profile})
-    saved = None if asked.plan is None else as_saved(asked.plan)
     _require_sense(asked)
-    given = {**asked, "plan": saved}
-    is_llm = _is_llm(asked.profile, saved)
-    scenario = _token_stress(given) if is_llm else _batch_stress(given)
+    scenario = _stress(asked)
     require_effect(
         Effects(
-            flags=given_flags(given, _OF_STRESS),
+            flags=given_flags(asked, _OF_STRESS),
             trigger=scenario.trigger,
             clients=scenario.clients,
             protection=scenario.protection,
@@ -132,174 +132,110 @@ def _require_sense(asked: Asked) -> None:
         raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
 
 
-def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
-    """Whether the fleet serves a language model."""
-    if plan is not None:
-        return is_llm_plan(plan)
-    assert profile is not None  # noqa: S101  (one of the two is given)
-    return not isinstance(parse.find_profile(profile), ServiceProfile)
+# Flags that fleets of any kind have in trouble.
+_IN_TROUBLE = ("queue_limit", "startup_time")
 
 
-def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -> dict[str, Any]:
-    """Fields of `Stress` that every fleet has."""
-    unseen_s, horizon_s = parse.seconds_of(given, "detection"), given["horizon_s"]
-    horizon = None if horizon_s is not None else given["horizon"]
-    return {
-        "clients": clients_of(given),
-        "trigger": read_trigger(given["trigger"]),
-        "protection": read_protection(
-            given["shed"] or "none", late_s, given["abandoned"] or abandoned, ejection=given["ejection"]
-        ),
-        "detection_s": DETECTION_S if unseen_s is None else unseen_s,
-        "startup_s": parse.seconds_of(given, "startup_time") or 0.0,
-        "cold": None if given["cold_batches"] is None else read_cold(given["cold_batches"]),
-        "breakdowns": _breakdowns_of(given),
-        "horizon_s": parse.duration_s(horizon, horizon_s, "--horizon") or 0.0,
-    }
+def _stress(asked: Asked) -> Stress:
+    """The fleet of flags or of a saved plan, in trouble."""
+    trigger, shed = read_trigger(asked.trigger), asked.shed or "none"
+    read_shedding(shed)
+    cold = None if asked.cold_batches is None else read_cold(asked.cold_batches)
+    breakdowns = parse.read_breakdowns(asked)
+    clients = clients_of(asked) if has_clients(asked) else None
+    if asked.plan is None:
+        scenario = _asked_fleet(asked)
+    else:
+        from capacity.answer.saved_plan import read_plans
 
-
-def _breakdowns_of(given: Mapping[str, Any]) -> "Breakdowns | None":
-    """Breakdowns beside the trigger, from flags or else from a saved plan that has to survive some."""
-    from capacity.answer.saved_plan import read_plans
-
-    found = parse.read_breakdowns(given)
-    if found is not None or given["plan"] is None:
-        return found
-    (saved,) = read_plans([given["plan"]])
-    survival: Survival = saved.question.survival
-    return survival.breakdowns
-
-
-def _batch_stress(given: Mapping[str, Any]) -> Stress:
-    """A fleet of replicas that serve batches, in trouble."""
-    refuse_for_batches(given)
-    measured, workload, fleet = _fleet(
-        given["profile"],
-        given["plan"],
-        parse.rate_rps(given["rate"], given["rate_rps"]),
-        given["arrivals"],
-        given["replicas"],
-        given["batch_size_max"],
-        parse.duration_s(given["batch_wait"], given["batch_wait_s"], "--batch-wait"),
-        given["routing"],
-        given["queue_limit"],
-        parse.duration_s(given["request_overhead"], given["request_overhead_s"], "--request-overhead"),
-    )
-    late_s = measured.law(fleet.batch_size_max).quantile_s(0.99)
-    trouble = _trouble_of(given, Abandoned.SERVED, late_s)
-    if not has_clients(given):
-        trouble["clients"] = workload.clients
-    return Stress(server=BatchServer(profile=measured), workload=workload, plan=fleet, **trouble)
-
-
-def _token_stress(given: Mapping[str, Any]) -> Stress:
-    """A fleet of engines of a language model, in trouble."""
-    from capacity.api_llm import fleet_in_trouble
-
-    trouble = _trouble_of(given, Abandoned.STOPPED, 0.0)
-    _refuse_for_engines(trouble["protection"], given)
-    saved = None if given["plan"] is None else llm_plan(given["plan"])
-    found = None if saved is not None else parse.find_profile(given["profile"])
-    assert not isinstance(found, ServiceProfile)  # noqa: S101  (it was looked at before)
-    scenario, saturation = fleet_in_trouble(found, saved, given["replicas"], given)
+        (saved,) = read_plans([as_saved(asked.plan)])
+        scenario = _saved_fleet(saved, asked)
+        breakdowns = breakdowns or saved.question.survival.breakdowns
+    server, plan = server_of(scenario, _saturated), scenario.plan
+    if asked.queue_limit is not None:
+        plan = replace(plan, queue_limit=asked.queue_limit)
     return Stress(
-        server=TokenEngine.of(scenario, saturation),
+        server=server,
         workload=scenario.workload,
-        plan=replace(scenario.plan, queue_limit=given["queue_limit"]),
-        **trouble,
+        plan=plan,
+        clients=clients or scenario.workload.clients,
+        trigger=trigger,
+        protection=_protection(server, plan, shed, asked.abandoned, ejection=asked.ejection),
+        detection_s=DETECTION_S if asked.detection is None else asked.detection,
+        startup_s=asked.startup_time or 0.0,
+        cold=cold,
+        breakdowns=breakdowns,
+        horizon_s=asked.horizon or 0.0,
     )
 
 
-def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> None:
-    refuse_shedding(protection.shedding)
-    if protection.abandoned is Abandoned.DROPPED:
-        raise InputError(
-            "engines of language models stop attempts that no client waits for, or serve them; give "
-            "--abandoned stopped or served"
-        )
-    if given["cold_batches"] is not None:
-        raise InputError(
-            "--cold-batches does not apply to engines of language models, which form no batches; leave it out"
-        )
-    if given["queue_limit"] == 0:
-        raise InputError(
-            "--queue-limit 0 lets nothing into an engine, where all wait for the next step; give 1 or more"
-        )
-    if given["queue_limit"] is not None:
-        require_count("--queue-limit", given["queue_limit"])
+def _protection(
+    server: Server, plan: Any, shed: str, abandoned: str | None = None, *, ejection: bool = False
+) -> Protection:
+    """Protection by flags; what becomes of abandoned attempts is by default what such a server can do best."""
+    margin_s = server.late_margin_s(plan) if server.sheds else 0.0
+    usual = Abandoned.STOPPED if server.stops else Abandoned.SERVED
+    return read_protection(shed, margin_s, abandoned or usual, ejection=ejection)
 
 
-def refuse_shedding(shedding: str) -> None:
-    """Refuse shedding, which engines do not have."""
-    if shedding != Shedding.NONE:
-        raise InputError(
-            "--shed does not apply to engines of language models, which admit in order; a gateway can hold a limit of "
-            "what waits, which capacity stress --queue-limit 20 tries"
-        )
+def _saturated(scenario: AnyScenario) -> Saturation:
+    """The saturation of a fleet, whose profile is sound."""
+    from simulations.saturation import saturated
+    from simulations.servers import require_sound
+
+    require_sound(scenario.profile)
+    return saturated(scenario)
 
 
-def _fleet(
-    profile: ProfileLike | None,
-    plan: "str | Path | SavedPlan | None",
-    rate_rps: float | None,
-    arrivals: "str | ArrivalProcess",
-    replicas: int | None,
-    batch_size_max: int | None,
-    batch_wait_s: float | None,
-    routing: str | None,
-    queue_limit: int | None,
-    overhead_s: float | None,
-) -> tuple[ServiceProfile, Workload, BatchPlan]:
-    """Profile, workload and plan: from a saved plan, changed by the other flags, or from flags alone."""
-    if plan is not None:
-        if arrivals != "poisson" or overhead_s is not None:
-            raise InputError("a saved plan has arrivals and an overhead of its own; leave these flags out")
-        measured, demand, saved = _saved(plan, rate_rps)
-        fleet = BatchPlan(
-            profile=saved.profile,
-            replicas=saved.replicas if replicas is None else replicas,
-            batch_size_max=saved.batch_size_max if batch_size_max is None else batch_size_max,
-            batch_wait_max_s=saved.batch_wait_max_s if batch_wait_s is None else batch_wait_s,
-            routing=saved.routing if routing is None else parse.read_routing(routing),
-            batching=saved.batching,
-            preferred_sizes=saved.preferred_sizes,
-            queue_limit=saved.queue_limit if queue_limit is None else queue_limit,
-        )
-        return measured, demand, fleet
-    assert profile is not None  # noqa: S101  (settled above)
-    if rate_rps is None or replicas is None:
+def _asked_fleet(asked: Asked) -> AnyScenario:
+    """A fleet as flags describe it, at their rate."""
+    if asked.rate is None or asked.replicas is None:
         raise InputError("--profile needs --rate and --replicas too; or give a saved --plan, which has both")
-    measured = parse.read_profile(profile, overhead_s, None)
-    workload = parse.read_demand(arrivals, rate_rps, None, None)
-    assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
-    fleet = BatchPlan(
-        profile=measured.name,
-        replicas=replicas,
-        batch_size_max=measured.batch_size_max if batch_size_max is None else batch_size_max,
-        batch_wait_max_s=batch_wait_s or 0.0,
-        routing=parse.read_routing(routing or "round-robin"),
-        queue_limit=queue_limit,
-    )
-    return measured, workload, fleet
+    return asked_scenario(asked, at_rate, besides=_IN_TROUBLE)
 
 
-def _saved(
-    plan: "str | Path | SavedPlan", rate_rps: float | None
-) -> tuple[ServiceProfile, Workload, BatchPlan]:
-    from capacity.answer.saved_plan import read_plans
+def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
+    """A saved plan, with the given rate, routing, settings or number of replicas in place of its own."""
+    kind = asked_of([saved.profile])
+    kind.refuse(asked, _IN_TROUBLE)
+    for name in (*_OF_ENGINES, *in_both("request_overhead", FLAGS["request_overhead"])):
+        if is_given(asked, name):
+            flag = f"--{name.removesuffix('_s').replace('_', '-')}"
+            raise InputError(f"a saved plan has settings of its own; leave out {flag}")
+    if asked.arrivals != "poisson":
+        raise InputError("a saved plan has arrivals of its own; leave out --arrivals")
+    scenario: AnyScenario = saved.question.scenario(saved.plan)
+    changes = {
+        "replicas": asked.replicas,
+        "batch_size_max": asked.batch_size_max,
+        "batch_wait_max_s": asked.batch_wait,
+        "routing": None if asked.routing is None else parse.read_routing(asked.routing),
+    }
+    plan = replace(scenario.plan, **{name: value for name, value in changes.items() if value is not None})
+    scenario = replace(scenario, plan=plan, workload=_open_workload(saved, asked.rate))
+    kind.require(scenario)
+    return scenario
 
-    (saved,) = read_plans([plan])
+
+_OF_ENGINES = tuple(
+    one for name, flag in FLAGS.items() if flag.of_engines and name != "replay" for one in in_both(name, flag)
+)
+
+
+def _open_workload(saved: "SavedPlan", rate_rps: float | None) -> Workload:
+    """The workload of a saved plan, at another rate if one is given.
+
+    Raises:
+        InputError: it was made for users, and there is no rate.
+    """
     demand = saved.question.workload
     if isinstance(demand, Workload):
-        if rate_rps is not None:
-            demand = replace(demand, arrival_rate_rps=rate_rps)
-    elif rate_rps is None:
+        return demand if rate_rps is None else replace(demand, arrival_rate_rps=rate_rps)
+    if rate_rps is None:
         raise InputError(
             f"{saved.name} was planned for users in a closed loop, who never overload; give a --rate"
         )
-    else:
-        demand = Workload(arrival_rate_rps=rate_rps)
-    return saved.question.profile(saved.plan.profile), demand, saved.plan
+    return Workload(arrival_rate_rps=rate_rps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,37 +255,21 @@ class Trouble:
         """The smallest fleet of which the trigger leaves something."""
         return 1 if self.trigger.left(1) > 0.0 else max(self.trigger.replicas, 1) + 1
 
-    def stress_of(self, scenario: AnyScenario, judge: Judge) -> Stress:
-        """The trouble of a plan before the judge."""
-        if scenario.lengths is None:
-            return self.stress(scenario)
-        return self.token_stress(scenario, judge.saturated(scenario))
+    def stress_of(self, scenario: AnyScenario, saturated: Saturated) -> Stress:
+        """The trouble of a plan.
 
-    def token_stress(self, scenario: TokenScenario, saturation: Saturation) -> Stress:
-        """The trouble of engines; they stop attempts that no client waits for, as in `stress`."""
+        Args:
+            saturated: function that measures saturation, for servers whose capacity no law gives.
+        """
+        assert isinstance(scenario.workload, Workload)  # noqa: S101  (settled before)
+        server = server_of(scenario, saturated)
         return Stress(
-            server=TokenEngine.of(scenario, saturation),
+            server=server,
             workload=scenario.workload,
             plan=scenario.plan,
             clients=self.clients,
             trigger=self.trigger,
-            protection=Protection(abandoned=Abandoned.STOPPED),
-            detection_s=self.detection_s,
-            startup_s=self.startup_s,
-        )
-
-    def stress(self, scenario: AnyScenario) -> Stress:
-        """The trouble of a fleet that batches."""
-        measured, workload, plan = scenario.profile, scenario.workload, scenario.plan
-        assert isinstance(workload, Workload)  # noqa: S101  (settled before)
-        late_s = measured.law(plan.batch_size_max).quantile_s(0.99)
-        return Stress(
-            server=BatchServer(profile=measured),
-            workload=workload,
-            plan=plan,
-            clients=self.clients,
-            trigger=self.trigger,
-            protection=read_protection(self.shed, late_s, "served", ejection=False),
+            protection=_protection(server, scenario.plan, self.shed),
             detection_s=self.detection_s,
             startup_s=self.startup_s,
         )
@@ -526,7 +446,10 @@ def in_trouble(question: Question, trouble: Trouble | None, disturbances: Distur
             "--pause and --class are judged with all replicas up; leave out --spare, --survive, --rolling-update, "
             "--spike and --mtbf, or plan with these alone and add the replicas that they take"
         )
-    return question if trouble is None else large_enough(question, trouble)
+    if trouble is None:
+        return question
+    asked_of(question.profiles).require_in_trouble(question)
+    return large_enough(question, trouble)
 
 
 AnyQuestion = TypeVar("AnyQuestion", bound=Question)
@@ -551,22 +474,18 @@ def plan_to_recover(
     question: Question, found: "Recommendation", trouble: Trouble, work: "Work"
 ) -> "tuple[Recommendation, RecoveryPlan]":
     """The plan that also recovers in time."""
-    from capacity.search.planner import recommend
     from capacity.search.recovery_plan import plan_to_recover as search
     from simulations.stress import StressSimulation
 
     effort = work.effort
 
-    def replan(plan: BatchPlan) -> "Recommendation":
-        return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
-
     judge = StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
     return search(
         found,
-        lambda plan: trouble.stress(question.scenario(plan)),
+        lambda plan: trouble.stress_of(question.scenario(plan), work.judge.saturated),
         trouble.within_s,
         judge,
-        replan,
+        partial(_replanned, question, work),
         work.report,
         replicas_min=trouble.replicas_min,
         replicas_max=question.replicas_max,
@@ -574,36 +493,16 @@ def plan_to_recover(
     )
 
 
-def plan_engines_to_recover(
-    question: Question,
-    found: "Recommendation",
-    trouble: Trouble,
-    engines: "SimulationJudge",
-    report: Callable[[str], None],
-) -> "tuple[Recommendation, RecoveryPlan]":
-    """The plan for a language model that also comes back in time."""
+def _replanned(question: Question, work: "Work", plan: Plan) -> "Recommendation":
+    """One plan, confirmed for the objective like any other; how far its rate may rise is found in the end."""
     from capacity.search.planner import recommend
-    from capacity.search.recovery_plan import plan_to_recover as search
-    from simulations.stress import StressSimulation
 
-    def stress_of(plan: TokenPlan) -> Stress:
-        scenario = question.scenario(plan)
-        return trouble.token_stress(scenario, engines.saturated(scenario))
-
-    def replan(plan: TokenPlan) -> "Recommendation":
-        return recommend(question.for_plan(plan), engines, report, has_headroom=False)
-
-    judge = StressSimulation(seed=engines.seed, confidence=engines.confidence, mapper=engines.mapper)
-    return search(
-        found,
-        stress_of,
-        trouble.within_s,
-        judge,
-        replan,
-        report,
-        replicas_min=trouble.replicas_min,
-        replicas_max=question.replicas_max,
-        flags=trouble.flags,
+    return recommend(
+        question.for_plan(plan),
+        work.judge,
+        work.report,
+        has_headroom=False,
+        confidence=work.effort.confidence,
     )
 
 
@@ -612,7 +511,6 @@ def plan_disturbed(
 ) -> "tuple[Recommendation, DisturbedPlan]":
     """The plan that meets the objective in spite of pauses and long requests."""
     from capacity.search.disturbed_plan import plan_disturbed as search
-    from capacity.search.planner import recommend
     from simulations.disturbed import Disturbed, DisturbedSimulation
 
     workload, effort = question.workload, work.effort
@@ -621,10 +519,8 @@ def plan_disturbed(
     quantiles = tuple(sorted({0.5, 0.99, *question.objective.by_quantile(Measure.RESPONSE)}))
     judge = DisturbedSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
 
-    def simulate(plan: BatchPlan) -> Disturbed:
+    def simulate(plan: Any) -> Disturbed:
         return judge(question.profile(plan.profile), workload, plan, disturbances, quantiles)
 
-    def replan(plan: BatchPlan) -> "Recommendation":
-        return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
-
+    replan = partial(_replanned, question, work)
     return search(found, question, disturbances, simulate, replan, work.report)

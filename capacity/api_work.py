@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from capacity.doors import silent
 from capacity.question import parse
+from capacity.question.arguments import silent
 from capacity.question.budget import Effort
 
 if TYPE_CHECKING:
     from capacity.performance import Performance, Window
     from simulations.compare import PairedSimulation
+    from simulations.draws.tokens import TokenDraws, TokenRecords
     from simulations.judge import SimulationJudge
     from simulations.simulate import Simulation
     from simulations.workers import Mapper
@@ -42,6 +43,15 @@ class Work:
         from simulations.compare import PairedSimulation
 
         return PairedSimulation(**self._settings(), quantiles=quantiles)
+
+    def replay(self, scenario: Any) -> "tuple[tuple[TokenDraws, TokenRecords], Performance]":
+        """Each request of a trace with its times, and the performance over all of them."""
+        from simulations.cases.engine import replay
+        from simulations.replication import Engine
+
+        self.report("serving the requests of the trace")
+        draws, records, performance = replay(scenario, scenario.quantiles, Engine(self.effort.engine))
+        return (draws, records), performance
 
     def window(self, scenario: Any, found: "Performance") -> "Window | None":
         """A short stretch of a run, for a picture; None where nothing is to be seen."""

@@ -279,8 +279,8 @@ class LlmProfileAnswer(Answer):
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of the profile."""
+        from capacity.render.profiles import check_table, llm_profile_pieces
         from capacity.render.tables import caveat_lines
-        from capacity.render.tokens import check_table, llm_profile_pieces
 
         yield from llm_profile_pieces(self.profile)
         yield check_table(self.profile, self.checked_rps)

@@ -66,13 +66,18 @@ def controlled(scenario: Any, engine: Engine = Engine.KERNEL) -> ControlledCase:
     return ControlledCase(scenario=scenario, engine=engine, is_whole=True, whole=whole, fleet=fleet)
 
 
-def require_sound(profile: Any) -> None:
+def require_sound(profile: Any, report: Callable[[str], None] | None = None) -> None:
     """Refuse a profile that misses what was measured of it, where that is known.
+
+    Args:
+        report: function that reports what takes time.
 
     Raises:
         InputError: the steps of a language model's profile miss the throughput of its saturated run.
     """
     if isinstance(profile, LlmProfile):
+        if report is not None:
+            report("finding where an engine saturates")
         require_check(profile)
 
 

@@ -26,8 +26,8 @@ CAPACITY = [
     ("render",),
     ("measurement", "verification"),
     (
-        "doors", "api", "api_work", "api_llm", "api_evidence", "api_recovery", "api_autoscale", "answers",
-        "evidence_answers", "recovery_answers", "autoscale_answers",
+        "doors", "api", "api_asked", "api_work", "api_profile", "api_evidence", "api_recovery", "api_autoscale",
+        "answers", "evidence_answers", "recovery_answers", "autoscale_answers",
     ),
     ("commands",),
 ]  # fmt: skip
@@ -138,6 +138,84 @@ def test_questions_searches_and_explanations_name_no_kind_of_server() -> None:
     assert named == {}
 
 
+# The rooms of a kind of server, and one register a floor for what stands on it for each kind.
+ROOMS = ("capacity.profile.", "capacity.traffic.", "capacity.server.", "capacity.formats.")
+REGISTERS = (
+    "search.exact", "answer.documents", "answer.saved_plan", "render.profiles", "render.deploy.fleet",
+    "answer.plan_like",  # refuses engines for the one verb that does not know them
+    "evidence_answers", "render.evidence",  # what a file of another tool holds: a profile, a load test, a trace
+)  # fmt: skip
+# Classes of a kind, and what only one of them has.
+OF_A_KIND = {
+    "ServiceProfile", "LlmProfile", "BatchPlan", "TokenPlan", "BatchServer", "TokenEngine", "BatchSpace", "EngineSpace",
+    "BatchSettings", "BatchTheory", "EngineTheory",
+}  # fmt: skip
+ONLY_OF_A_KIND = {
+    "batch_size_max",
+    "batch_wait_max_s",
+    "sequences_max",
+    "batched_tokens_max",
+    "kv",
+    "timings",
+}
+
+
+def words(*nodes: ast.AST | None) -> set[str]:
+    """Names, attributes and texts in some code."""
+    every = [one for node in nodes if node is not None for one in ast.walk(node)]
+    found = {one.id for one in every if isinstance(one, ast.Name)}
+    found |= {one.attr for one in every if isinstance(one, ast.Attribute)}
+    return found | {
+        one.value for one in every if isinstance(one, ast.Constant) and isinstance(one.value, str)
+    }
+
+
+def asked_kinds(node: ast.AST) -> set[str]:
+    """Kinds of server that a piece of code tells apart."""
+    match node:
+        case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, kinds]):
+            return words(kinds) & OF_A_KIND
+        case ast.Call(func=ast.Name(id="hasattr"), args=[_, name]):
+            return words(name) & ONLY_OF_A_KIND
+        case ast.Dict():
+            return words(*node.keys) & OF_A_KIND
+        case ast.Compare():
+            return words(node) & OF_A_KIND
+        case ast.MatchClass():
+            return words(node.cls) & OF_A_KIND
+        case ast.FunctionDef(decorator_list=[_, *_]) if "register" in words(*node.decorator_list):
+            return words(*(one.annotation for one in node.args.args)) & OF_A_KIND
+    return set()
+
+
+def test_only_rooms_and_registers_ask_which_kind_a_server_is() -> None:
+    asking = {
+        f"{name}:{node.lineno}": found  # type: ignore[attr-defined]
+        for name, path in modules("capacity").items()
+        if not name.startswith(ROOMS) and not name.endswith(REGISTERS)
+        for node in ast.walk(parsed(path))
+        if (found := asked_kinds(node))
+    }
+    assert asking == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "isinstance(one, LlmProfile)",
+        "isinstance(one, ServiceProfile | DataFrame)",
+        "hasattr(plan, 'sequences_max')",
+        "{LlmProfile: 1}",
+        "type(plan) is TokenPlan",
+        "type(plan).__name__ == 'TokenPlan'",
+        "match plan:\n  case BatchPlan(): pass",
+        "@shown.register\ndef f(plan: TokenPlan): pass",
+    ],
+)
+def test_a_question_for_the_kind_is_seen(code: str) -> None:
+    assert [one for node in ast.walk(ast.parse(code)) for one in asked_kinds(node)]
+
+
 def test_no_folder_has_too_many_rooms() -> None:
     folders = [path for top in ("capacity", "simulations", "serve_api") for path in (ROOT / top).rglob("*")]
     crowded = {
@@ -165,7 +243,7 @@ def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set
     for name, path in modules(package).items():
         met = {i for i in imports(path) if i.split(".")[0] in strangers}
         meeting = (
-            "capacity.api", "capacity.api_llm", "capacity.api_recovery", "capacity.api_work",
+            "capacity.api", "capacity.api_profile", "capacity.api_recovery", "capacity.api_work",
             "capacity.api_autoscale",
         )  # fmt: skip
         if name in meeting or name.startswith("capacity.commands."):  # where search meets the simulator

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,6 @@ from capacity.errors import InputError
 from capacity.files import printable, unpacked_name
 from capacity.performance import Performance
 from capacity.profile.load import ProfileLike
-from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Judge, LikeIt, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Objective
@@ -208,7 +207,7 @@ def gate_inputs(
                 f"{one.profile.name} is of another kind of server than {old.name}, which it would replace"
             )
         by_role[role] = _completed(one, old)
-        notes.append(_replacement(old, by_role[role], is_bare=one.is_bare))
+        notes.append(_replacement(old, by_role[role], one))
     if rate_rps is not None:
         question = replace(question, workload=_at_rate(question.workload, rate_rps, saved.name, notes))
     if by_role:
@@ -230,8 +229,10 @@ def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[New
     """New measurements: a file, `NAME=FILE` if the plan has several profiles, or a profile."""
     for one in given:
         role, profile = split_role(one, saved) if isinstance(one, str) else (None, one)
-        is_bare = not isinstance(profile, str | Path) or unpacked_name(Path(profile)).suffix.lower() == ".csv"
-        is_bare = is_bare and not isinstance(profile, ServiceProfile)
+        if isinstance(profile, str | Path):
+            is_bare = unpacked_name(Path(profile)).suffix.lower() == ".csv"
+        else:
+            is_bare = hasattr(profile, "columns")  # a DataFrame, which has those of a CSV
         yield NewProfile(profile=find_profile(profile), role=role, is_bare=is_bare)
 
 
@@ -265,43 +266,23 @@ def _completed(new: NewProfile, old: Any) -> Any:
     profile: Any = new.profile
     if profile.hourly_usd is None:
         profile = replace(profile, hourly_usd=old.hourly_usd)
-    if not new.is_bare:
-        return profile
-    return replace(
-        profile,
-        spells=old.spells,
-        batch_work_s=old.batch_work_s,
-        request_work_s=old.request_work_s,
-        wake_s=old.wake_s,
-        request_overhead_s=old.request_overhead_s,
-        instances_per_device=old.instances_per_device,
-        memory_bytes=old.memory_bytes,
-    )
+    kept = {name: getattr(old, name) for name in old.BEYOND_CSV} if new.is_bare else {}
+    return replace(profile, **kept) if kept else profile
 
 
-# Fields of a profile that a CSV does not have, and their names in messages.
-_KEPT = {
-    "hourly_usd": "price",
-    "batch_work_s": "work for each batch",
-    "request_work_s": "work for each request",
-    "wake_s": "wake time",
-    "spells": "spells",
-    "request_overhead_s": "request overhead",
-    "instances_per_device": "number of instances per device",
-}
-
-
-def _replacement(old: Any, new: Any, *, is_bare: bool) -> str:
+def _replacement(old: Any, new: Any, given: NewProfile) -> str:
     if old == new:
         return f"profile {old.name} is unchanged"
     by = "by another with the same name" if old.name == new.name else f"by {new.name}"
-    return f"profile {old.name} is replaced {by}{_kept(old) if is_bare else ''}"
+    return f"profile {old.name} is replaced {by}{_kept(old, given.profile) if given.is_bare else ''}"
 
 
-def _kept(old: ServiceProfile) -> str:
+def _kept(old: Any, bare: Any) -> str:
     """What is kept of the old profile because a CSV does not have it, in words."""
-    defaults = {one.name: one.default for one in fields(old)}
-    *names, last = [word for name, word in _KEPT.items() if getattr(old, name) != defaults[name]] or [""]
+    words = {"hourly_usd": "price", **old.BEYOND_CSV}
+    *names, last = [
+        word for name, word in words.items() if word and getattr(old, name) != getattr(bare, name)
+    ] or [""]
     if not last:
         return ""
     return f"; its {', '.join(names)} and {last} are kept" if names else f"; its {last} is kept"

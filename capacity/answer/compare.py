@@ -1,20 +1,16 @@
 """Compare: reads the fleets to compare, saved or typed, and their common requests."""
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from capacity.errors import InputError
 from capacity.files import printable
-from capacity.profile.llm import LlmProfile
-from capacity.profile.profile import ServiceProfile
 from capacity.question.comparison import Contender
 from capacity.question.scenario import AnyScenario
-from capacity.server.batch.typed import TypedBatches
-from capacity.server.engine.typed import TypedEngines
-from capacity.server.typed import Fields, TypedFleet
+from capacity.server.kinds import typed_of
+from capacity.server.typed import Fields
 from capacity.traffic.workload import Demand, Workload
 from capacity.units import format_rate
 
@@ -35,22 +31,6 @@ class SavedFleet(Protocol):
     @property
     def question(self) -> Any:
         """What was asked."""
-
-
-@singledispatch
-def typed_fleet(profile: object) -> TypedFleet:
-    """How fleets of a profile are typed, by its kind."""
-    raise TypeError(f"no fleet of {type(profile).__name__} is typed")
-
-
-@typed_fleet.register
-def _(profile: ServiceProfile) -> TypedFleet:
-    return TypedBatches()
-
-
-@typed_fleet.register
-def _(profile: LlmProfile) -> TypedFleet:
-    return TypedEngines()
 
 
 def common_scenario(plans: Sequence[SavedFleet], rate_rps: float | None) -> AnyScenario:
@@ -108,7 +88,7 @@ def parse_fleet(
         InputError: an unknown or repeated key, no replicas, or an invalid value.
         DomainError: settings beyond what was measured.
     """
-    typed = typed_fleet(profiles[0])
+    typed = typed_of(profiles[0])
     fields = Fields.read(text, typed, usual)
     named = {one.name: one for one in profiles}
     name = fields.text("profile", profiles[0].name)
@@ -143,7 +123,7 @@ def contenders(
         *(parse_fleet(text, profiles, usual) for text in fleets),
     )
     if not 2 <= len(found) <= CONTENDERS_MAX:
-        example = (typed_fleet(profiles[0]) if profiles else TypedBatches()).example
+        example = typed_of(*profiles[:1]).example
         raise InputError(
             f"give 2 to {CONTENDERS_MAX} fleets to compare, saved plans or --fleet {example}; got {len(found)}"
         )

@@ -21,7 +21,6 @@ class Savable(Protocol):
 
 
 PlanLike: TypeAlias = Saved | Savable
-_OTHER_KIND = "{name} is a plan of a fleet that batches; give one for a language model"
 
 
 def as_path(path: str | Path) -> Path:
@@ -64,38 +63,17 @@ def require_plan(plan: object) -> None:
         )
 
 
-def is_llm_plan(plan: Saved) -> bool:
-    """Whether a saved plan is for a language model; False if it cannot be read, which others report."""
-    if isinstance(plan, str | Path):
-        return holds(Path(plan), '"format": "capacity-llm-plan"')
-    return hasattr(plan.plan, "sequences_max")
-
-
-def llm_plan(plan: Saved) -> "SavedPlan":
-    """A saved plan for a language model, from memory or from its file.
-
-    Raises:
-        InputError: the plan is for a fleet that serves batches.
-    """
-    from capacity.answer.saved_plan import read_plan_file
-
-    if isinstance(plan, str | Path):
-        if holds(Path(plan), '"format": "capacity-plan"'):
-            raise InputError(_OTHER_KIND.format(name=printable(Path(plan).name)))
-        return read_plan_file(Path(plan))
-    if not is_llm_plan(plan):
-        raise InputError(_OTHER_KIND.format(name=printable(plan.name)))
-    return plan
-
-
 def batch_plan(plan: Saved) -> "str | Path | SavedPlan":
     """A saved plan for a fleet that serves batches.
 
     Raises:
         InputError: the plan is for a language model.
     """
-    if is_llm_plan(plan):
-        name = Path(plan).name if isinstance(plan, str | Path) else plan.name
+    if isinstance(plan, str | Path):
+        is_of_engines, name = holds(Path(plan), '"format": "capacity-llm-plan"'), Path(plan).name
+    else:
+        is_of_engines, name = hasattr(plan.plan, "sequences_max"), plan.name
+    if is_of_engines:
         raise InputError(
             f"{printable(name)} is a plan for a language model; give one of a fleet that batches"
         )

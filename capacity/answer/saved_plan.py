@@ -16,6 +16,7 @@ from capacity.answer.saved_parts import MAKE_AGAIN, EffortDocument, SavedForm, i
 from capacity.errors import InputError
 from capacity.files import (
     check_target,
+    holds,
     located,
     parse_object,
     printable,
@@ -152,6 +153,11 @@ def write_plan_file(path: Path, document: Mapping[str, Any]) -> None:
         DependencyError: the disk failed.
     """
     write_whole(path, (dumps(dict(document)) + "\n").encode())
+
+
+def is_plan_file(path: Path) -> bool:
+    """Whether a file says that it is a saved plan; False if it cannot be read, which others report."""
+    return any(holds(path, f'"format": "{form.format}"') for form in _FORMS.values())
 
 
 def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None = None) -> list[SavedPlan]:

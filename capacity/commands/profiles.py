@@ -31,8 +31,8 @@ def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
     engines = [load_llm(name) for name in bundled_llm_names()]
 
     def tables() -> Iterator["RenderableType"]:
+        from capacity.render.profiles import llm_profiles_table
         from capacity.render.tables import profiles_table
-        from capacity.render.tokens import llm_profiles_table
 
         yield profiles_table(bundled)
         yield llm_profiles_table(engines)
@@ -56,31 +56,14 @@ def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     Examples:
       capacity profiles show resnet50-t4-fp16
     """
-    from capacity.answer.documents import llm_profile_document, profile_document
     from capacity.profile.load import load_any
-    from capacity.profile.profile import ServiceProfile
-    from capacity.search.batch_caveats import plausibility_caveats
+    from capacity.render.profiles import shown
 
     profile = load_any(name)
-    if not isinstance(profile, ServiceProfile):
-        from capacity.render.tokens import llm_profile_tables
-
-        emit_pieces(
-            output,
-            as_json=as_json,
-            document=lambda: llm_profile_document(profile),
-            tables=lambda: llm_profile_tables(profile),
-        )
-        return
-
-    def tables() -> Iterator["RenderableType"]:
-        from rich.text import Text
-
-        from capacity.render.charts import profile_chart
-        from capacity.render.tables import caveat_lines, profile_tables
-
-        yield from profile_tables(profile)
-        yield Text(profile_chart(profile, width=width()))
-        yield from caveat_lines(plausibility_caveats(profile, 0.99))
-
-    emit_pieces(output, as_json=as_json, document=lambda: profile_document(profile), tables=tables)
+    document, tables = shown(profile)
+    emit_pieces(
+        output,
+        as_json=as_json,
+        document=lambda: document(profile),
+        tables=lambda: tables(profile, width()),
+    )

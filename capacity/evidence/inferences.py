@@ -1,4 +1,4 @@
-"""Inferences: how many each request carries, if a tool counts inferences without saying so."""
+"""Inferences: what the figures of a run imply by Little's law, if its file does not say it."""
 
 import math
 
@@ -6,6 +6,7 @@ from capacity.formats.load_test import LoadRun
 
 _CLOSE = 0.01  # chance that a random ratio is this close to a power of two: 1 in 35
 _BATCH_MAX = 512
+_AT_REST = 0.1  # share of the time that users are idle, from which that is their think time
 
 
 def in_flight(run: LoadRun) -> float | None:
@@ -34,3 +35,14 @@ def implied_batch(run: LoadRun) -> int | None:
     batch = 2 ** round(math.log2(share))
     is_close = 2 <= batch <= _BATCH_MAX and abs(share / batch - 1.0) <= _CLOSE
     return batch if is_close else None
+
+
+def think_time_s(run: LoadRun) -> float:
+    """Time between an answer and the next request of a user: as set, else what Little's law leaves. [s]"""
+    if run.think_time_s is not None:
+        return run.think_time_s
+    if not run.throughput_rps or run.mean_s is None or not run.users:
+        return 0.0
+    mean_s = answered_mean_s(run) or run.mean_s
+    rest_s = run.users / run.throughput_rps - mean_s
+    return rest_s if rest_s > _AT_REST * mean_s else 0.0

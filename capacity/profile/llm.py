@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from typing import ClassVar
 
 from capacity.errors import DomainError, InputError, quoted
 from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
@@ -177,6 +178,16 @@ class LlmProfile:
         path: path of its file as given; None for a bundled profile, or without a file.
     """
 
+    # Fields that a CSV does not have, and their names in messages.
+    BEYOND_CSV: ClassVar[Mapping[str, str]] = {
+        "devices": "number of devices",
+        "tensor_parallel": "",
+        "all_reduce": "",
+        "kv": "KV cache",
+        "engine": "engine",
+        "overhead": "request overhead",
+    }
+
     name: str
     kv: KvCache
     limits_measured: LimitsMeasured
@@ -219,6 +230,11 @@ class LlmProfile:
             raise InputError(f"hourly_usd must be positive and finite, got {self.hourly_usd}")
         object.__setattr__(self, "_table", self._measured())
         self._check_range()
+
+    @property
+    def request_overhead_s(self) -> float:
+        """Time of a request outside the engine, but for what each of its input tokens takes. [s]"""
+        return self.overhead.request_s
 
     def _measured(self) -> StepTable:
         if self.coefficients is None:

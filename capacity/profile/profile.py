@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from capacity.errors import DomainError, InputError, quoted
 from capacity.profile.contention import Contention, processor_sharing
@@ -155,6 +155,17 @@ class ServiceProfile:
         timings_column: the column or key of a file that has the times, with its unit: latency_ms.
         path: path of its file as given; None for a bundled profile, or without a file.
     """
+
+    # Fields that a CSV does not have, and their names in messages.
+    BEYOND_CSV: ClassVar[Mapping[str, str]] = {
+        "batch_work_s": "work for each batch",
+        "request_work_s": "work for each request",
+        "wake_s": "wake time",
+        "spells": "spells",
+        "request_overhead_s": "request overhead",
+        "instances_per_device": "number of instances per device",
+        "memory_bytes": "",
+    }
 
     name: str
     timings: tuple[BatchTiming, ...]

@@ -1,7 +1,9 @@
 """Overload: lower bounds of waits in bursts beyond capacity, and what one engine does if requests always wait."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from capacity.traffic.workload import MmppArrivals
 
@@ -92,3 +94,7 @@ class Saturation:
     def engines_min(self, arrival_rate_rps: float) -> int:
         """Fewest engines whose load is below 1."""
         return math.floor(arrival_rate_rps / self.rate_rps) + 1
+
+
+# The saturation of a scenario's fleet.
+Saturated = Callable[[Any], Saturation]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, repeatable
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
-from capacity.question.plan import Routing
+from capacity.question.plan import AnyProfile, Routing
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def read_demand(
 ) -> "Demand":
     """Values of `--users` and `--think-time`, or of `--arrivals` and `--rate` or `--daily`."""
     from capacity.traffic.parse import workload
-    from capacity.traffic.workload import ClosedPopulation
+    from capacity.traffic.workload import ClosedPopulation, PoissonArrivals
 
     if (day := read_curve(daily, arrival_rate_rps, users)) is not None:
         if think_time_s is not None:
@@ -156,7 +156,7 @@ def read_demand(
         return workload_of_day(read_arrivals(arrivals), day)
     if users is None and think_time_s is None:
         return workload(read_arrivals(arrivals), arrival_rate_rps)
-    if users is None or arrival_rate_rps is not None or arrivals != "poisson":
+    if users is None or arrival_rate_rps is not None or arrivals not in ("poisson", PoissonArrivals()):
         raise InputError("give either --rate and --arrivals or --users and --think-time, not a mix")
     return ClosedPopulation(users=users, think_time_s=think_time_s or 0.0)
 
@@ -334,9 +334,17 @@ def read_profiles(
     prices: Sequence[str | float],
     instances_per_device: int | None = None,
 ) -> "tuple[ServiceProfile, ...]":
-    """Profiles of `--profile`, with the prices and instances of their own or of the flags."""
-    found = [read_profile(one, request_overhead_s, instances_per_device) for one in given]
-    profiles = {profile.name: profile for profile in found}
+    """Profiles of batch times from `--profile`, with the prices and instances of their own or of the flags."""
+    return priced([read_profile(one, request_overhead_s, instances_per_device) for one in given], prices)
+
+
+def priced(found: Sequence[AnyProfile], prices: Sequence[str | float]) -> tuple[AnyProfile, ...]:
+    """Profiles with the prices of `--hourly-usd`, of their own where it names none.
+
+    Raises:
+        InputError: two profiles of one name, or a price without a profile or beside another.
+    """
+    profiles: dict[str, Any] = {profile.name: profile for profile in found}
     if len(profiles) < len(found):
         raise InputError("two of the profiles have the same name; rename or drop one")
     priced: set[str] = set()

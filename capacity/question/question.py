@@ -101,6 +101,9 @@ class Space(Protocol):
     def only(self, plan: Any) -> Self:
         """The settings of one plan."""
 
+    def limited_as(self, plan: Any) -> Self:
+        """The same settings with the queue limit of a plan, where such fleets have one."""
+
     def in_any_order(self) -> Self:
         """The same space for other arrivals, which have no lengths of their own."""
 

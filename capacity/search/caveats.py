@@ -13,12 +13,7 @@ from capacity.question.plan import AnyPlan, Plan, Routing, waiting_max
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.recovery.fluid import amplification, stuck_from
-from capacity.search.batch_caveats import (
-    BATCHES_MAX,
-    controller_caveats,
-    format_count,
-    interval_caveats,
-)
+from capacity.search.batch_caveats import BATCHES_MAX, controller_caveats, format_count
 from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
@@ -289,5 +284,5 @@ def scenario_caveats(
         yield from trace_caveats(scenario.workload, like_it)
         yield from day_caveats(scenario)
     if width is not None:
-        yield from interval_caveats(scenario.profile, width, precision)
+        yield from theory_of(scenario.profile).interval_caveats(scenario.profile, width, precision)
     yield from mean_caveats(performance, scenario.objective)

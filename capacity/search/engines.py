@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from capacity.performance import Performance
+from capacity.performance import Performance, Width
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
@@ -103,6 +103,9 @@ class EngineTheory:
         )
         return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
+    def sustained_rps(self, profile: LlmProfile, plan: TokenPlan) -> None:
+        """None, as a judge measures where an engine saturates."""
+
     def saturation(self, scenario: TokenScenario, judge: Judge) -> Saturation:
         """Saturation as it was measured."""
         return judge.saturated(scenario)
@@ -191,6 +194,10 @@ class EngineTheory:
     def grid_caveats(self, scenario: TokenScenario, quantile_max: float) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""
         return self.profile_caveats(scenario)
+
+    def interval_caveats(self, profile: LlmProfile, width: Width, precision: float) -> Iterator[Caveat]:
+        """No caveat, as other durations than the response decide how long engines are simulated."""
+        return iter(())
 
     def trouble_caveats(self, stress: Stress[TokenPlan]) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from capacity.errors import DomainError
-from capacity.performance import Performance
+from capacity.performance import Performance, Width
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import reach
@@ -26,6 +26,7 @@ from capacity.search.batch_caveats import (
     MENDS,
     batching_caveats,
     device_caveats,
+    interval_caveats,
     mend_of,
     plausibility_caveats,
     profile_caveats,
@@ -182,6 +183,9 @@ class Theory(Protocol):
     def too_many(self, question: Any, family: Any, devices: int, floors: Floors) -> Candidate[Any]:
         """The refusal of a family that needs more devices to be stable than are allowed."""
 
+    def sustained_rps(self, profile: Any, plan: Any) -> float | None:
+        """The rate below which queues do not grow for ever; None if only a judge can measure it. [requests/s]"""
+
     def saturation(self, scenario: Any, judge: Any) -> Saturation | None:
         """What one replica of a plan does while requests always wait; None if theory needs no more than its rate."""
 
@@ -229,6 +233,9 @@ class Theory(Protocol):
 
     def implausible(self, profile: Any, quantile_max: float) -> Iterator[Caveat]:
         """What in a profile is more likely a mistake than a measurement."""
+
+    def interval_caveats(self, profile: Any, width: Width, precision: float) -> Iterator[Caveat]:
+        """Why an interval is wider than was asked for, where that one is narrowed."""
 
     def trouble_caveats(self, stress: Any) -> Iterator[Caveat]:
         """What the measurements and the requests of a fleet in trouble leave open."""
@@ -411,6 +418,10 @@ class BatchTheory:
         plan = min(refused, key=lambda one: refused[one].needed)
         return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=refused[plan], settled=False)
 
+    def sustained_rps(self, profile: ServiceProfile, plan: BatchPlan) -> float:
+        """The capacity of the fleet if every batch is full. [requests/s]"""
+        return sustainable_rate_rps(profile, plan)
+
     def saturation(self, scenario: BatchScenario, judge: object) -> None:
         """None, as the capacity follows from the largest batch."""
 
@@ -524,6 +535,10 @@ class BatchTheory:
     def implausible(self, profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
         """Reasons why batch times are implausible."""
         return plausibility_caveats(profile, quantile_max)
+
+    def interval_caveats(self, profile: ServiceProfile, width: Width, precision: float) -> Iterator[Caveat]:
+        """Whether the simulation or the samples of the profile leave the response's interval wide."""
+        return interval_caveats(profile, width, precision)
 
     def trouble_caveats(self, stress: Stress[BatchPlan]) -> Iterator[Caveat]:
         """Caveats on the times of batches up to the largest."""

@@ -45,6 +45,7 @@ def found_of(plan: BatchPlan | None) -> SimpleNamespace:
     return SimpleNamespace(like_it=None, plan=plan, performance=None)
 
 
+REASONS = SimpleNamespace(saturation=None)
 HOURS = Schedule(rates_rps=(1.0,) * 24, replicas=(1,) * 24, peak=1)
 
 
@@ -68,7 +69,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(api, "at_work", at_work)
         monkeypatch.setattr("capacity.search.planner.recommend", stage("recommend", found_of(plan)))
         monkeypatch.setattr("capacity.search.by_hour.schedule", stage("schedule", HOURS))
-        monkeypatch.setattr("capacity.explanation.explanation.explain_plan", stage("explain", "reasons"))
+        monkeypatch.setattr("capacity.explanation.explanation.explain_plan", stage("explain", REASONS))
+        monkeypatch.setattr("capacity.search.planner.with_headroom", stage("headroom", found_of(LARGER)))
         monkeypatch.setattr("capacity.search.caveats.with_implausible", lambda found, question: found)
         for name, result in (("plan_disturbed", "disturbed"), ("plan_to_recover", "recovery")):
             monkeypatch.setattr(api_recovery, name, stage(name, (found_of(LARGER), result)))
@@ -92,12 +94,12 @@ def test_a_plain_plan_only_searches(stages: Any) -> None:
 )
 def test_later_stages_use_the_fleet_that_trouble_made_larger(stages, asked, stage, name) -> None:
     answer, called = stages(PLAN, explain=True, **asked)
-    assert [one for one, _ in called] == ["recommend", stage, "explain"]
+    assert [one for one, _ in called] == ["recommend", stage, "headroom", "explain"]
     assert getattr(answer, name) == name
     assert answer.recommendation.plan is LARGER
     assert (answer.question.replicas_min, answer.question.space.queue_limit) == (5, 8)
     assert called[-1][1] == answer.question
-    assert answer.explanation == "reasons"
+    assert answer.explanation is REASONS
 
 
 def test_a_daily_curve_is_planned_for_its_peak_and_scheduled(stages: Any, tmp_path: Path) -> None:

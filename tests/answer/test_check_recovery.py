@@ -88,7 +88,7 @@ def test_flags_of_trouble_that_were_edited_are_refused(flags: list[str], said: s
 def test_a_setting_is_applied_as_it_is_typed() -> None:
     saved = made_to_recover(None)
     trouble = saved_trouble(saved.answer)
-    stress = trouble.stress(saved.question.scenario(saved.plan))
+    stress = trouble.stress_of(saved.question.scenario(saved.plan), pytest.fail)
     assert with_setting(stress, None) is stress
     assert with_setting(stress, "--retry-budget 0.25").clients.budget.ratio == 0.25
     assert with_setting(stress, "--queue-limit 7").limit == 7

@@ -13,18 +13,16 @@ import pytest
 from questions import varied
 
 import capacity as cap
+from capacity.answer.check import gate_inputs, new_profiles
 from capacity.answer.compare import contenders
 from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
 from capacity.api import _confirmed
-from capacity.api_llm import (
-    _objective,
-    _sweep_caveats,
-    asked_engine,
-)
+from capacity.api_profile import _sweep_caveats, asked_engine
 from capacity.api_work import at_work
 from capacity.evidence_answers import LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
+from capacity.question.arguments import Asked
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
@@ -33,6 +31,7 @@ from capacity.question.objective import Objective
 from capacity.search.engines import EngineTheory
 from capacity.search.max_rate import Point
 from capacity.search.recommendation import Certificate, Headroom
+from capacity.server.engine.asked import AskedEngines
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.scale import RATES
 
@@ -40,6 +39,10 @@ FILES = Path(__file__).parents[1] / "kept" / "files"
 LINE, LENGTHS = FILES / "line.json", FILES / "lengths.csv"
 SMALL: dict[str, Any] = {"lengths": LENGTHS, "precision": 0.3, "quantile": 0.5}
 PLAN = {"profile": "line", "sequences_max": 16, "batched_tokens_max": 512, "routing": "round-robin"}
+
+
+def objective_of(**given: Any) -> Objective:
+    return AskedEngines().objective(Asked("plan", given))
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,22 @@ def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: PlanAnswer, tmp_path
         cap.InputError, match="the plan was refused before a simulation: there is nothing to draw"
     ):
         unstable.plot()
+
+
+def test_new_steps_as_a_csv_keep_what_only_the_profile_says(planned: PlanAnswer, tmp_path: Path) -> None:
+    """Such a file has neither a price nor a cache, and named fields of batches before."""
+    columns = "num_prefill_requests,sum_prefill_tokens,sum_prefill_kv_tokens,num_decode_requests,sum_decode_kv_tokens"
+    path = tmp_path / "steps.csv"
+    path.write_text(
+        f"{columns},wall_time_s\n1,512,0,0,0,0.05\n1,16,0,0,0,0.01\n0,0,0,1,1,0.005\n0,0,0,1,1000,0.005\n"
+        "0,0,0,16,16,0.006\n0,0,0,16,16000,0.006\n",
+        encoding="utf-8",
+    )
+    saved = planned.to_saved("plan.json")
+    inputs = gate_inputs(saved, list(new_profiles([path], saved)), None)
+    (old,), (new,) = saved.question.profiles, inputs.question.profiles
+    assert (new.kv, new.engine, new.overhead, new.hourly_usd) == (old.kv, old.engine, old.overhead, 2.0)
+    assert inputs.notes == ("profile line is replaced by steps; its price and KV cache are kept",)
 
 
 def test_an_explanation_says_what_binds_and_what_would_save(planned: PlanAnswer) -> None:
@@ -239,7 +258,7 @@ def test_each_limit_has_a_keyword() -> None:
         means[f"{prefix or 'response_'}mean"] = 10.0 + at
         given[f"slo_{prefix}mean_s"] = 10.0 + at
     assert list(limits["ttft_"]) == [0.5, 0.9, 0.95, 0.99, 0.999]
-    assert _objective(given) == Objective.of(
+    assert objective_of(**given) == Objective.of(
         response=limits[""],
         ttft=limits["ttft_"],
         tpot=limits["tpot_"],
@@ -278,7 +297,7 @@ def test_an_engine_is_on_one_device_unless_said_otherwise() -> None:
 def test_a_limit_that_cannot_be_is_named_by_its_flag(name: str) -> None:
     flag = "--" + name.replace("_", "-")
     with pytest.raises(cap.InputError, match=f"^{re.escape(flag)} "):
-        _objective({name: "5"})
+        objective_of(**{name: "5"})
 
 
 def test_steps_that_read_little_of_what_they_may_are_noted() -> None:
@@ -368,8 +387,8 @@ def test_a_sweep_refuses_figures_of_unknown_quantities() -> None:
 
 def test_an_objective_that_is_given_stands_for_all_limits_if_engines_have_its_measures() -> None:
     given = Objective.of(ttft={0.99: 2.0}, goodput=0.99)
-    assert _objective({"objective": given}) is given
+    assert objective_of(objective=given) is given
     with pytest.raises(cap.InputError, match="^a language model has no wait P99; leave out the limit"):
-        _objective({"objective": Objective.of(wait={0.99: 2.0})})
+        objective_of(objective=Objective.of(wait={0.99: 2.0}))
     with pytest.raises(cap.InputError, match="^a fleet that serves batches has no TTFT P99; leave out"):
         cap.plan("resnet50-t4-fp16", rate="1rps", objective=given)

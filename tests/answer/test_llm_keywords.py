@@ -1,6 +1,5 @@
 """What the verbs for language models make of their keywords, before anything is simulated."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,33 +10,23 @@ import pytest
 from questions import engine_question
 
 import capacity as cap
-from capacity import api_llm
-from capacity.api_llm import (
-    _fleet,
-    _priced,
-    _require_vllm,
-    _routings,
-    _saved_in_trouble,
-    _set,
-    _settings,
-    _share,
-    _single,
-    _trouble,
-    _workload,
-    asked_engine,
-    sweep_settings,
-)
-from capacity.doors import read_switch
+from capacity import api, api_profile, api_recovery
+from capacity.api_profile import asked_engine, sweep_settings
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
 from capacity.profile.load import load_llm
+from capacity.question.arguments import Asked, read_switch
 from capacity.question.asked import FLAGS
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
+from capacity.question.parse import priced
 from capacity.question.plan import Routing
 from capacity.question.question import Question
+from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import refuse_for_batches, refuse_for_engines
 from capacity.search.recommendation import Recommendation
+from capacity.server.asked import Requests
+from capacity.server.engine.asked import AskedEngines, _cached_share, _chosen, _single, with_engine_flags
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows, parse_lengths
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
@@ -47,8 +36,11 @@ LINE = load_llm(str(FILES / "line.json"))
 LENGTHS = "input=constant:20;output=constant:10"
 
 
-def given_of(**given: Any) -> dict[str, Any]:
-    return defaultdict(lambda: None, {"arrivals": "poisson", **given})
+ENGINES = AskedEngines()
+
+
+def requests_of(**given: Any) -> Requests:
+    return ENGINES.requests(LINE, Asked("simulate", given))
 
 
 def refused(said: str, call: Callable[..., object], *given: Any) -> None:
@@ -108,8 +100,8 @@ def test_switches_are_on_or_off() -> None:
 
 
 def test_flags_replace_what_a_profile_says_of_its_engine() -> None:
-    assert _set(LINE, {}) == LINE
-    found = _set(
+    assert with_engine_flags(LINE, {}) == LINE
+    found = with_engine_flags(
         LINE,
         {
             "kv_tokens": 4096, "block_tokens": 32, "prefix_caching": "on", "async_scheduling": "off",
@@ -119,14 +111,14 @@ def test_flags_replace_what_a_profile_says_of_its_engine() -> None:
     assert (found.kv.tokens, found.kv.block_tokens) == (4096, 32)
     assert (found.engine.prefix_caching, found.engine.async_scheduling) == (True, False)
     assert found.engine.chunked_prefill is False
-    slots = _set(LINE, {"engine_policy": "llama-cpp", "async_scheduling": "off"})
+    slots = with_engine_flags(LINE, {"engine_policy": "llama-cpp", "async_scheduling": "off"})
     assert slots.engine.scheduler is Scheduler.LLAMA_CPP
     assert (found.overhead.request_s, found.overhead.per_input_token_s) == (
         0.007,
         LINE.overhead.per_input_token_s,
     )
-    assert _set(LINE, {"request_overhead_s": 0.0}).overhead.request_s == 0.0
-    refused("--engine-policy 'x' is unknown", _set, LINE, {"engine_policy": "x"})
+    assert with_engine_flags(LINE, {"request_overhead_s": 0.0}).overhead.request_s == 0.0
+    refused("--engine-policy 'x' is unknown", with_engine_flags, LINE, {"engine_policy": "x"})
 
 
 NEEDED = {"kv_tokens": 1000, "sequences_max": 2, "batched_tokens_max": 8}
@@ -175,40 +167,39 @@ def test_an_engine_is_what_flags_say() -> None:
 
 
 def test_settings_are_whole_numbers_from_1_on() -> None:
-    assert _settings(None, "--f") is None
-    assert _settings([], "--f") is None
-    assert _settings(4, "--f") == (4,)
-    assert _settings((8, 4, 8), "--f") == (4, 8)
-    assert _settings(1, "--f") == (1,)
-    refused("--f takes whole numbers from 1 on, got [0]", _settings, 0, "--f")
-    refused("--f takes whole numbers from 1 on, got [2, 2.5]", _settings, [2, 2.5], "--f")
-    assert (_single(None, 7, "--f"), _single([3], 7, "--f"), _single([3, 3], 7, "--f")) == (7, 3, 3)
-    refused("--f is given more than once; keep one", _single, [3, 4], 7, "--f")
+    assert _chosen([], "--f") is None
+    assert _chosen([8, 4, 8], "--f") == (4, 8)
+    refused("--f takes whole numbers from 1 on, got [2, 2.5]", _chosen, [2, 2.5], "--f")
+    assert (_single(None, 7, "--f"), _single(3, 7, "--f"), _single(1, 7, "--f")) == (7, 3, 1)
+    refused("--f takes whole numbers from 1 on, got [0]", _single, 0, 7, "--f")
+
+
+def fleet_of(replicas: int, **given: Any) -> TokenPlan:
+    return ENGINES.plan(LINE, Asked("simulate", {"replicas": replicas, "routing": "random", **given}))
 
 
 def test_a_fleet_is_as_it_was_measured_unless_flags_say_otherwise() -> None:
     limits = LINE.limits_measured
-    plan = _fleet(LINE, 3, {"routing": "random"})
-    assert plan == TokenPlan(
+    assert fleet_of(3) == TokenPlan(
         profile="line",
         replicas=3,
         sequences_max=limits.sequences_max,
         batched_tokens_max=limits.batched_tokens_max,
         routing=Routing.RANDOM,
     )
-    changed = _fleet(LINE, 1, {"routing": "random", "sequences_max": 2, "batched_tokens_max": [16]})
+    changed = fleet_of(1, sequences_max=2, batched_tokens_max=16)
     assert (changed.sequences_max, changed.batched_tokens_max) == (2, 16)
     for name in ("sequences_max", "batched_tokens_max"):
         with pytest.raises(DomainError):
-            _fleet(LINE, 1, {"routing": "random", name: getattr(limits, name) + 1})
+            fleet_of(1, **{name: getattr(limits, name) + 1})
 
 
 def test_a_cached_share_is_from_0_to_below_1() -> None:
-    assert [_share({"cached_share": share}) for share in (None, 0.0, 0, "25%", 0.5)] == [
+    assert [_cached_share({"cached_share": share}) for share in (None, 0.0, 0, "25%", 0.5)] == [
         0.0, 0.0, 0.0, 0.25, 0.5,
     ]  # fmt: skip
     for share in (1.0, "100%", -0.1):
-        refused("--cached-share", _share, {"cached_share": share})
+        refused("--cached-share", _cached_share, {"cached_share": share})
 
 
 def test_prices_go_to_the_profile_that_they_name() -> None:
@@ -216,69 +207,79 @@ def test_prices_go_to_the_profile_that_they_name() -> None:
     first = replace(LINE, hourly_usd=None)
 
     def prices(*texts: str | float, profiles: Any = (first, other)) -> list[float | None]:
-        return [one.hourly_usd for one in _priced(profiles, texts)]
+        return [one.hourly_usd for one in priced(profiles, texts)]
 
     assert prices("other=2", "line=1") == [1.0, 2.0]
     assert prices(0.7, profiles=[first]) == prices("=0.7", profiles=[first]) == [0.7]
-    refused("two of the profiles have the same name; rename or drop one", _priced, [first, first], [])
-    refused("--hourly-usd '0.7' names no profile; line=6.88 does", prices, "0.7")
-    refused("--hourly-usd 'x=0.7' names no profile; line=6.88 does", prices, "x=0.7")
+    refused("two of the profiles have the same name; rename or drop one", priced, [first, first], [])
+    refused("--hourly-usd '0.7' names no profile; line=0.50 does", prices, "0.7")
+    refused("--hourly-usd 'x=0.7' names no profile; line=0.50 does", prices, "x=0.7")
+    refused("--hourly-usd 'line=2' sets a second price for line", prices, "line=1", "line=2")
     long = "x" * 90 + "=1"
     refused(f"--hourly-usd {long[:60]!r} names no profile", prices, long)
 
 
 def test_any_routing_leaves_out_the_queue_that_engines_do_not_share() -> None:
-    assert _routings({"routing": "any"}) == tuple(one for one in Routing if one is not Routing.SHARED_QUEUE)
-    assert _routings({"routing": None}) == (Routing.ROUND_ROBIN,)
-    assert _routings({"routing": ["shared-queue"]}) == (Routing.SHARED_QUEUE,)
-    assert _routings({"routing": ("random",)}) == (Routing.RANDOM,)
+    def routings(*names: str) -> tuple[Routing, ...]:
+        return ENGINES.routings(Asked("plan", {"routing": list(names)}))
+
+    assert routings("any") == tuple(one for one in Routing if one is not Routing.SHARED_QUEUE)
+    assert routings() == (Routing.ROUND_ROBIN,)
+    assert routings("shared-queue") == (Routing.SHARED_QUEUE,)
+    assert routings("random") == (Routing.RANDOM,)
 
 
 def test_requests_have_lengths(tmp_path: Path) -> None:
-    workload, lengths, in_order = _workload(given_of(rate="5rps", lengths=LENGTHS))
-    assert (workload, lengths, in_order) == (Workload(arrival_rate_rps=5.0), parse_lengths(LENGTHS), False)
+    found = requests_of(lengths=LENGTHS)
+    assert found == Requests(arrivals=PoissonArrivals(), lengths=parse_lengths(LENGTHS))
     rows = LengthRows((3,), (4,), "mine")
-    assert _workload(given_of(rate_rps=5.0, lengths=rows))[1] is rows
     process = GammaArrivals(cv=2.0)
-    assert _workload(given_of(rate_rps=5.0, lengths=rows, arrivals=process))[0].arrivals is process
-    refused(
-        "a language model needs the lengths of requests; give --lengths", _workload, given_of(rate_rps=5.0)
-    )
-    refused("lengths are text such as ", _workload, given_of(rate_rps=5.0, lengths=5))
+    found = requests_of(lengths=rows, arrivals=process, cached_share="25%")
+    assert (found.lengths, found.arrivals, found.cached_share) == (rows, process, 0.25)
+    refused("a language model needs the lengths of requests; give --lengths", requests_of)
+    with pytest.raises(InputError, match="^lengths are text such as "):
+        requests_of(lengths=5)
     trace = tmp_path / "trace.csv"
     trace.write_text("t_s,input_tokens,output_tokens\n0,3,4\n1,5,6\n2,7,8\n", encoding="utf-8")
-    recorded, own, in_order = _workload(given_of(arrivals=f"trace:{trace}"))
-    assert in_order
+    recorded = requests_of(arrivals=f"trace:{trace}")
+    assert recorded.in_order
     assert isinstance(recorded.arrivals, TraceArrivals)
-    assert isinstance(own, LengthRows)
-    assert (own.input_tokens, own.output_tokens) == ((3, 5, 7), (4, 6, 8))
-    assert _workload(given_of(arrivals=f"trace:{trace}", lengths=rows))[1:] == (rows, False)
+    assert isinstance(recorded.lengths, LengthRows)
+    assert (recorded.lengths.input_tokens, recorded.lengths.output_tokens) == ((3, 5, 7), (4, 6, 8))
+    drawn = requests_of(arrivals=f"trace:{trace}", lengths=rows)
+    assert (drawn.lengths, drawn.in_order) == (rows, False)
     bare = tmp_path / "bare.csv"
     bare.write_text("t_s\n0\n1\n2\n", encoding="utf-8")
-    refused(
-        "bare.csv has no columns input_tokens and output_tokens; a language model needs the lengths",
-        _workload, given_of(arrivals=f"trace:{bare}"),
-    )  # fmt: skip
+    with pytest.raises(
+        InputError, match="^bare.csv has no columns input_tokens and output_tokens; a language"
+    ):
+        requests_of(arrivals=f"trace:{bare}")
 
 
 def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
-    _require_vllm([LINE, replace(LINE, name="b")])
+    ENGINES.require_in_trouble(QUESTION)
     slots = replace(LINE, name="b", engine=Engine(scheduler=Scheduler.LLAMA_CPP))
     refused(
         "--recover-within is for engines with vLLM's scheduler, and b has that of",
-        _require_vllm,
-        [LINE, slots],
-    )
+        ENGINES.require_in_trouble, replace(QUESTION, profiles=(slots,)),
+    )  # fmt: skip
     asked = {"recover_within": "60s", "trigger": "lose:1,60s", "timeout": "5s"}
-    assert _trouble(given_of()) is None
-    refused("leave out --startup-time for a language model", _trouble, given_of(startup_time="5s"))
-    found = _trouble(given_of(**asked | {"trigger": "crash:1,60s"}, startup_time="5s", detection="3s"))
-    assert (found.startup_s, found.detection_s) == (5.0, 3.0)
-    refused("leave out --spike for a language model", _trouble, given_of(**asked, spike="2x"))
-    refused("--shed does not apply to engines", _trouble, given_of(**asked, shed="lifo"))
-    trace = TraceArrivals(instants_s=(0.0, 1.0))
-    for arrivals in ("trace:x.csv", trace):
-        refused("a trace ends when its requests do, and", _trouble, given_of(**asked, arrivals=arrivals))
+
+    def refuse(**given: Any) -> None:
+        ENGINES.refuse(Asked("plan", given), ("startup_time",) if "trigger" in given else ())
+
+    refuse()
+    refuse(**asked, startup_time="5s")
+    for said, given in (
+        ("leave out --startup-time for a language model", {"startup_time": "5s"}),
+        ("clients of a language model that give up, retry or hedge are", {"timeout": "5s"}),
+        ("leave out --spike for a language model", asked | {"spike": "2x"}),
+        ("--shed does not apply to engines", asked | {"shed": "lifo"}),
+        ("a trace ends when its requests do, and", asked | {"arrivals": "trace:x.csv"}),
+        ("a trace ends when its requests do, and", asked | {"arrivals": TraceArrivals(instants_s=(0.0, 1.0))}),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"^{said}"):
+            refuse(**given)
 
 
 QUESTION = engine_question(
@@ -292,58 +293,52 @@ SAVED: Any = SimpleNamespace(question=QUESTION, plan=PLAN, profile=LINE)
 
 
 def test_a_saved_plan_goes_with_another_rate_routing_or_number() -> None:
-    same = _saved_in_trouble(SAVED, None, given_of())
-    assert same == QUESTION.scenario(PLAN)
-    found = _saved_in_trouble(SAVED, 5, given_of(rate="9rps", routing="random"))
+    def fleet(**given: Any) -> AnyScenario:
+        return api_recovery._saved_fleet(
+            SAVED, Asked("stress", {"plan": "plan.json", "trigger": "x", **given})
+        )
+
+    assert fleet() == QUESTION.scenario(PLAN)
+    found = fleet(replicas=5, rate="9rps", routing="random")
     assert (found.plan.replicas, found.plan.routing) == (5, Routing.RANDOM)
     assert found.workload.arrival_rate_rps == 9.0
     for name in ("lengths", "request_overhead", "request_overhead_s", "kv_tokens"):
         flag = "--" + name.removesuffix("_s").replace("_", "-")
-        refused(
-            f"a saved plan has settings of its own; leave out {flag}",
-            _saved_in_trouble, SAVED, None, given_of(**{name: 1}),
-        )  # fmt: skip
-    refused(
-        "a saved plan has arrivals of its own",
-        _saved_in_trouble,
-        SAVED,
-        None,
-        given_of(arrivals="gamma:cv=2"),
-    )
+        with pytest.raises(InputError, match=f"^a saved plan has settings of its own; leave out {flag}"):
+            fleet(**{name: 1})
+    with pytest.raises(InputError, match="^a saved plan has arrivals of its own; leave out --arrivals"):
+        fleet(arrivals="gamma:cv=2")
 
 
 def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) -> None:
-    effort = {"seed": 0, "confidence": 0.95, "precision": 0.1, "requests_max": 1000, "engine": "kernel"}
-    asked = given_of(**effort, rate_rps=5.0, lengths=LENGTHS, routing="random", replay=True)
-    refused(
-        "--replay serves the requests of a trace; give --arrivals trace:", api_llm.simulate, LINE, 1, asked
-    )
     trace = tmp_path / "trace.csv"
     trace.write_text("t_s,input_tokens,output_tokens\n0,3,4\n1,5,6\n2,7,8\n", encoding="utf-8")
-    recorded = given_of(**effort, arrivals=f"trace:{trace}", routing="random", context_tokens_max=100)
-    refused("lengths that go with a trace are served as they are", api_llm.simulate, LINE, 1, recorded)
-    recorded["replay"] = True
-    refused("--replay serves every request of the trace; leave out", api_llm.simulate, LINE, 1, recorded)
-    rates = given_of(
-        **effort, arrivals=f"trace:{trace}", slo_p99_s=1.0, routing="random", context_tokens_max=100
-    )
-    refused("lengths that go with a trace are served as they are", api_llm.max_rate, LINE, 1, rates)
+    recorded = {"arrivals": f"trace:{trace}", "context_tokens_max": 100}
+    for said, verb, given in (
+        ("replay serves the requests of a trace; give arrivals trace:", cap.simulate,
+         {"rate_rps": 5.0, "lengths": LENGTHS, "replay": True}),
+        ("lengths that go with a trace are served as they are", cap.simulate, recorded),
+        ("replay serves every request of the trace; leave out", cap.simulate, recorded | {"replay": True}),
+        ("lengths that go with a trace are served as they are", cap.max_rate, recorded | {"slo_p99_s": 1.0}),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=f"^{said}"):
+            verb(LINE, 1, **given)
 
 
 def test_saved_plans_are_compared_by_their_own_requests() -> None:
     for name in ("lengths", "cached_share", "context_tokens_max"):
         flag = "--" + name.replace("_", "-")
-        given = given_of(**{name: 1})
-        refused(f"a saved plan has its own lengths; leave {flag} out", api_llm.compared, [SAVED], [], given)
-    given = given_of(arrivals="gamma:cv=2")
-    refused("a saved plan has its own arrivals; leave --arrivals out", api_llm.compared, [SAVED], [], given)
+        given = Asked("compare", {"plans": ["a", "b"], name: 1})
+        refused(
+            f"a saved plan has its own lengths; leave {flag} out", api._profiles_to_compare, [SAVED], given
+        )
 
 
 def test_a_server_is_measured_by_its_name_and_up_to_some_length() -> None:
     model = "--model is needed: the server knows its model by a name"
-    refused(model, api_llm.measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
+    refused(model, api_profile.measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
     context = "--context-tokens-max is needed: requests are measured up to some length"
-    refused(context, api_llm.measure, "http://127.0.0.1:1", 1.0, NEEDED | {"model": "m"}, print)
+    refused(context, api_profile.measure, "http://127.0.0.1:1", 1.0, NEEDED | {"model": "m"}, print)
 
 
 def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,11 +387,14 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     first = replace(nothing, verdict=Verdict.MET, plan=PLAN)
     larger = replace(first, plan=replace(PLAN, replicas=5))
 
-    def recommend(question: Question, judge: Any, report: Any, *, has_headroom: bool) -> Any:
+    def recommend(
+        question: Question, judge: Any, report: Any, *, has_headroom: bool, confidence: float
+    ) -> Any:
+        assert confidence == 0.9
         steps.append(f"recommend {question.replicas_min} {has_headroom}")
         return first if is_found else nothing
 
-    def recover(question: Question, found: Any, trouble: Any, judge: Any, report: Any) -> Any:
+    def recover(question: Question, found: Any, trouble: Any, work: Any) -> Any:
         steps.append("recover")
         return larger, "recovery"
 
@@ -406,20 +404,19 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
 
     def explained(question: Question, plan: TokenPlan, judge: Any, report: Any, **_: Any) -> Any:
         steps.append(f"explained {plan.replicas}")
-        return SimpleNamespace(neighbours=("changes",))
+        return SimpleNamespace(neighbours=("changes",), saturation="known")
 
     monkeypatch.setattr("capacity.search.planner.recommend", recommend)
     monkeypatch.setattr("capacity.search.planner.with_headroom", headroom)
     monkeypatch.setattr("capacity.explanation.explanation.explain_plan", explained)
-    monkeypatch.setattr("simulations.saturation.require_check", lambda one: steps.append(f"check {one.name}"))
-    monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
+    monkeypatch.setattr("simulations.servers.require_check", lambda one: steps.append(f"check {one.name}"))
+    monkeypatch.setattr(api_recovery, "plan_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
     asked: list[Question] = []
-    given = given_of(
-        **EFFORT, **trouble, rate_rps=20.0, lengths=LENGTHS, slo_p90_s=1.0, replicas_max=9, explain=explains,
-        before=asked.append, progress=lambda _: None,
+    answer = cap.plan(
+        LINE, **EFFORT, **trouble, rate_rps=20.0, lengths=LENGTHS, slo_p90_s=1.0, replicas_max=9, explain=explains,
+        before=asked.append,
     )  # fmt: skip
-    answer = api_llm.plan([LINE], given)
     least = 3 if with_trouble else 1
     assert steps == [
         "check line",

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from capacity.commands import output
 from capacity.commands.output import Format, emit_pieces, in_colour, progress, run, width
-from capacity.doors import Asked, door
+from capacity.doors import door
+from capacity.question.arguments import Asked
 
 MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
 

@@ -15,16 +15,13 @@ from capacity.api_evidence import (
     _completed_run,
     _holds,
     _kind,
-    _think_time_s,
     _unused,
-    notes_of,
-    of_batches,
-    of_tokens,
-    plan_of,
+    predicted,
     sources,
 )
 from capacity.errors import InconclusiveError, InputError, UnstableError
-from capacity.evidence.compared import Parting
+from capacity.evidence.compared import ComparedRun, Parting
+from capacity.evidence.inferences import think_time_s
 from capacity.evidence_answers import ImportAnswer
 from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, Times
 from capacity.formats.own_load_test import load_test_to_document
@@ -33,7 +30,10 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.load import load_any
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Routing
+from capacity.server.batch.asked import AskedBatches
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.engine.asked import AskedEngines
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import TraceArrivals
 
@@ -45,6 +45,15 @@ PROFILE = ServiceProfile(
 PLAN = BatchPlan(profile="five", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, queue_limit=16)
 LLAMA = load_any("llama-3.1-8b-rtx-pro-6000-bf16")
 P99 = {0.99: Interval.exact(0.02)}
+
+
+def of_batches(run: LoadRun, **effort: Any) -> ComparedRun:
+    return predicted(PROFILE, PLAN, {}, effort, run)
+
+
+def of_tokens(run: LoadRun, replicas: int, lengths: str | None = None, **effort: Any) -> ComparedRun:
+    plan = TokenPlan(profile=LLAMA.name, replicas=replicas, sequences_max=8, batched_tokens_max=2048)
+    return predicted(LLAMA, plan, {"lengths": lengths}, effort, run)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +73,7 @@ P99 = {0.99: Interval.exact(0.02)}
 )
 def test_users_think_for_the_rest_of_their_cycle(run: LoadRun, think_s: float) -> None:
     """By Little's law: users = rate (response + rest). A rest up to a tenth of the response is not thinking."""
-    assert _think_time_s(run) == pytest.approx(think_s)
+    assert think_time_s(run) == pytest.approx(think_s)
 
 
 @pytest.fixture
@@ -89,7 +98,7 @@ def test_a_closed_loop_is_predicted_by_its_users(asked: list[dict[str, Any]]) ->
         mean_s=0.02,
         quantiles_s=P99 | {0.0: P99[0.99], 1.0: P99[0.99]},
     )
-    found = of_batches(run, PROFILE, PLAN, {"seed": 3})
+    found = of_batches(run, seed=3)
     assert [row.quantity for row in found.rows] == ["throughput"]
     (how,) = asked
     assert (how["replicas"], how["users"], how["seed"], how["quantile"]) == (2, 10, 3, [0.99])
@@ -101,7 +110,7 @@ def test_a_closed_loop_is_predicted_by_its_users(asked: list[dict[str, Any]]) ->
 
 @pytest.mark.parametrize(("users", "limit"), [(15.0, None), (16.0, None), (17.0, 16)])
 def test_a_queue_with_room_for_all_users_has_no_limit(asked, users, limit) -> None:
-    of_batches(LoadRun(name="a", loop=Loop.CLOSED, users=users), PROFILE, PLAN, {})
+    of_batches(LoadRun(name="a", loop=Loop.CLOSED, users=users))
     assert asked[0]["queue_limit"] == limit
 
 
@@ -114,7 +123,7 @@ def test_a_queue_with_room_for_all_users_has_no_limit(asked, users, limit) -> No
     ],
 )
 def test_an_open_loop_is_predicted_by_its_rate(asked, rates, rate_rps) -> None:
-    found = of_batches(LoadRun(name="a", loop=Loop.OPEN, users=5.0, **rates), PROFILE, PLAN, {})
+    found = of_batches(LoadRun(name="a", loop=Loop.OPEN, users=5.0, **rates))
     if rate_rps is None:
         assert (found.parting, found.message) == (
             Parting.UNKNOWN,
@@ -127,8 +136,8 @@ def test_an_open_loop_is_predicted_by_its_rate(asked, rates, rate_rps) -> None:
 
 def test_what_would_take_hundreds_of_millions_of_requests_is_not_asked_for(asked) -> None:
     quantiles_s = {q: Interval.exact(0.02) for q in (0.5, 0.99, 0.999, 0.9999, 0.99999)}
-    of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s=quantiles_s), PROFILE, PLAN, {})
-    of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s={0.9999: P99[0.99]}), PROFILE, PLAN, {})
+    of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s=quantiles_s))
+    of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s={0.9999: P99[0.99]}))
     assert [how["quantile"] for how in asked] == [[0.5, 0.99, 0.999], [0.99]]
 
 
@@ -137,7 +146,7 @@ def test_single_requests_of_a_language_model_are_served_again_as_they_were_sent(
     samples = Samples.of([7.0, 7.5, 9.0], [0.4, 0.3, 0.1])
     for loop in (Loop.OPEN, Loop.CLOSED, Loop.UNKNOWN):
         run = LoadRun(name="a", loop=loop, samples=samples, lengths=rows, throughput_rps=1.5)
-        of_tokens(run, LLAMA, 2, {"sequences_max": 8}, {"seed": 3})
+        of_tokens(run, 2, seed=3)
     for how in asked:
         assert (how["replicas"], how["replay"], how["lengths"], how["sequences_max"]) == (2, True, rows, 8)
         assert how["arrivals"].instants_s == (0.0, 0.5, 2.0)
@@ -153,14 +162,14 @@ def test_single_requests_of_a_language_model_are_served_again_as_they_were_sent(
 )
 def test_what_a_language_model_is_predicted_by_is_asked_for(asked, run, said) -> None:
     lengths = None if "--lengths" in said else "input=constant:9;output=constant:9"
-    found = of_tokens(run, LLAMA, 1, {"lengths": lengths}, {})
+    found = of_tokens(run, 1, lengths)
     assert (found.parting, said in found.message) == (Parting.UNKNOWN, True), found.message
     assert asked == []
 
 
 def test_a_histogram_of_a_language_model_is_predicted_by_its_rate(asked: list[dict[str, Any]]) -> None:
     run = LoadRun(name="a", loop=Loop.SERVED, throughput_rps=3.0)
-    of_tokens(run, LLAMA, 1, {"lengths": "input=constant:9;output=constant:9"}, {})
+    of_tokens(run, 1, "input=constant:9;output=constant:9")
     (how,) = asked
     assert (how["rate_rps"], "replay" in how) == (3.0, False)
 
@@ -194,7 +203,7 @@ def test_a_language_model_that_answers_as_predicted_agrees(tmp_path: Path) -> No
 
 
 def test_requests_that_carry_several_inferences_are_not_predicted(asked: list[dict[str, Any]]) -> None:
-    found = of_batches(LoadRun(name="a", throughput_rps=10.0, batch_size=4), PROFILE, PLAN, {})
+    found = of_batches(LoadRun(name="a", throughput_rps=10.0, batch_size=4))
     assert found.message.startswith("each request carries 4 inferences, which share a batch; measure with")
     assert asked == []
 
@@ -208,7 +217,7 @@ def test_a_simulation_that_fails_leaves_its_reason(monkeypatch, error, parting) 
         raise error
 
     monkeypatch.setattr(api, "simulate", simulate)
-    found = of_batches(LoadRun(name="a", throughput_rps=10.0), PROFILE, PLAN, {})
+    found = of_batches(LoadRun(name="a", throughput_rps=10.0))
     assert (found.parting, found.message) == (parting, str(error))
 
 
@@ -286,16 +295,21 @@ RUNNING = RunningPlan(
 
 
 def test_the_plan_of_a_server_is_limited_to_the_sizes_of_the_profile() -> None:
-    found = plan_of(RUNNING, PROFILE)
+    found, notes = AskedBatches().running(PROFILE, RUNNING)
     assert (found.replicas, found.batch_size_max, found.routing) == (2, 8, Routing.SHARED_QUEUE)
     assert (found.preferred_sizes, found.batch_wait_max_s, found.queue_limit) == ((4, 8), 0.001, None)
-    alone = plan_of(RunningPlan(name="m", batch_size_max=4, queue_limit=3), PROFILE)
+    alone, _ = AskedBatches().running(PROFILE, RunningPlan(name="m", batch_size_max=4, queue_limit=3))
     assert (alone.routing, alone.batch_size_max, alone.queue_limit) == (Routing.ROUND_ROBIN, 4, 3)
-    assert notes_of(RUNNING, PROFILE) == (
+    assert notes == (
         "first",
         "the server forms batches up to 16, and the profile has times up to 8: predicted with 8",
     )
-    assert notes_of(RunningPlan(name="m", batch_size_max=8, notes=("n",)), PROFILE) == ("n",)
+    fits = RunningPlan(name="m", batch_size_max=8, notes=("n",))
+    assert AskedBatches().running(PROFILE, fits)[1] == ("n",)
+    with pytest.raises(
+        InputError, match="forms batches, and llama.* is the profile of a language model; leave"
+    ):
+        AskedEngines().running(LLAMA, fits)
 
 
 def test_flags_replace_what_the_file_says() -> None:

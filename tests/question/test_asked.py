@@ -8,8 +8,9 @@ import pytest
 
 import capacity as cap
 from capacity.commands.options import parameter
-from capacity.doors import Asked, ask, door, in_keywords, many
+from capacity.doors import ask, door, in_keywords
 from capacity.errors import InputError
+from capacity.question.arguments import Asked, many
 from capacity.question.asked import FLAGS, REQUIRED, SWITCH, Kind
 from capacity.question.budget import Effort
 from capacity.question.parse import read_objective

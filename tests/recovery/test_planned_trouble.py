@@ -31,7 +31,10 @@ QUESTION = question_of(Workload(arrival_rate_rps=150.0))
 
 def work_of(told: list[str]) -> Any:
     return SimpleNamespace(
-        effort=Effort(seed=5, confidence=0.9), mapper=map, judge="a judge", report=told.append
+        effort=Effort(seed=5, confidence=0.9),
+        mapper=map,
+        judge=SimpleNamespace(saturated="saturates"),
+        report=told.append,
     )
 
 
@@ -61,45 +64,29 @@ TROUBLE: Any = SimpleNamespace(
     within_s=60.0,
     replicas_min=2,
     flags=("--trigger", "lose:1,60s"),
-    stress=lambda scenario: ("stress", scenario),
-    token_stress=lambda scenario, saturation: ("token stress", scenario, saturation),
+    stress_of=lambda scenario, saturated: ("stress", scenario, saturated),
 )
 
 
 def test_a_plan_that_must_recover_is_searched_for(asked: Callable[[str], dict[str, Any]]) -> None:
     seen, told = asked("capacity.search.recovery_plan.plan_to_recover"), []
     found: Any = SimpleNamespace(plan=PLAN)
-    assert api_recovery.plan_to_recover(QUESTION, found, TROUBLE, work_of(told)) == "a plan"
+    work = work_of(told)
+    assert api_recovery.plan_to_recover(QUESTION, found, TROUBLE, work) == "a plan"
     given, stress_of, within_s, judge, replan, report = seen["arguments"]
     assert (given, within_s) == (found, 60.0)
-    assert stress_of(PLAN) == ("stress", QUESTION.scenario(PLAN))
+    assert stress_of(PLAN) == ("stress", QUESTION.scenario(PLAN), "saturates")
     assert (judge.seed, judge.confidence, judge.mapper) == (5, 0.9, map)
     report("words")
     assert told == ["words"]
     assert seen["keywords"] == {"replicas_min": 2, "replicas_max": 9, "flags": ("--trigger", "lose:1,60s")}
     assert replan(PLAN) == "a recommendation"
     ((question, (by, _), keywords),) = seen["replanned"]
-    assert (question, by, keywords) == (QUESTION.for_plan(PLAN), "a judge", {"confidence": 0.9})
-
-
-def test_a_plan_of_engines_that_must_recover_is_searched_for(asked: Callable[[str], dict[str, Any]]) -> None:
-    seen = asked("capacity.search.recovery_plan.plan_to_recover")
-    engines: Any = SimpleNamespace(
-        seed=6, confidence=0.8, mapper=map, saturated=lambda scenario: ("saturated", scenario)
+    assert (question, by, keywords) == (
+        QUESTION.for_plan(PLAN),
+        work.judge,
+        {"has_headroom": False, "confidence": 0.9},
     )
-    question: Any = SimpleNamespace(
-        replicas_max=7, scenario=lambda plan: ("scenario", plan), for_plan=lambda plan: ("about", plan)
-    )
-    plan: Any = "plan"
-    api_recovery.plan_engines_to_recover(question, "found", TROUBLE, engines, print)  # type: ignore[arg-type]
-    given, stress_of, within_s, judge, replan, report = seen["arguments"]
-    assert (given, within_s, report) == ("found", 60.0, print)
-    scenario = ("scenario", plan)
-    assert stress_of(plan) == ("token stress", scenario, ("saturated", scenario))
-    assert (judge.seed, judge.confidence, judge.mapper) == (6, 0.8, map)
-    assert seen["keywords"]["replicas_max"] == 7
-    replan(plan)
-    assert seen["replanned"] == [(("about", plan), (engines, print), {"has_headroom": False})]
 
 
 def test_a_plan_with_pauses_is_searched_for(monkeypatch, asked) -> None:
@@ -123,7 +110,7 @@ def test_a_plan_with_pauses_is_searched_for(monkeypatch, asked) -> None:
     ]
     replan(PLAN)
     assert seen["replanned"][0][0] == QUESTION.for_plan(PLAN)
-    assert seen["replanned"][0][2] == {"confidence": 0.9}
+    assert seen["replanned"][0][2] == {"has_headroom": False, "confidence": 0.9}
 
 
 def test_a_closed_loop_with_pauses_is_refused() -> None:

@@ -54,7 +54,7 @@ def test_the_instants_of_engines() -> None:
     assert stress.limit is None
     scenario = stress.server.scenario(stress.workload, stress.with_limit(7).plan)
     assert (scenario.plan, scenario.workload) == (stress.plan, stress.workload)
-    assert TokenEngine.of(scenario, ENGINE) == stress.server
+    assert TokenEngine.of(scenario, lambda _: ENGINE) == stress.server
 
 
 def test_a_fleet_that_breaks_down_is_up_for_its_share() -> None:

@@ -14,6 +14,7 @@ from capacity.api_recovery import flags_of, in_trouble, large_enough, read_troub
 from capacity.doors import in_keywords
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.arguments import Asked
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns, Survival
@@ -184,7 +185,7 @@ def test_engines_are_asked_with_what_engines_have(screened: Seen) -> None:
     refused("--cold-batches does not apply to engines", **engines, trigger="crash:1,9s", cold_batches="20:3x")
     refused("leave out --batch-size-max for a language model", **spike, batch_size_max=4)
     refused("leave out --batch-wait for a language model", **spike, batch_wait_s=0.1)
-    refused("--profile needs --replicas too; or give a saved --plan", **spike | {"replicas": None})
+    refused("--profile needs --rate and --replicas too; or give a saved --plan", **spike | {"replicas": None})
 
 
 @pytest.mark.parametrize(
@@ -225,32 +226,36 @@ def test_a_saved_plan_goes_with_what_is_given_beside_it() -> None:
     )
     bursty = Workload(arrival_rate_rps=40.0, arrivals=GammaArrivals(cv=2.0))
 
-    def fleet(workload: Any, *given: Any, **changes: Any) -> tuple[ServiceProfile, Workload, BatchPlan]:
-        question = SimpleNamespace(workload=workload, profile={"p": PROFILE}.__getitem__)
-        plans = [SimpleNamespace(question=question, plan=saved, name="plan.json")]
-        fields = {
-            "rate_rps": None, "arrivals": "poisson", "replicas": None, "batch_size_max": None,
-            "batch_wait_s": None, "routing": None, "queue_limit": None, "overhead_s": None,
-        }  # fmt: skip
+    def fleet(workload: Any, **changes: Any) -> Stress:
+        question = batch_question(
+            profiles=(PROFILE,), workload=workload, objective=Objective.of(response={0.9: 1.0})
+        )
+        plans = [SimpleNamespace(question=question, plan=saved, profile=PROFILE, name="plan.json")]
+        asked = Asked("stress", {"plan": "plan.json", "trigger": "spike:2x,30s", **changes})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("capacity.answer.saved_plan.read_plans", lambda _: plans)
-            return api_recovery._fleet(None, "plan.json", **fields | changes)
+            return api_recovery._stress(asked)
 
-    assert fleet(bursty) == (PROFILE, bursty, saved)
+    same = fleet(bursty)
+    assert (same.profile, same.workload, same.plan) == (PROFILE, bursty, saved)
     changes: dict[str, Any] = {"replicas": 5, "batch_size_max": 4, "batch_wait_s": 0.0, "queue_limit": 0}
-    _, demand, changed = fleet(bursty, rate_rps=9.0, routing="round-robin", **changes)
-    assert demand == replace(bursty, arrival_rate_rps=9.0)
-    assert (changed.replicas, changed.batch_size_max, changed.batch_wait_max_s) == (5, 4, 0.0)
-    assert (changed.queue_limit, changed.routing) == (0, Routing.ROUND_ROBIN)
+    changed = fleet(bursty, rate_rps=9.0, routing="round-robin", **changes)
+    assert changed.workload == replace(bursty, arrival_rate_rps=9.0)
+    plan = changed.plan
+    assert (plan.replicas, plan.batch_size_max, plan.batch_wait_max_s) == (5, 4, 0.0)
+    assert (plan.queue_limit, plan.routing) == (0, Routing.ROUND_ROBIN)
     users = ClosedPopulation(users=5)
-    assert fleet(users, rate_rps=9.0)[1] == Workload(arrival_rate_rps=9.0)
+    assert fleet(users, rate_rps=9.0).workload == Workload(arrival_rate_rps=9.0)
     with pytest.raises(
         InputError, match=r"^plan\.json was planned for users in a closed loop, who never over"
     ):
         fleet(users)
-    for beside in ({"arrivals": "gamma:cv=2"}, {"overhead_s": 0.0}):
-        with pytest.raises(InputError, match=r"^a saved plan has arrivals and an overhead of its own; leave"):
-            fleet(bursty, **beside)
+    with pytest.raises(InputError, match="^a saved plan has arrivals of its own; leave out --arrivals"):
+        fleet(bursty, arrivals="gamma:cv=2")
+    with pytest.raises(
+        InputError, match="^a saved plan has settings of its own; leave out --request-overhead"
+    ):
+        fleet(bursty, request_overhead_s=0.0)
 
 
 def given_of(**changes: Any) -> dict[str, Any]:
@@ -354,7 +359,7 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
         objective=Objective.of(response={0.9: 1.0}),
     )
     plan = BatchPlan(profile="p", replicas=2, batch_size_max=4)
-    found = trouble.stress(question.scenario(plan))
+    found = trouble.stress_of(question.scenario(plan), pytest.fail)
     assert found == Stress(
         server=BatchServer(profile=PROFILE),
         workload=question.workload,

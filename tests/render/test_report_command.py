@@ -14,7 +14,8 @@ import capacity as cap
 from capacity import api
 from capacity.answer.saved_batches import question_to_document
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
-from capacity.doors import Asked, door
+from capacity.doors import door
+from capacity.question.arguments import Asked
 from capacity.question.question import Question
 from capacity.render.report_command import command_to_repeat
 from cli import app

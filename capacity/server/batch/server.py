@@ -1,9 +1,11 @@
 """Batch server: a replica that serves requests in batches, with times by the size of the batch."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from capacity.profile.profile import ServiceProfile
-from capacity.server.batch.plan import BatchPlan
+from capacity.question.overload import Saturated
+from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import sustainable_rate_rps
 
 
@@ -12,6 +14,11 @@ class BatchServer:
     """A `capacity.server.server.Server` of batches; its requests are alike."""
 
     profile: ServiceProfile
+
+    @classmethod
+    def of(cls, scenario: BatchScenario, saturated: Saturated) -> Self:
+        """A replica of a scenario's fleet, whose capacity a law gives."""
+        return cls(profile=scenario.profile)
 
     @property
     def lengths(self) -> None:

@@ -99,6 +99,10 @@ class BatchSpace:
             queue_limit=plan.queue_limit,
         )
 
+    def limited_as(self, plan: BatchPlan) -> Self:
+        """The same batches with the queue limit of a plan."""
+        return replace(self, queue_limit=plan.queue_limit)
+
     def in_any_order(self) -> Self:
         """The same, as requests are alike."""
         return self

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from capacity.profile.llm import LlmProfile
-from capacity.question.overload import Saturation
+from capacity.question.overload import Saturated, Saturation
 from capacity.question.scenario import Scenario
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import AnyLengths
@@ -28,12 +28,12 @@ class TokenEngine:
     cached_share: float = 0.0
 
     @classmethod
-    def of(cls, scenario: TokenScenario, saturation: Saturation) -> Self:
-        """The engine of a scenario, whose saturation is known."""
+    def of(cls, scenario: TokenScenario, saturated: Saturated) -> Self:
+        """An engine of a scenario's fleet."""
         return cls(
             profile=scenario.profile,
             lengths=scenario.lengths,
-            saturation=saturation,
+            saturation=saturated(scenario),
             cached_share=scenario.cached_share,
         )
 

@@ -118,6 +118,10 @@ class EngineSpace:
             self, sequences_max=(plan.sequences_max,), batched_tokens_max=(plan.batched_tokens_max,)
         )
 
+    def limited_as(self, plan: TokenPlan) -> Self:
+        """The same, as queues of engines are limited in trouble alone."""
+        return self
+
     def in_any_order(self) -> Self:
         """The same lengths, drawn for any arrivals."""
         return replace(self, in_order=False)

@@ -1,13 +1,38 @@
-"""Token tables: what `plan` and `simulate` show for fleets that serve language models."""
+"""Profiles: how those of each kind of server are shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from rich.console import RenderableType
+from rich.text import Text
 
+from capacity.answer.documents import Document, llm_profile_document, profile_document
 from capacity.profile.llm import KvCache, LlmProfile
-from capacity.render.tables import caveat_lines, table
+from capacity.profile.profile import ServiceProfile
+from capacity.render.charts import profile_chart
+from capacity.render.tables import caveat_lines, profile_tables, table
+from capacity.search.batch_caveats import plausibility_caveats
 from capacity.search.engines import llm_profile_caveats
 from capacity.units import format_duration, format_rate
+
+
+class Shown(NamedTuple):
+    """A kind of profile as JSON, and as tables on a terminal of some width."""
+
+    document: Callable[[Any], Document]
+    tables: Callable[[Any, int], Iterator[RenderableType]]
+
+
+def shown(profile: Any) -> Shown:
+    """How a profile is shown."""
+    return _SHOWN[type(profile)]
+
+
+def _batch_profile_tables(profile: ServiceProfile, width: int) -> Iterator[RenderableType]:
+    """One profile of batch times, its chart, and what in it may be a mistake."""
+    yield from profile_tables(profile)
+    yield Text(profile_chart(profile, width=width))
+    yield from caveat_lines(plausibility_caveats(profile, 0.99))
 
 
 def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
@@ -32,7 +57,7 @@ def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
     )
 
 
-def llm_profile_tables(profile: LlmProfile) -> Iterator[RenderableType]:
+def _llm_profile_tables(profile: LlmProfile, width: int) -> Iterator[RenderableType]:
     """One profile of a language model, and what its measurements leave open."""
     yield from llm_profile_pieces(profile)
     yield from caveat_lines(llm_profile_caveats(profile))
@@ -87,3 +112,9 @@ def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
         ("prompt tokens", "step"),
         ((f"{n:g}", format_duration(steps.mean_s(n))) for n in steps.prefill_tokens.tolist() if n >= 1),
     )
+
+
+_SHOWN: dict[type, Shown] = {
+    ServiceProfile: Shown(profile_document, _batch_profile_tables),
+    LlmProfile: Shown(llm_profile_document, _llm_profile_tables),
+}

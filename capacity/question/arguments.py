@@ -1,0 +1,93 @@
+"""Arguments: what a verb was asked, raw by key and parsed by attribute."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from capacity.errors import InputError, quoted
+from capacity.question import parse
+from capacity.question.asked import ON_OFF, REQUIRED, SHARE, Flag
+from capacity.question.budget import Effort
+from capacity.question.verbs import EFFORT, in_both, keywords, typed_name
+
+
+def silent(message: str) -> None:
+    """Discard progress messages."""
+
+
+class Asked(Mapping[str, Any]):
+    """The arguments of a verb: raw by key, and parsed by attribute.
+
+    By attribute, a duration is in seconds and a rate in requests per second, whether it was given as text or by the
+    keyword with its unit; a share is a number; a repeatable argument is a list. Each is parsed when it is used.
+    """
+
+    def __init__(self, verb: str, given: Mapping[str, Any]) -> None:
+        self._flags = keywords(verb)
+        usual = {
+            name: None if flag.default is REQUIRED else flag.default for name, flag in self._flags.items()
+        }
+        in_si = dict.fromkeys(_units(self._flags))
+        self._given = {"progress": silent, **in_si, **usual, **given}
+        if self._given["progress"] is None:
+            self._given["progress"] = silent
+        for name, flag in self._flags.items():  # a default is not given twice
+            unit = f"{name}_{flag.kind.unit}"
+            if flag.kind.unit and self._given[unit] is not None and name not in given:
+                self._given[name] = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        flag = self._flags.get(name)
+        return self._given[name] if flag is None else self._read(name, flag)
+
+    def _read(self, name: str, flag: Flag) -> Any:
+        value, typed = self._given[name], typed_name(name, flag)
+        if flag.is_many:
+            return many(value)
+        if flag.kind.unit:
+            read = parse.duration_s if flag.kind.unit == "s" else parse.rate_rps
+            return read(value, self._given[f"{name}_{flag.kind.unit}"], typed)
+        if value is not None and flag.kind == SHARE:
+            return parse.read_share(value, typed)
+        return read_switch(value, typed) if flag.kind == ON_OFF else value
+
+    @property
+    def effort(self) -> Effort:
+        """Budget, precision and workers, as far as the verb has these keywords."""
+        return Effort(**{name: self._given[name] for name in EFFORT.split() if name in self._flags})
+
+
+def read_switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)
+    """A switch from `on` or `off`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if value not in ("on", "off"):
+        raise InputError(f"{flag} {quoted(value)} is neither on nor off")
+    return value == "on"
+
+
+def many(value: Any) -> list[Any]:
+    """A list, from one value, several or none."""
+    if value is None:
+        return []
+    if isinstance(value, str | bytes | Path | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    if hasattr(value, "columns"):  # a DataFrame is one profile, though it can be iterated
+        return [value]
+    return list(value)
+
+
+def _units(flags: Mapping[str, Flag]) -> Iterator[str]:
+    """Keywords that take a number in SI."""
+    return (one for name, flag in flags.items() for one in in_both(name, flag)[1:])
