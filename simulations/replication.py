@@ -58,6 +58,7 @@ class Task:
         spells: spells of service times, which all replicas share.
         strata: strata of the requests, for arrivals in bursts.
         waiting_max: number of attempts that may wait before a run whose clients retry is given up.
+        marks_s: values of waits and of responses that tallies keep exact, as of `with_marks`. [s]
     """
 
     plan: BatchPlan
@@ -73,6 +74,21 @@ class Task:
     engine: Engine = Engine.KERNEL
     strata: PhaseStrata | None = None
     waiting_max: float = math.inf
+    marks_s: tuple[Floats, ...] = ()
+
+    def with_marks(self) -> "Task":
+        """The task with the values that tallies keep exact: limits, the batch wait, and atoms of the service time."""
+        if self.marks_s:
+            return self
+        atoms_s, wait_s = (
+            self.service_times.table(self.plan.batch_size_max).atoms_s,
+            self.plan.batch_wait_max_s,
+        )
+        if len(atoms_s) > _ATOMS_MAX:
+            atoms_s = np.zeros(0)
+        atoms_s = np.concatenate([atoms_s, wait_s + atoms_s]) + self.request_overhead_s
+        waits_s, responses_s = [wait_s, *self.wait_limits_s], [*atoms_s, *self.limits_s]
+        return replace(self, marks_s=(_distinct(np.array(waits_s)), _distinct(np.array(responses_s))))
 
 
 def replicate(task: Task) -> Sample | Strata:
@@ -266,22 +282,11 @@ def _copied(served: kernel.Served) -> kernel.Served:
 
 
 def _reduction(task: Task, length: Length, requests: int, parts: int = 1) -> Reduction:
-    atoms_s = task.service_times.table(task.plan.batch_size_max).atoms_s
-    if len(atoms_s) > _ATOMS_MAX:
-        atoms_s = np.zeros(0)
-    wait_s, overhead_s = task.plan.batch_wait_max_s, task.request_overhead_s
-    atoms_s = np.concatenate([atoms_s, wait_s + atoms_s]) + overhead_s
-    return Reduction(
-        length,
-        requests,
-        overhead_s,
-        wait_marks_s=_marks(np.array([wait_s, *task.wait_limits_s])),
-        response_marks_s=_marks(np.concatenate([atoms_s, task.limits_s])),
-        parts=parts,
-    )
+    waits_s, responses_s = task.with_marks().marks_s
+    return Reduction(length, requests, task.request_overhead_s, waits_s, responses_s, parts)
 
 
-def _marks(values_s: Floats) -> Floats:
+def _distinct(values_s: Floats) -> Floats:
     """The distinct positive values in order; of two that differ by rounding alone the smaller."""
     distinct_s = np.unique(values_s[values_s > 0.0])
     apart = np.diff(distinct_s, prepend=-np.inf) > 1e-12 * distinct_s

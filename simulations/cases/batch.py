@@ -231,23 +231,21 @@ class BatchCase(Case):
             assert isinstance(workload, Workload)  # noqa: S101  (users have no bursts)
             workload = replace(workload, arrivals=strata.arrivals)
         objective = self.scenario.objective
-        return [
-            Task(
-                plan=simulated.scenario.plan,
-                workload=workload,
-                service_times=service_times,
-                request_overhead_s=self.scenario.profile.request_overhead_s,
-                length=length,
-                seed=replace(seed, replication=number),
-                limits_s=tuple(objective.by_quantile(Measure.RESPONSE).values()),
-                wait_limits_s=tuple(objective.by_quantile(Measure.WAIT).values()),
-                slowdowns=self.slowdowns,
-                spells=self.scenario.profile.spells,
-                engine=self.engine,
-                strata=strata,
-            )
-            for number in numbers
-        ]
+        one = Task(
+            plan=simulated.scenario.plan,
+            workload=workload,
+            service_times=service_times,
+            request_overhead_s=self.scenario.profile.request_overhead_s,
+            length=length,
+            seed=seed,
+            limits_s=tuple(objective.by_quantile(Measure.RESPONSE).values()),
+            wait_limits_s=tuple(objective.by_quantile(Measure.WAIT).values()),
+            slowdowns=self.slowdowns,
+            spells=self.scenario.profile.spells,
+            engine=self.engine,
+            strata=strata,
+        ).with_marks()
+        return [replace(one, seed=replace(seed, replication=number)) for number in numbers]
 
     @property
     def replicate(self) -> Callable[[Task], Sample | Strata]:
