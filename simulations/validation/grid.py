@@ -4,15 +4,12 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 
-import simulations.validation.fleets as bulk
-import simulations.validation.fleets as devices
-import simulations.validation.fleets as fleets
-import simulations.validation.fleets as laws
-import simulations.validation.recovery_systems as trouble
-import simulations.validation.token_systems as tokens
 from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
 from capacity.server.batch.batching import BatchTimer
+from simulations.validation import laws
+from simulations.validation import recovery_systems as trouble
+from simulations.validation import token_systems as tokens
 from simulations.validation.agreement import AnySystem
 from simulations.validation.systems import P50, P99
 
@@ -32,21 +29,21 @@ _SHORT: tuple[Callable[[], AnySystem], ...] = (
     partial(laws.mdc, 4, 0.7, P99),
     partial(laws.gimc, 0.5, 2, 0.7, P99),
     partial(laws.mmpp, 4.0, 20.0, 40.0, 1, 0.6, P50),
-    partial(bulk.bulk, RESNET, 16, 0.7, P99),
-    partial(bulk.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OLDEST),
-    partial(bulk.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OPEN),
-    partial(bulk.bulk, RESNET, 8, 0.7, P99, replicas=3, routing=Routing.ROUND_ROBIN),
-    partial(bulk.bulk, RESNET, 8, 0.7, P99, replicas=3, routing=Routing.RANDOM),
-    partial(bulk.bulk_markov, 4, 2, 0.6, P99),
-    partial(bulk.bulk_ctmc, (1.0, 1.2, 1.4, 1.6), 2, 0.6, P99),
+    partial(laws.bulk, RESNET, 16, 0.7, P99),
+    partial(laws.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OLDEST),
+    partial(laws.bulk, BERT, 8, 0.5, P99, wait=0.5, timer=OPEN),
+    partial(laws.bulk, RESNET, 8, 0.7, P99, replicas=3, routing=Routing.ROUND_ROBIN),
+    partial(laws.bulk, RESNET, 8, 0.7, P99, replicas=3, routing=Routing.RANDOM),
+    partial(laws.bulk_markov, 4, 2, 0.6, P99),
+    partial(laws.bulk_ctmc, (1.0, 1.2, 1.4, 1.6), 2, 0.6, P99),
     partial(laws.closed, 8, 4.0, 1, P99),
     partial(laws.closed, 12, 5.0, 2, P99),
-    partial(bulk.bulk_closed, RESNET, 8, 16, 2.0, P99),
-    partial(fleets.random_split, 3, 0.6, P99),
-    partial(fleets.round_robin, 3, 0.6, P99),
-    partial(fleets.shortest_queue, 0.7, P99),
-    partial(fleets.power_of_two, 100, 0.5, P50),
-    partial(devices.shared_device, (1.0, 1.5), 0.7),
+    partial(laws.bulk_closed, RESNET, 8, 16, 2.0, P99),
+    partial(laws.random_split, 3, 0.6, P99),
+    partial(laws.round_robin, 3, 0.6, P99),
+    partial(laws.shortest_queue, 0.7, P99),
+    partial(laws.power_of_two, 100, 0.5, P50),
+    partial(laws.shared_device, (1.0, 1.5), 0.7),
     partial(tokens.alone, (10, 300, 40), (3, 6, 5), 0.4, P50),
     partial(tokens.equal_passes, 10, 2.0),
     partial(tokens.shared_engine, "constant", 50, 0.5),
@@ -84,37 +81,37 @@ _MORE: tuple[Callable[[], AnySystem], ...] = (
     partial(laws.mmpp, 3.0, 20.0, 40.0, 2, 0.6, P99),
     partial(laws.mmpp, 10.0, 5.0, 60.0, 4, 0.5, P50),
     *(
-        partial(bulk.bulk, profile, size, load, P99)
+        partial(laws.bulk, profile, size, load, P99)
         for profile, size in ((RESNET, 16), (BERT, 8), (JASPER, 4))
         for load in (0.3, 0.5, 0.8, 0.9)
     ),
     *(
-        partial(bulk.bulk, profile, size, load, P99, wait=wait, timer=timer)
+        partial(laws.bulk, profile, size, load, P99, wait=wait, timer=timer)
         for profile, size in ((RESNET, 16), (BERT, 8), (JASPER, 4))
         for load, wait in ((0.3, 0.9), (0.8, 0.4), (0.9, 0.4))
         for timer in BatchTimer
     ),
     *(
-        partial(bulk.bulk, BERT, 8, load, P50, wait=wait, timer=OPEN, replicas=count, routing=routing)
+        partial(laws.bulk, BERT, 8, load, P50, wait=wait, timer=OPEN, replicas=count, routing=routing)
         for routing in (Routing.ROUND_ROBIN, Routing.RANDOM)
         for count, load, wait in ((2, 0.5, 0.5), (5, 0.8, 0.0))
     ),
-    partial(bulk.bulk_markov, 4, 1, 0.7, P99),
-    partial(bulk.bulk_markov, 8, 3, 0.7, P99),
-    partial(bulk.bulk_markov, 32, 1, 0.6, P99),
-    partial(bulk.bulk_ctmc, (1.0, 1.1, 1.2), 3, 0.7, P99),
+    partial(laws.bulk_markov, 4, 1, 0.7, P99),
+    partial(laws.bulk_markov, 8, 3, 0.7, P99),
+    partial(laws.bulk_markov, 32, 1, 0.6, P99),
+    partial(laws.bulk_ctmc, (1.0, 1.1, 1.2), 3, 0.7, P99),
     partial(laws.closed, 3, 0.0, 2, P99),
     partial(laws.closed, 20, 12.0, 1, P99),
     partial(laws.closed, 40, 15.0, 2, P99),
-    partial(bulk.bulk_closed, BERT, 8, 6, 1.0, P99),
-    partial(bulk.bulk_closed, JASPER, 4, 30, 10.0, P99),
-    partial(fleets.random_split, 4, 0.3, P99),
-    partial(fleets.round_robin, 8, 0.8, P99),
-    partial(fleets.shortest_queue, 0.4, P99),
-    partial(fleets.shortest_queue, 0.8, P99),
-    partial(fleets.power_of_two, 100, 0.7, P50),
-    partial(devices.shared_device, (1.0, 2.0, 3.0, 4.0), 0.7),
-    partial(devices.shared_device, (1.0, 2.4), 0.6),
+    partial(laws.bulk_closed, BERT, 8, 6, 1.0, P99),
+    partial(laws.bulk_closed, JASPER, 4, 30, 10.0, P99),
+    partial(laws.random_split, 4, 0.3, P99),
+    partial(laws.round_robin, 8, 0.8, P99),
+    partial(laws.shortest_queue, 0.4, P99),
+    partial(laws.shortest_queue, 0.8, P99),
+    partial(laws.power_of_two, 100, 0.7, P50),
+    partial(laws.shared_device, (1.0, 2.0, 3.0, 4.0), 0.7),
+    partial(laws.shared_device, (1.0, 2.4), 0.6),
     partial(tokens.alone, (10, 300, 40), (3, 20, 8), 0.6, P99),
     partial(tokens.equal_passes, 3, 0.5),
     partial(tokens.equal_passes, 10, 12.0),

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 from cases import sample_of
 
-import simulations.validation.fleets as bulk
-import simulations.validation.fleets as fleets
-import simulations.validation.fleets as laws
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
@@ -23,6 +20,7 @@ from simulations.statistics.intervals import Estimate
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
+from simulations.validation import laws
 from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
 from simulations.validation.grid import Grid, systems
 from simulations.validation.systems import DurationTimes, System, TableTimes
@@ -61,8 +59,8 @@ def test_a_wrong_theory_is_found_out():
     [
         (laws.mmck(2, 6, 1.2, (0.5,)), laws.mmck(2, 7, 1.2, (0.5,))),
         (
-            bulk.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OPEN),
-            bulk.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OLDEST),
+            laws.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OPEN),
+            laws.bulk("bert-large-384-l40s-fp16", 8, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OLDEST),
         ),
         (laws.closed(8, 4.0, 1, (0.5,)), laws.closed(9, 4.0, 1, (0.5,))),
         (laws.mmpp(2.0, 2.0, 3.0, 1, 0.4, (0.5,)), laws.mmpp(3.0, 2.0, 3.0, 1, 0.4, (0.5,))),
@@ -286,7 +284,7 @@ def test_short_simulations_are_near_their_laws():
 
 
 def test_an_approximation_brings_its_error_along():
-    quantities = fleets.power_of_two(100, 0.5, (0.5,)).quantities()
+    quantities = laws.power_of_two(100, 0.5, (0.5,)).quantities()
     assert 0.0 < quantities["response_p50_s"].allowance < 0.01
     assert 0.0 < quantities["response_mean_s"].allowance < 0.01
 
@@ -294,8 +292,8 @@ def test_an_approximation_brings_its_error_along():
 def test_systems_play_what_they_are_about():
     lost = laws.mmck(2, 6, 1.2, (0.5,))
     assert (lost.plan.replicas, lost.plan.queue_limit, lost.plan.routing) == (2, 4, Routing.SHARED_QUEUE)
-    timed = bulk.bulk("jasper-7s-t4-fp16", 4, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OPEN, replicas=2)
-    first_s = bulk.batch_times_s("jasper-7s-t4-fp16", 4)[0]
+    timed = laws.bulk("jasper-7s-t4-fp16", 4, 0.5, (0.5,), wait=0.5, timer=BatchTimer.OPEN, replicas=2)
+    first_s = laws.batch_times_s("jasper-7s-t4-fp16", 4)[0]
     assert timed.plan.batch_wait_max_s == 0.5 * first_s
     assert (timed.plan.timer, timed.plan.batch_size_max, timed.plan.replicas) == ("open", 4, 2)
     assert timed.service_times(1, 0.3) == first_s

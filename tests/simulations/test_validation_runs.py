@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from cases import sample_of
 
-import simulations.validation.fleets as fleets
-import simulations.validation.fleets as laws
 import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
 from capacity.errors import DomainError, InconclusiveError
@@ -39,6 +37,7 @@ from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
 from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length, Sample
+from simulations.validation import laws
 from simulations.validation.agreement import AnySystem, Row, compare, rows_tables
 from simulations.validation.simulation import LawSimulation
 from simulations.validation.systems import Quantity, system_of
@@ -85,18 +84,18 @@ def by_general_gaps(gap: Duration, service: Duration) -> AnySystem:
         (laws.gimc(2.0, 1, 0.64, P50), 2.5 * 16.0, 0),
         (laws.gimc(0.0, 1, 0.64, P50), 16.0, 0),
         (by_general_gaps(Duration(family=Family.GAMMA, mean_s=1.0 / 0.64, scv=2.0), SKEWED), 2.5 * 16.0, 0),
-        (fleets.random_split(3, 0.64, P50), 3 * 16.0, 0),
-        (fleets.round_robin(3, 0.64, P50), 3 * 16.0, 0),
-        (fleets.shortest_queue(0.64, P50), 2 * 16.0, 0),
-        (fleets.power_of_two(100, 0.64, P50), 100 * 16.0, 0),
-        (fleets.shared_device((1.0, 1.5), 0.64), 16.0, 0),
-        (fleets.shared_device((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), 0.25), 2.0, 0),  # 8 of 8 slowed by 8
+        (laws.random_split(3, 0.64, P50), 3 * 16.0, 0),
+        (laws.round_robin(3, 0.64, P50), 3 * 16.0, 0),
+        (laws.shortest_queue(0.64, P50), 2 * 16.0, 0),
+        (laws.power_of_two(100, 0.64, P50), 100 * 16.0, 0),
+        (laws.shared_device((1.0, 1.5), 0.64), 16.0, 0),
+        (laws.shared_device((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), 0.25), 2.0, 0),  # 8 of 8 slowed by 8
         (bulk(0.64, 2), 2 * 16.0, 20 * 2 * 8),
         (bulk(0.25, 2), 4.0, 20 * 2 * 8),  # while a full batch of 8 at each is served
         (bulk_markov(0.64, 3, 8), 4.5 * 16.0, 20 * 3 * 8),
         (bulk_markov(0.25, 9, 3), 9 * 0.25 * 3, 20 * 9 * 3),
-        (fleets.bulk_ctmc(RISING_S, 2, 0.64, P50), 4.5 * 16.0, 20 * 2 * 8),
-        (fleets.bulk_ctmc((1.0, 2.0), 16, 0.25, P50), 8.0, 20 * 16 * 2),
+        (laws.bulk_ctmc(RISING_S, 2, 0.64, P50), 4.5 * 16.0, 20 * 2 * 8),
+        (laws.bulk_ctmc((1.0, 2.0), 16, 0.25, P50), 8.0, 20 * 16 * 2),
         (laws.closed(7, 4.0, 1, P50), 7.0, 10 * 7),
         (system_of(BulkClosed(users=6, think_time_s=1.0, batch_times_s=(1.0, 1.5)), P50), 6.0, 10 * 6),
         (trouble.retrial(1, 0.49, 0.5), 49.0 / 9.0, 55),  # 54.4
@@ -235,7 +234,7 @@ def test_slots_of_infinitesimal_tokens_are_servers() -> None:
 def test_two_instances_at_half_the_speed_each_are_one_server() -> None:
     """The number of requests is that of M/M/1, but two of them are in service."""
     load, wait = 0.64, 0.64**2
-    assert theory(fleets.shared_device((1.0, 2.0), load)) == pytest.approx(
+    assert theory(laws.shared_device((1.0, 2.0), load)) == pytest.approx(
         {
             "wait_probability": wait,
             "wait_mean_s": load**3 / (1.0 - load) / load,

@@ -12,18 +12,16 @@ NAME = "bentoml"
 FILE = "bentoml_service.py"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset({Feature.BATCH_SIZE, Feature.INSTANCES, Feature.QUEUE_LIMIT}),
-    says=frozenset(
-        {
-            Feature.REPLICAS,
-            Feature.ROUTING,
-            Feature.BATCH_WAIT,
-            Feature.BATCHING,
-            Feature.GROWTH,
-            Feature.SHED_LATE,
-        }
-    ),
-    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+    sets={Feature.BATCH_SIZE, Feature.INSTANCES, Feature.QUEUE_LIMIT},
+    says={
+        Feature.REPLICAS,
+        Feature.ROUTING,
+        Feature.BATCH_WAIT,
+        Feature.BATCHING,
+        Feature.GROWTH,
+        Feature.SHED_LATE,
+    },
+    refuses={Feature.SHED_CODEL, Feature.SHED_LIFO},
 )
 
 

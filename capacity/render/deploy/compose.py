@@ -11,10 +11,7 @@ from capacity.render.deploy.header import device_note, header, routing_note
 NAME = "compose"
 FILE = "compose.yaml"
 PLANS = Fleet
-COVERS = Coverage(
-    sets=frozenset({Feature.REPLICAS}),
-    says=frozenset({Feature.ROUTING}),
-)
+COVERS = Coverage(sets={Feature.REPLICAS}, says={Feature.ROUTING})
 GPUS_MAX = 16  # largest number in one machine
 
 

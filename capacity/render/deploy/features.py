@@ -1,6 +1,6 @@
 """Features of a plan: a target's file sets each of them, says where to set it, or refuses the plan."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,9 +66,9 @@ class Coverage:
         refuses: features that the target cannot have, so that the file would be for another plan.
     """
 
-    sets: frozenset[Feature] = frozenset()
-    says: frozenset[Feature] = frozenset()
-    refuses: frozenset[Feature] = frozenset()
+    sets: Set[Feature] = frozenset()
+    says: Set[Feature] = frozenset()
+    refuses: Set[Feature] = frozenset()
 
 
 def features_of(plan: AnyPlan) -> dict[Feature, str]:

@@ -13,9 +13,7 @@ from capacity.render.deploy.scaling import SYNC_S, Scaling, rounded_down, scalin
 NAME = "keda"
 FILE = "keda.yaml"
 PLANS = Fleet
-COVERS = Coverage(
-    sets=frozenset({Feature.REPLICAS, Feature.GROWTH, Feature.AUTOSCALER}),
-)
+COVERS = Coverage(sets={Feature.REPLICAS, Feature.GROWTH, Feature.AUTOSCALER})
 
 
 def render(plan: Fleet) -> str:

@@ -12,10 +12,7 @@ from capacity.render.deploy.scaling import Scaling, scaling_of
 NAME = "kserve"
 FILE = "kserve.yaml"
 PLANS = Fleet
-COVERS = Coverage(
-    sets=frozenset({Feature.REPLICAS, Feature.GROWTH, Feature.QUEUE_LIMIT}),
-    says=frozenset({Feature.ROUTING}),
-)
+COVERS = Coverage(sets={Feature.REPLICAS, Feature.GROWTH, Feature.QUEUE_LIMIT}, says={Feature.ROUTING})
 _TIMEOUT_S = 60  # of a request, if the objective has no limit on responses
 
 

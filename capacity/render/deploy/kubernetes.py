@@ -16,17 +16,15 @@ NAME = "kubernetes"
 FILE = "kubernetes.yaml"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset(
-        {
-            Feature.REPLICAS,
-            Feature.SPARE,
-            Feature.ZONES,
-            Feature.UPDATES,
-            Feature.GROWTH,
-            Feature.AUTOSCALER,
-        }
-    ),
-    says=frozenset({Feature.ROUTING}),
+    sets={
+        Feature.REPLICAS,
+        Feature.SPARE,
+        Feature.ZONES,
+        Feature.UPDATES,
+        Feature.GROWTH,
+        Feature.AUTOSCALER,
+    },
+    says={Feature.ROUTING},
 )
 _PROBE_PERIOD_S = 5
 _STARTUP_S = 300  # patience if the plan names no start-up time

@@ -14,18 +14,16 @@ NAME = "ray-serve"
 FILE = "ray-serve.yaml"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset(
-        {
-            Feature.REPLICAS,
-            Feature.BATCH_SIZE,
-            Feature.BATCH_WAIT,
-            Feature.INSTANCES,
-            Feature.QUEUE_LIMIT,
-            Feature.GROWTH,
-        }
-    ),
-    says=frozenset({Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES, Feature.SHED_LATE}),
-    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+    sets={
+        Feature.REPLICAS,
+        Feature.BATCH_SIZE,
+        Feature.BATCH_WAIT,
+        Feature.INSTANCES,
+        Feature.QUEUE_LIMIT,
+        Feature.GROWTH,
+    },
+    says={Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES, Feature.SHED_LATE},
+    refuses={Feature.SHED_CODEL, Feature.SHED_LIFO},
 )
 _BATCHES_KEPT = 100  # batches kept before a batcher without a queue limit: more than ever wait
 _CONCURRENT_BATCHES = 1  # as in the plan: a replica serves one batch at a time

@@ -12,9 +12,9 @@ NAME = "serve-api"
 FILE = "serve-api.env"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset({Feature.BATCH_SIZE, Feature.BATCH_WAIT, Feature.QUEUE_LIMIT, Feature.SHED_LATE}),
-    says=frozenset({Feature.REPLICAS, Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES}),
-    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+    sets={Feature.BATCH_SIZE, Feature.BATCH_WAIT, Feature.QUEUE_LIMIT, Feature.SHED_LATE},
+    says={Feature.REPLICAS, Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES},
+    refuses={Feature.SHED_CODEL, Feature.SHED_LIFO},
 )
 _DEADLINE_MIN_S = 0.001  # of the server
 

@@ -17,18 +17,16 @@ NAME = "triton"
 FILE = "config.pbtxt"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset(
-        {
-            Feature.BATCH_SIZE,
-            Feature.BATCH_WAIT,
-            Feature.PREFERRED_SIZES,
-            Feature.INSTANCES,
-            Feature.QUEUE_LIMIT,
-            Feature.SHED_LATE,
-        }
-    ),
-    says=frozenset({Feature.REPLICAS, Feature.ROUTING, Feature.BATCHING}),
-    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+    sets={
+        Feature.BATCH_SIZE,
+        Feature.BATCH_WAIT,
+        Feature.PREFERRED_SIZES,
+        Feature.INSTANCES,
+        Feature.QUEUE_LIMIT,
+        Feature.SHED_LATE,
+    },
+    says={Feature.REPLICAS, Feature.ROUTING, Feature.BATCHING},
+    refuses={Feature.SHED_CODEL, Feature.SHED_LIFO},
 )
 _KINDS = {"gpu": "KIND_GPU", "cpu": "KIND_CPU"}
 

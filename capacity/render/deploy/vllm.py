@@ -15,10 +15,7 @@ from capacity.units import format_rate
 NAME = "vllm"
 FILE = "vllm-serve.sh"
 PLANS = SavedPlan
-COVERS = Coverage(
-    sets=frozenset({Feature.ENGINE, Feature.QUEUE_LIMIT}),
-    says=frozenset({Feature.REPLICAS, Feature.ROUTING}),
-)
+COVERS = Coverage(sets={Feature.ENGINE, Feature.QUEUE_LIMIT}, says={Feature.REPLICAS, Feature.ROUTING})
 
 
 def render(saved: SavedPlan) -> str:

@@ -1,4 +1,4 @@
-"""Agreement fleets: exponential servers with a queue each under every routing that has a law, and single queues."""
+"""Agreement laws: each law that is compared with the simulator, with a mean service of 1 s or a bundled profile."""
 
 import math
 from collections.abc import Sequence
