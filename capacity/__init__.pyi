@@ -15,9 +15,9 @@ from capacity.answers import RatesAnswer
 from capacity.answers import SimulationAnswer
 from capacity.answers import SweepAnswer
 from capacity.answers import WorkloadAnswer
-from capacity.api import render_plan as render_plan
-from capacity.api import sampling_intervals as sampling_intervals
-from capacity.api import simulate_law as simulate_law
+from capacity.api.saved import render_plan as render_plan
+from capacity.api.simulate import sampling_intervals as sampling_intervals
+from capacity.api.simulate import simulate_law as simulate_law
 from capacity.autoscale_answers import AutoscaleAnswer
 from capacity.errors import CapacityError as CapacityError
 from capacity.errors import DomainError as DomainError
@@ -154,18 +154,6 @@ def simulate(
     workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> SimulationAnswer: ...
 
-def audit(
-    file: str | Path, *, loop: str | None = None, users: float | None = None, think_time: str | None = None,
-    think_time_s: float | None = None, rate: str | None = None, rate_rps: float | None = None,
-    profile: ProfileLike | LlmProfile | None = None, plan: PlanLike | None = None, replicas: int = 1,
-    batch_size_max: int | None = None, batch_wait: str = '0ms', batch_wait_s: float | None = None,
-    routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
-    request_overhead_s: float | None = None, lengths: str | Path | AnyLengths | None = None,
-    sequences_max: int | None = None, batched_tokens_max: int | None = None, kv_tokens: int | None = None,
-    prefix_caching: str | bool | None = None, seed: int = 0, precision: float = 0.05,
-    workers: int | None = None, progress: Callable[..., None] | None = None
-) -> AuditAnswer: ...
-
 def predict(
     profile: ProfileLike | LlmProfile, replicas: int, *, rate: str | None = None,
     rate_rps: float | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
@@ -229,6 +217,64 @@ def max_rate(
     workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> RatesAnswer: ...
 
+def curve(
+    profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *,
+    arrivals: str | ArrivalProcess = 'poisson', daily: str | Path | None = None, between: str | None = None,
+    autoscale: str | None = None, replicas_min: int | None = None, startup_time: str | None = None,
+    startup_time_s: float | None = None, metric_lag: str | None = None, metric_lag_s: float | None = None,
+    stabilization: str | None = None, stabilization_s: float | None = None, users: int | None = None,
+    think_time: str | None = None, think_time_s: float | None = None, batch_size_max: int | None = None,
+    batch_wait: str = '0ms', batch_wait_s: float | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None,
+    client: str | None = None, timeout: str | None = None, timeout_s: float | None = None,
+    deadline: str | None = None, deadline_s: float | None = None, attempts: int | None = None,
+    backoff: str | None = None, retry_budget: str | float | None = None, retry_burst: float | None = None,
+    retry_on: str | None = None, hedge: str | None = None, hedge_s: float | None = None, spare: int = 0,
+    survive: str | Iterable[str] | None = None, rolling_update: str | None = None, mtbf: str | None = None,
+    mtbf_s: float | None = None, recovery_time: str | None = None, recovery_time_s: float | None = None,
+    quantile: float = 0.99, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, seed: int = 0, confidence: float = 0.95, precision: float = 0.05,
+    requests_max: int = 100000000, workers: int | None = None, progress: Callable[..., None] | None = None
+) -> LoadCurveAnswer: ...
+
+def sweep(
+    profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile],
+    replicas: int | str | Iterable[int | str], *, rate: str | Iterable[str] | None = None,
+    rate_rps: float | Iterable[float] | None = None,
+    batch_size_max: int | str | Iterable[int | str] | None = None,
+    batch_wait: str | Iterable[str] | None = None, batch_wait_s: float | Iterable[float] | None = None,
+    routing: str | Iterable[str] | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    daily: str | Path | None = None, between: str | None = None, autoscale: str | None = None,
+    replicas_min: int | None = None, startup_time: str | None = None, startup_time_s: float | None = None,
+    metric_lag: str | None = None, metric_lag_s: float | None = None, stabilization: str | None = None,
+    stabilization_s: float | None = None, users: int | str | Iterable[int | str] | None = None,
+    think_time: str | None = None, think_time_s: float | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None,
+    client: str | None = None, timeout: str | None = None, timeout_s: float | None = None,
+    deadline: str | None = None, deadline_s: float | None = None, attempts: int | None = None,
+    backoff: str | None = None, retry_budget: str | float | None = None, retry_burst: float | None = None,
+    retry_on: str | None = None, hedge: str | None = None, hedge_s: float | None = None, spare: int = 0,
+    survive: str | Iterable[str] | None = None, rolling_update: str | None = None, mtbf: str | None = None,
+    mtbf_s: float | None = None, recovery_time: str | None = None, recovery_time_s: float | None = None,
+    quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | str | Iterable[int | str] | None = None,
+    batched_tokens_max: int | str | Iterable[int | str] | None = None, seed: int = 0,
+    confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
+    workers: int | None = None, cluster: str | None = None, fresh: bool = False,
+    output: str | Path | None = None, progress: Callable[..., None] | None = None
+) -> SweepAnswer: ...
+
 def compare(
     plans: PlanLike | Iterable[PlanLike] | None = None, *, fleet: str | Iterable[str] | None = None,
     profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile] | None = None,
@@ -268,85 +314,6 @@ def explain(
     plan: PlanLike, *, arrivals: str | ArrivalProcess | None = None, workers: int | None = None,
     cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> ExplanationAnswer | StagesAnswer: ...
-
-def sweep(
-    profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile],
-    replicas: int | str | Iterable[int | str], *, rate: str | Iterable[str] | None = None,
-    rate_rps: float | Iterable[float] | None = None,
-    batch_size_max: int | str | Iterable[int | str] | None = None,
-    batch_wait: str | Iterable[str] | None = None, batch_wait_s: float | Iterable[float] | None = None,
-    routing: str | Iterable[str] | None = None, batching: str = 'triton',
-    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
-    queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
-    daily: str | Path | None = None, between: str | None = None, autoscale: str | None = None,
-    replicas_min: int | None = None, startup_time: str | None = None, startup_time_s: float | None = None,
-    metric_lag: str | None = None, metric_lag_s: float | None = None, stabilization: str | None = None,
-    stabilization_s: float | None = None, users: int | str | Iterable[int | str] | None = None,
-    think_time: str | None = None, think_time_s: float | None = None, request_overhead: str | None = None,
-    request_overhead_s: float | None = None, instances_per_device: int | None = None,
-    client: str | None = None, timeout: str | None = None, timeout_s: float | None = None,
-    deadline: str | None = None, deadline_s: float | None = None, attempts: int | None = None,
-    backoff: str | None = None, retry_budget: str | float | None = None, retry_burst: float | None = None,
-    retry_on: str | None = None, hedge: str | None = None, hedge_s: float | None = None, spare: int = 0,
-    survive: str | Iterable[str] | None = None, rolling_update: str | None = None, mtbf: str | None = None,
-    mtbf_s: float | None = None, recovery_time: str | None = None, recovery_time_s: float | None = None,
-    quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
-    cached_share: str | float | None = None, context_tokens_max: int | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, sequences_max: int | str | Iterable[int | str] | None = None,
-    batched_tokens_max: int | str | Iterable[int | str] | None = None, seed: int = 0,
-    confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
-    workers: int | None = None, cluster: str | None = None, fresh: bool = False,
-    output: str | Path | None = None, progress: Callable[..., None] | None = None
-) -> SweepAnswer: ...
-
-def curve(
-    profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *,
-    arrivals: str | ArrivalProcess = 'poisson', daily: str | Path | None = None, between: str | None = None,
-    autoscale: str | None = None, replicas_min: int | None = None, startup_time: str | None = None,
-    startup_time_s: float | None = None, metric_lag: str | None = None, metric_lag_s: float | None = None,
-    stabilization: str | None = None, stabilization_s: float | None = None, users: int | None = None,
-    think_time: str | None = None, think_time_s: float | None = None, batch_size_max: int | None = None,
-    batch_wait: str = '0ms', batch_wait_s: float | None = None, batching: str = 'triton',
-    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
-    routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
-    request_overhead_s: float | None = None, instances_per_device: int | None = None,
-    client: str | None = None, timeout: str | None = None, timeout_s: float | None = None,
-    deadline: str | None = None, deadline_s: float | None = None, attempts: int | None = None,
-    backoff: str | None = None, retry_budget: str | float | None = None, retry_burst: float | None = None,
-    retry_on: str | None = None, hedge: str | None = None, hedge_s: float | None = None, spare: int = 0,
-    survive: str | Iterable[str] | None = None, rolling_update: str | None = None, mtbf: str | None = None,
-    mtbf_s: float | None = None, recovery_time: str | None = None, recovery_time_s: float | None = None,
-    quantile: float = 0.99, lengths: str | Path | AnyLengths | None = None,
-    cached_share: str | float | None = None, context_tokens_max: int | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
-    batched_tokens_max: int | None = None, seed: int = 0, confidence: float = 0.95, precision: float = 0.05,
-    requests_max: int = 100000000, workers: int | None = None, progress: Callable[..., None] | None = None
-) -> LoadCurveAnswer: ...
-
-def describe_workload(
-    trace: str | Path, *, profile: ProfileLike | LlmProfile | None = None, replicas: int | None = None,
-    rate: str | None = None, rate_rps: float | None = None, batch_size_max: int | None = None,
-    batch_wait: str = '0ms', batch_wait_s: float | None = None, routing: str = 'round-robin',
-    request_overhead: str | None = None, request_overhead_s: float | None = None, quantile: float = 0.99,
-    seed: int = 0, confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000,
-    engine: str = 'kernel', workers: int | None = None, cluster: str | None = None, progress: Callable[...,
-    None] | None = None
-) -> WorkloadAnswer: ...
-
-def import_file(
-    files: str | Path | Iterable[str | Path], *, kind: str | None = None, name: str | None = None,
-    model: str | None = None, device: str | None = None, devices: int = 1, device_kind: str | None = None,
-    precision: str | None = None, runtime: str | None = None, hourly_usd: float | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, sequences_max: int | None = None,
-    batched_tokens_max: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, request_overhead: str | None = None,
-    request_overhead_s: float | None = None, progress: Callable[..., None] | None = None
-) -> LlmProfileAnswer | ImportAnswer: ...
 
 def report(
     plan: PlanLike, output: str | Path, *, arrivals: str | ArrivalProcess | None = None,
@@ -390,3 +357,36 @@ def autoscale(
     request_overhead_s: float | None = None, only_verdict: bool = False, runs: int = 5, seed: int = 0,
     confidence: float = 0.95, workers: int | None = None, progress: Callable[..., None] | None = None
 ) -> AutoscaleAnswer: ...
+
+def describe_workload(
+    trace: str | Path, *, profile: ProfileLike | LlmProfile | None = None, replicas: int | None = None,
+    rate: str | None = None, rate_rps: float | None = None, batch_size_max: int | None = None,
+    batch_wait: str = '0ms', batch_wait_s: float | None = None, routing: str = 'round-robin',
+    request_overhead: str | None = None, request_overhead_s: float | None = None, quantile: float = 0.99,
+    seed: int = 0, confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000,
+    engine: str = 'kernel', workers: int | None = None, cluster: str | None = None, progress: Callable[...,
+    None] | None = None
+) -> WorkloadAnswer: ...
+
+def import_file(
+    files: str | Path | Iterable[str | Path], *, kind: str | None = None, name: str | None = None,
+    model: str | None = None, device: str | None = None, devices: int = 1, device_kind: str | None = None,
+    precision: str | None = None, runtime: str | None = None, hourly_usd: float | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, progress: Callable[..., None] | None = None
+) -> LlmProfileAnswer | ImportAnswer: ...
+
+def audit(
+    file: str | Path, *, loop: str | None = None, users: float | None = None, think_time: str | None = None,
+    think_time_s: float | None = None, rate: str | None = None, rate_rps: float | None = None,
+    profile: ProfileLike | LlmProfile | None = None, plan: PlanLike | None = None, replicas: int = 1,
+    batch_size_max: int | None = None, batch_wait: str = '0ms', batch_wait_s: float | None = None,
+    routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, lengths: str | Path | AnyLengths | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, kv_tokens: int | None = None,
+    prefix_caching: str | bool | None = None, seed: int = 0, precision: float = 0.05,
+    workers: int | None = None, progress: Callable[..., None] | None = None
+) -> AuditAnswer: ...

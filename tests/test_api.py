@@ -17,9 +17,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import capacity as cap
-from capacity import api, api_autoscale, api_recovery
 from capacity.answer.saved_plan import read_plan_file
 from capacity.answers import Answer, PlanAnswer
+from capacity.api.report import _distribution
 from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
@@ -28,20 +28,20 @@ from cli import app
 
 ASKED = {"rate": "120rps", "slo_p99": "80ms", "batch_wait": "0ms", "batch_size_max": 4, "precision": 0.2}
 VERBS = {
-    "plan": api.plan,
-    "simulate": api.simulate,
-    "max-rate": api.max_rate,
-    "compare": api.compare,
-    "check": api.check,
-    "explain": api.explain,
-    "report": api.report,
-    "sweep": api.sweep,
-    "workload": api.describe_workload,
-    "import": api.import_file,
-    "audit": api.audit,
-    "render": api.render_plan,
-    "stress": api_recovery.stress,
-    "autoscale": api_autoscale.autoscale,
+    "plan": cap.plan,
+    "simulate": cap.simulate,
+    "max-rate": cap.max_rate,
+    "compare": cap.compare,
+    "check": cap.check,
+    "explain": cap.explain,
+    "report": cap.report,
+    "sweep": cap.sweep,
+    "workload": cap.describe_workload,
+    "import": cap.import_file,
+    "audit": cap.audit,
+    "render": cap.render_plan,
+    "stress": cap.stress,
+    "autoscale": cap.autoscale,
 }
 OF_THE_TERMINAL = {"file", "out", "output", "as_json", "help", "verbose"}
 # Text defaults that Python says by leaving a keyword out, since it may be given in SI instead.
@@ -369,6 +369,6 @@ def test_the_curve_of_a_report_has_neither_the_least_nor_the_longest_time_of_a_r
         plan=BatchPlan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
         objective=Objective.of(response={0.999: 0.04}),
     )
-    api._distribution(scenario, SimpleNamespace(report=lambda message: None, simulate=simulate))
+    _distribution(scenario, SimpleNamespace(report=lambda message: None, simulate=simulate))
     assert len(asked) > 10
     assert 0.0 < min(asked) < max(asked) < 1.0

@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api:audit")
+@answering("capacity:audit")
 def audit() -> None:
     """Whether a load test can be believed: laws that its own figures must obey, each with what to do.
 

@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api_autoscale:autoscale")
+@answering("capacity:autoscale")
 def autoscale() -> None:
     """Autoscaled beside fixed: cost and P99 of a fleet that follows its load, and of one that does not.
 

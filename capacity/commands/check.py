@@ -44,10 +44,10 @@ def check(context: typer.Context, out: list[str] | None, output: GateFormat, *, 
       capacity check --plan plan.json
       capacity check --plan plan.json --profile new.csv --rate 3500rps --format github
     """
-    from capacity import api
+    import capacity
 
     paths = outputs(out)
-    found = run(api.check, context)
+    found = run(capacity.check, context)
     with ExitStack() as after:  # neither a closed stdout nor a full disk costs more than one of them
         for path in reversed(paths):
             after.callback(found.save, path)

@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api:compare")
+@answering("capacity:compare")
 def compare() -> None:
     """Compare fleets side by side under the same requests, with how certain each difference is.
 

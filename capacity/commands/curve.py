@@ -62,13 +62,13 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 def _of_profile(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """A simulated curve."""
-    from capacity import api
+    import capacity
 
     for name in _OF_THEORY:
         if _is_given(context, name):
             raise InputError(f"--{name.replace('_', '-')} is for M/M/c; leave it out with --profile")
     paths = outputs(out)
-    emit_and_write(run(api.curve, context), paths, output, as_json=as_json)
+    emit_and_write(run(capacity.curve, context), paths, output, as_json=as_json)
 
 
 def _of_theory(

@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api:explain")
+@answering("capacity:explain")
 def explain() -> None:
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 

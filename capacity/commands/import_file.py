@@ -31,8 +31,8 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
       capacity import access.log --as workload -o trace.csv
       capacity import sweeps/*.json --kv-tokens 535040 --sequences-max 64 --batched-tokens-max 2048 -o m.json
     """
-    from capacity import api
-    from capacity.api_evidence import is_of_sweeps
+    import capacity
+    from capacity.api.files import is_of_sweeps
     from capacity.evidence_answers import ImportAnswer
     from capacity.files import check_target
     from capacity.profile.load import profile_name
@@ -42,7 +42,7 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
         check_target(path, "what was read", (".json", ".csv"))
         if context.params["kind"] is None and is_of_sweeps(context.params["files"]):
             context.params["name"] = context.params["name"] or profile_name(path)
-    answer = run(api.import_file, context)
+    answer = run(capacity.import_file, context)
     if path is not None:
         if isinstance(answer, ImportAnswer):
             answer.write(path)

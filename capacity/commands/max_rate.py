@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api:max_rate")
+@answering("capacity:max_rate")
 def max_rate() -> None:
     """What load a fleet can handle: the arrival rates that meet the objective, and P99 against the rate.
 

@@ -209,14 +209,14 @@ def _timeout_s(text: str) -> float:
 
 def _measure_llm(context: typer.Context, path: Path | None, output: Format, *, as_json: bool) -> None:
     """Measure by `--llm`; the result is written and shown even if its check fails, which the exit code says."""
-    from capacity import api_profile
+    from capacity.api import profile
     from capacity.errors import InconclusiveError
     from simulations.saturation import require_check
 
     given = context.params
     source = context.get_parameter_source("timeout")
     asked = given["timeout"] if source is not None and source.name == "COMMANDLINE" else _LLM_TIMEOUT
-    answer = api_profile.measure(given["llm"], _timeout_s(asked), given, _report)
+    answer = profile.measure(given["llm"], _timeout_s(asked), given, _report)
     if path is not None:
         answer.write_profile(path)
     emit(answer, output, as_json=as_json)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from capacity.answer.documents import Document
     from capacity.answers import Answer
-    from capacity.api_work import Work
+    from capacity.api.work import Work
     from capacity.question.budget import Effort
 
 Found = TypeVar("Found")
@@ -84,7 +84,7 @@ def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Fo
 @contextmanager
 def workbench(effort: "Effort") -> Iterator["Work"]:
     """Workers for one piece of work, which report progress on stderr."""
-    from capacity.api_work import at_work
+    from capacity.api.work import at_work
 
     with progress() as report, at_work(effort, report) as work:
         yield work

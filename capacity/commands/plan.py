@@ -28,11 +28,11 @@ def plan(
       capacity plan --profile engine.json --rate 20rps --lengths lengths.csv --slo-ttft-p99 2s --slo-tpot-p99 60ms
       capacity plan --profile resnet50-t4-fp16 --profile resnet50-v100-fp16 --rate 5000rps --slo-p99 50ms
     """
-    from capacity import api
+    import capacity
 
     paths = outputs(out, ".html")
     kept = [path for path in paths if _ending(path) == ".json"]
-    found = run(api.plan, context, before=partial(_check_targets, kept) if kept else None)
+    found = run(capacity.plan, context, before=partial(_check_targets, kept) if kept else None)
     emit_and_write(
         found, paths, output, as_json=as_json, verbose=verbose, write=partial(_write, found, context)
     )
@@ -49,7 +49,7 @@ def _check_targets(paths: Sequence[Path], question: "Question[Any, Any, Any]") -
 
 def _write(found: "PlanAnswer", context: typer.Context, path: Path) -> None:
     """Write the plan, its page, its rows or its picture; without a plan, say why there is no picture or page."""
-    from capacity import api
+    import capacity
     from capacity.doors import ask
 
     ending = _ending(path)
@@ -59,7 +59,7 @@ def _write(found: "PlanAnswer", context: typer.Context, path: Path) -> None:
         typer.echo(f"no plan, so {path} is not {'written' if ending == '.html' else 'drawn'}", err=True)
     elif ending == ".html":
         how = {name: context.params[name] for name in ("workers", "cluster")}
-        ask(api.report, {"plan": found, "file": path, **how})
+        ask(capacity.report, {"plan": found, "file": path, **how})
     else:
         found.plot().save(path)
 

@@ -44,13 +44,13 @@ def render(
       capacity render plan.json --target triton --target kubernetes -o deploy/
       capacity render plan.json --target vllm
     """
-    from capacity import api
+    import capacity
     from capacity.errors import InputError
     from capacity.files import is_folder
 
     if len(target) > 1 and file is None:
         raise InputError("several targets are several files; give a folder for them: -o FOLDER")
-    texts = {name: api.render_plan(plan, name, arrivals) for name in target}
+    texts = {name: capacity.render_plan(plan, name, arrivals) for name in target}
     if file is None:
         write_text(texts[target[0]])
     elif len(texts) > 1 or file.endswith("/") or is_folder(Path(file)):

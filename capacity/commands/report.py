@@ -36,8 +36,8 @@ def report(
     Examples:
       capacity report plan.json -o report.html
     """
-    from capacity import api
+    import capacity
 
-    found = run(api.report, context)
+    found = run(capacity.report, context)
     typer.echo(f"{found.sentence} See {file}.", err=True)
     raise typer.Exit(found.exit_code)

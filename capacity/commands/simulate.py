@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api:simulate")
+@answering("capacity:simulate")
 def simulate() -> None:
     """Latency, load and losses of one fleet, with intervals.
 

@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api_recovery:stress")
+@answering("capacity:stress")
 def stress() -> None:
     """Does a fleet come back by itself after something went wrong?
 

@@ -14,10 +14,10 @@ def sweep(context: typer.Context, out: list[str] | None, output: Format, *, as_j
       capacity sweep --profile resnet50-t4-fp16 --rate 800rps:1600rps:400rps --replicas 1:2
       capacity sweep --profile mine.csv --rate 100rps --replicas 1:8 --batch-size-max 8 -o rows.csv
     """
-    from capacity import api
+    import capacity
 
     paths = outputs(out)
     rows = next((path for path in paths if path.suffix.lower() not in (".svg", ".png")), None)
-    found = run(api.sweep, context, output=rows)
+    found = run(capacity.sweep, context, output=rows)
     emit_and_write(found, [path for path in paths if path != rows], output, as_json=as_json)
     raise typer.Exit(found.exit_code)

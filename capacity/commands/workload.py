@@ -3,7 +3,7 @@
 from capacity.commands.options import answering
 
 
-@answering("capacity.api:describe_workload")
+@answering("capacity:describe_workload")
 def workload() -> None:
     """How heavy and how bursty recorded traffic is, and what assuming Poisson arrivals would get wrong.
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import capacity as cap
-from capacity import answers, api, api_recovery
+from capacity import answers
 from capacity.answer.sweep import SweepTable
 from capacity.answers import LoadCurveAnswer, SweepAnswer
+from capacity.api.report import _distribution
 from capacity.errors import InconclusiveError, InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.load import load_profile
@@ -66,14 +67,14 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
         def at_work(effort: Any, report: Any) -> Any:
             yield SimpleNamespace(judge=None, report=report, effort=effort)
 
-        monkeypatch.setattr(api, "at_work", at_work)
+        monkeypatch.setattr("capacity.api.plan.at_work", at_work)
         monkeypatch.setattr("capacity.search.planner.recommend", stage("recommend", found_of(plan)))
         monkeypatch.setattr("capacity.search.by_hour.schedule", stage("schedule", HOURS))
         monkeypatch.setattr("capacity.explanation.explanation.explain_plan", stage("explain", REASONS))
         monkeypatch.setattr("capacity.search.planner.with_headroom", stage("headroom", found_of(LARGER)))
         monkeypatch.setattr("capacity.search.caveats.with_implausible", lambda found, question: found)
         for name, result in (("plan_disturbed", "disturbed"), ("plan_to_recover", "recovery")):
-            monkeypatch.setattr(api_recovery, name, stage(name, (found_of(LARGER), result)))
+            monkeypatch.setattr(f"capacity.api.trouble.{name}", stage(name, (found_of(LARGER), result)))
         answer = cap.plan(PROFILE, slo_p99="80ms", **({"rate": "300rps"} | keywords))
         return answer, called
 
@@ -157,7 +158,7 @@ def made_up_curve(
         asked.append({"grid": of_fleet, **given})
         return SweepAnswer(grid=grid, table=table, cells=tuple(rows))
 
-    monkeypatch.setattr(api, "_swept", swept)
+    monkeypatch.setattr("capacity.api.rates.swept", swept)
     found = cap.curve(
         PROFILE, 2, batch_wait="1ms", routing="random", quantile=0.95, seed=4, precision=0.3, requests_max=999,
         arrivals="gamma:cv=2", queue_limit=9, batching="torchserve", request_overhead="3ms",
@@ -226,7 +227,7 @@ def test_the_distribution_in_a_report_covers_the_limits(limits: dict[float, floa
         return fails
 
     work = SimpleNamespace(report=lambda message: None, simulate=simulate)
-    assert api._distribution(scenario_of(limits), work) is None  # type: ignore[arg-type]
+    assert _distribution(scenario_of(limits), work) is None  # type: ignore[arg-type]
     assert max(asked[0]) == highest
     assert set(limits) <= set(asked[0])
 

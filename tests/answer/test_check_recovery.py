@@ -10,7 +10,7 @@ import pytest
 import capacity as cap
 from capacity.answer.check import notes_on_trouble, recovery_finding
 from capacity.answer.plan_like import as_saved
-from capacity.api_recovery import saved_trouble
+from capacity.api.trouble import saved_trouble
 from capacity.errors import InputError
 from capacity.question.candidate import Verdict
 from capacity.question.resilience import Spike

@@ -17,8 +17,8 @@ from capacity.answer.check import gate_inputs, new_profiles
 from capacity.answer.compare import contenders
 from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
 from capacity.api import _confirmed
-from capacity.api_profile import _sweep_caveats, asked_engine
-from capacity.api_work import at_work
+from capacity.api.profile import _sweep_caveats, asked_engine
+from capacity.api.work import at_work
 from capacity.evidence_answers import LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm

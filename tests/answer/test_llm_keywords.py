@@ -10,8 +10,9 @@ import pytest
 from questions import engine_question
 
 import capacity as cap
-from capacity import api, api_profile, api_recovery
-from capacity.api_profile import asked_engine, sweep_settings
+from capacity.api.compare import _profiles_to_compare
+from capacity.api.profile import asked_engine, measure, sweep_settings
+from capacity.api.stress import _saved_fleet
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
 from capacity.profile.load import load_llm
@@ -294,9 +295,7 @@ SAVED: Any = SimpleNamespace(question=QUESTION, plan=PLAN, profile=LINE)
 
 def test_a_saved_plan_goes_with_another_rate_routing_or_number() -> None:
     def fleet(**given: Any) -> AnyScenario:
-        return api_recovery._saved_fleet(
-            SAVED, Asked("stress", {"plan": "plan.json", "trigger": "x", **given})
-        )
+        return _saved_fleet(SAVED, Asked("stress", {"plan": "plan.json", "trigger": "x", **given}))
 
     assert fleet() == QUESTION.scenario(PLAN)
     found = fleet(replicas=5, rate="9rps", routing="random")
@@ -329,16 +328,14 @@ def test_saved_plans_are_compared_by_their_own_requests() -> None:
     for name in ("lengths", "cached_share", "context_tokens_max"):
         flag = "--" + name.replace("_", "-")
         given = Asked("compare", {"plans": ["a", "b"], name: 1})
-        refused(
-            f"a saved plan has its own lengths; leave {flag} out", api._profiles_to_compare, [SAVED], given
-        )
+        refused(f"a saved plan has its own lengths; leave {flag} out", _profiles_to_compare, [SAVED], given)
 
 
 def test_a_server_is_measured_by_its_name_and_up_to_some_length() -> None:
     model = "--model is needed: the server knows its model by a name"
-    refused(model, api_profile.measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
+    refused(model, measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
     context = "--context-tokens-max is needed: requests are measured up to some length"
-    refused(context, api_profile.measure, "http://127.0.0.1:1", 1.0, NEEDED | {"model": "m"}, print)
+    refused(context, measure, "http://127.0.0.1:1", 1.0, NEEDED | {"model": "m"}, print)
 
 
 def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,7 +347,7 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
         return SimpleNamespace(table="table", cells=("cell",))
 
     monkeypatch.setattr("simulations.judge.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
-    monkeypatch.setattr("capacity.api._swept", swept)
+    monkeypatch.setattr("capacity.api.rates.swept", swept)
     asked = {"lengths": LENGTHS, "routing": "random"}
     found = cap.curve(LINE, 3, **asked, seed=5)
     ((grid, given),) = seen
@@ -410,7 +407,7 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     monkeypatch.setattr("capacity.search.planner.with_headroom", headroom)
     monkeypatch.setattr("capacity.explanation.explanation.explain_plan", explained)
     monkeypatch.setattr("simulations.servers.require_check", lambda one: steps.append(f"check {one.name}"))
-    monkeypatch.setattr(api_recovery, "plan_to_recover", recover)
+    monkeypatch.setattr("capacity.api.trouble.plan_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
     asked: list[Question] = []
     answer = cap.plan(

@@ -12,7 +12,7 @@ from test_causes import PROFILE, days
 from test_screens import fixed, held, scaled, screen
 
 import capacity as cap
-from capacity.api_autoscale import _curve, _effort
+from capacity.api.autoscale import _curve, _effort
 from capacity.autoscale_answers import AutoscaleAnswer
 from capacity.autoscaling.findings import Course, ScaledScreen
 from capacity.errors import InputError
@@ -145,7 +145,7 @@ def test_by_default_a_whole_day_is_asked_about(monkeypatch: pytest.MonkeyPatch) 
     def at_work(effort: Effort, progress: Any) -> Any:
         yield SimpleNamespace(mapper=map, report=progress)
 
-    monkeypatch.setattr("capacity.api.at_work", at_work)
+    monkeypatch.setattr("capacity.api.work.at_work", at_work)
     monkeypatch.setattr(
         "capacity.autoscaling.comparison.screen",
         lambda *given, **how: asked.append((*given, how)) or "screen",

@@ -238,7 +238,7 @@ def test_a_curve_of_a_profile_is_shown_and_drawn(capacity, monkeypatch, file):
             save=saved.append,
         )
 
-    monkeypatch.setattr("capacity.api.curve", made_up)
+    monkeypatch.setattr("capacity.api.rates.curve", made_up)
     given = [] if file is None else ["-o", file]
     done = capacity("curve", "--profile", "one.csv", "--replicas", "3", *given)
     assert (done.returncode, done.stdout) == (0, "120 False\n")

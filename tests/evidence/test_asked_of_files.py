@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 
-from capacity import api, api_evidence
-from capacity.api_evidence import (
-    Told,
-    _completed,
-    _completed_run,
-    _holds,
-    _kind,
-    _unused,
-    predicted,
-    sources,
-)
+import capacity as cap
+from capacity.api import files
+from capacity.api.audit import Told, _completed_run, _unused, predicted
+from capacity.api.files import sources
+from capacity.api.imports import _completed, _holds, _kind
 from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.evidence.compared import ComparedRun, Parting
 from capacity.evidence.inferences import think_time_s
@@ -85,7 +79,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         found.append({"replicas": replicas, **how})
         return SimpleNamespace(performance=Performance(kind=Kind.SIMULATION, throughput_rps=100.0))
 
-    monkeypatch.setattr(api, "simulate", simulate)
+    monkeypatch.setattr("capacity.api.simulate.simulate", simulate)
     return found
 
 
@@ -178,7 +172,7 @@ def test_a_language_model_that_answers_as_predicted_agrees(tmp_path: Path) -> No
     """Requests that a simulation has served, as a load test; and the same with tokens that took half as long again."""
     rows, sent_s = LengthRows((100,) * 40, (20,) * 40), tuple(0.25 * number for number in range(40))
     arrivals = TraceArrivals(instants_s=sent_s, name="even")
-    served = api.simulate(LLAMA, 1, arrivals=arrivals, lengths=rows, replay=True, quantile=0.99).performance
+    served = cap.simulate(LLAMA, 1, arrivals=arrivals, lengths=rows, replay=True, quantile=0.99).performance
     times = {
         measure: Times(
             mean_s=getattr(served, f"{measure}_mean_s"), quantiles_s=getattr(served, f"{measure}_quantiles_s")
@@ -197,7 +191,7 @@ def test_a_language_model_that_answers_as_predicted_agrees(tmp_path: Path) -> No
         path = tmp_path / "run.json"
         test = LoadTest(tool="x", name="x", runs=(run,))
         path.write_text(json.dumps(load_test_to_document(test)), encoding="utf-8")
-        (found,) = api.audit(path, profile=LLAMA, loop="open").beside
+        (found,) = cap.audit(path, profile=LLAMA, loop="open").beside
         assert found.parting is parting, found.message
         assert {"response mean", "TTFT P99", "TPOT mean"} <= {row.quantity for row in found.rows}
 
@@ -216,7 +210,7 @@ def test_a_simulation_that_fails_leaves_its_reason(monkeypatch, error, parting) 
     def simulate(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(api, "simulate", simulate)
+    monkeypatch.setattr("capacity.api.simulate.simulate", simulate)
     found = of_batches(LoadRun(name="a", throughput_rps=10.0))
     assert (found.parting, found.message) == (parting, str(error))
 
@@ -334,7 +328,7 @@ def test_a_file_that_cannot_be_read_for_a_purpose_does_not_serve_it(monkeypatch:
         if kind == "plan":
             raise InputError("it has none")
 
-    monkeypatch.setattr(api_evidence, "read_document", read)
+    monkeypatch.setattr("capacity.api.imports.read_document", read)
     document: Any = "a document"
     kinds: list[Any] = ["profile", "plan"]
     assert [_holds(document, kind) for kind in kinds] == [True, False]
@@ -347,11 +341,11 @@ def test_one_source_or_several() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_no_sweep(tmp_path: Path) -> None:
-    assert api_evidence.is_of_sweeps(["a", "b"])
-    assert not api_evidence.is_of_sweeps(["http://127.0.0.1:9/"])
-    assert not api_evidence.is_of_sweeps([str(tmp_path / "none.json")])
-    assert not api_evidence.is_of_another_tool(tmp_path / "none.json")
-    assert api_evidence.is_of_another_tool("https://127.0.0.1:9/")
+    assert files.is_of_sweeps(["a", "b"])
+    assert not files.is_of_sweeps(["http://127.0.0.1:9/"])
+    assert not files.is_of_sweeps([str(tmp_path / "none.json")])
+    assert not files.is_of_another_tool(tmp_path / "none.json")
+    assert files.is_of_another_tool("https://127.0.0.1:9/")
 
 
 def test_an_imported_trace_is_written_from_0_on(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from questions import batch_question
 from stresses import PROFILE
 
-from capacity import api_recovery
+from capacity.api import trouble
 from capacity.errors import InputError
 from capacity.question.budget import Effort
 from capacity.question.objective import Objective
@@ -72,7 +72,7 @@ def test_a_plan_that_must_recover_is_searched_for(asked: Callable[[str], dict[st
     seen, told = asked("capacity.search.recovery_plan.plan_to_recover"), []
     found: Any = SimpleNamespace(plan=PLAN)
     work = work_of(told)
-    assert api_recovery.plan_to_recover(QUESTION, found, TROUBLE, work) == "a plan"
+    assert trouble.plan_to_recover(QUESTION, found, TROUBLE, work) == "a plan"
     given, stress_of, within_s, judge, replan, report = seen["arguments"]
     assert (given, within_s) == (found, 60.0)
     assert stress_of(PLAN) == ("stress", QUESTION.scenario(PLAN), "saturates")
@@ -98,7 +98,7 @@ def test_a_plan_with_pauses_is_searched_for(monkeypatch, asked) -> None:
     monkeypatch.setattr("simulations.disturbed.DisturbedSimulation", simulation)
     found: Any = SimpleNamespace(plan=PLAN)
     work = work_of([])
-    assert api_recovery.plan_disturbed(QUESTION, found, PAUSES, work) == "a plan"
+    assert trouble.plan_disturbed(QUESTION, found, PAUSES, work) == "a plan"
     given, question, disturbances, simulate, replan, _ = seen["arguments"]
     assert (given, question, disturbances) == (found, QUESTION, PAUSES)
     simulate(PLAN)
@@ -117,4 +117,4 @@ def test_a_closed_loop_with_pauses_is_refused() -> None:
     question = question_of(ClosedPopulation(users=3))
     found: Any = SimpleNamespace(plan=PLAN)
     with pytest.raises(InputError, match="--pause and --class plan for a --rate; leave out --users"):
-        api_recovery.plan_disturbed(question, found, PAUSES, work_of([]))
+        trouble.plan_disturbed(question, found, PAUSES, work_of([]))

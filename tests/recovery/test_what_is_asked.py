@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from questions import batch_question
 
-from capacity import api_recovery
-from capacity.api_recovery import flags_of, in_trouble, large_enough, read_trouble, stress
+from capacity.api.stress import _stress, stress
+from capacity.api.trouble import flags_of, in_trouble, large_enough, read_trouble
 from capacity.doors import in_keywords
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -211,7 +211,7 @@ def test_engines_are_asked_with_what_engines_have(screened: Seen) -> None:
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused(changes, said, monkeypatch) -> None:
     if "plan" in changes:
-        monkeypatch.setattr(api_recovery, "as_saved", lambda plan: plan)
+        monkeypatch.setattr("capacity.api.stress.as_saved", lambda plan: plan)
     refused(said, **FLEET | changes)
 
 
@@ -234,7 +234,7 @@ def test_a_saved_plan_goes_with_what_is_given_beside_it() -> None:
         asked = Asked("stress", {"plan": "plan.json", "trigger": "spike:2x,30s", **changes})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("capacity.answer.saved_plan.read_plans", lambda _: plans)
-            return api_recovery._stress(asked)
+            return _stress(asked)
 
     same = fleet(bursty)
     assert (same.profile, same.workload, same.plan) == (PROFILE, bursty, saved)

@@ -11,7 +11,6 @@ from saved_reports import save
 from typer.testing import CliRunner
 
 import capacity as cap
-from capacity import api
 from capacity.answer.saved_batches import question_to_document
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
 from capacity.doors import door
@@ -57,7 +56,7 @@ def stop(question: Question) -> None:
 @pytest.mark.parametrize("asked", ASKED, ids=lambda one: " ".join(one))
 def test_it_asks_the_same_question(asked, old, tmp_path, monkeypatch) -> None:
     with pytest.raises(AskedError) as first:
-        api.plan("resnet50-t4-fp16", **asked, before=stop)
+        cap.plan("resnet50-t4-fp16", **asked, before=stop)
     effort = {name: asked[name] for name in ("seed", "confidence", "precision") if name in asked}
     saved = replace(old, question=first.value.question, effort=replace(old.effort, **effort))
 
@@ -69,7 +68,7 @@ def test_it_asks_the_same_question(asked, old, tmp_path, monkeypatch) -> None:
         kept.update({name: value for name, value in given.items() if value is not None})
         raise cap.InputError("asked")
 
-    monkeypatch.setattr(api, "plan", planned)
+    monkeypatch.setattr("capacity.api.plan.plan", planned)
     words = shlex.split(command_to_repeat(saved))
     assert saved.path is not None
     assert words[-2:] == ["-o", saved.path]
@@ -78,7 +77,7 @@ def test_it_asks_the_same_question(asked, old, tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     kept = {key: value for key, value in kept.items() if key not in ("before", "progress")}
     with pytest.raises(AskedError) as again:
-        api.plan(**kept, before=stop)
+        cap.plan(**kept, before=stop)
     assert question_to_document(again.value.question) == question_to_document(saved.question)
     assert {name: kept[name] for name in effort} == effort
 

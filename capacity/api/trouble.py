@@ -1,4 +1,4 @@
-"""The verb `stress`: whether a fleet recovers."""
+"""Trouble: what a plan must recover from or endure, as flags and saved plans say it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,29 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from capacity.answer.plan_like import as_saved
-from capacity.api_asked import asked_scenario, at_rate
-from capacity.doors import door
 from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
 from capacity.question import parse
-from capacity.question.arguments import Asked
-from capacity.question.asked import FLAGS
 from capacity.question.objective import Measure
-from capacity.question.overload import Saturated, Saturation
-from capacity.question.plan import REPLICAS_LIMIT, Plan
+from capacity.question.overload import Saturated
+from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario
-from capacity.question.verbs import in_both, is_given
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
-from capacity.recovery.parse import (
-    clients_of,
-    has_clients,
-    read_cold,
-    read_protection,
-    read_shedding,
-    read_trigger,
-)
+from capacity.recovery.parse import clients_of, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
@@ -36,21 +23,18 @@ from capacity.server.kinds import asked_of, server_of
 from capacity.server.server import Server
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload, is_patient
-from capacity.units import require_count
 
 if TYPE_CHECKING:
     from capacity.answer.check import Finding
-    from capacity.answer.saved_plan import SavedPlan
-    from capacity.api_work import Work
+    from capacity.api.work import Work
     from capacity.question.resilience import Spike
     from capacity.recovery.findings import StressJudge
-    from capacity.recovery_answers import StressAnswer
     from capacity.search.disturbed_plan import DisturbedPlan
     from capacity.search.recommendation import Recommendation
     from capacity.search.recovery_plan import RecoveryPlan
 
-RUNS_MAX = 10_000
-_OF_STRESS = (
+
+OF_STRESS = (
     "abandoned",
     "detection",
     "startup_time",
@@ -63,179 +47,13 @@ _OF_STRESS = (
 )
 
 
-@door("stress")
-def stress(asked: Asked) -> "StressAnswer":
-    """Whether a fleet recovers by itself after trouble, and the smallest change with which it does if not.
-
-    Raises:
-        InputError: an argument that cannot be read, or that contradicts another.
-        UnstableError: the fleet cannot sustain the arrival rate without any trouble.
-        InconclusiveError: most requests fail before the trigger.
-
-    >>> answer = stress("resnet50-t4-fp16", rate="800rps", replicas=2, trigger="lose:1,10s", timeout="200ms",
-    ...                 runs=5, only_verdict=True, horizon="1min")
-    >>> answer.recovered.value
-    1.0
-    """
-    if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
-        asked = Asked("stress", {**asked, "profile": None, "plan": asked.profile})
-    _require_sense(asked)
-    scenario = _stress(asked)
-    require_effect(
-        Effects(
-            flags=given_flags(asked, _OF_STRESS),
-            trigger=scenario.trigger,
-            clients=scenario.clients,
-            protection=scenario.protection,
-            routings=(scenario.plan.routing,),
-            limits_queue=scenario.limit is not None,
-            breaks_down=scenario.breakdowns is not None,
-        )
-    )
-    effort = asked.effort
-    from capacity.api_work import at_work
-    from capacity.recovery_answers import StressAnswer
-    from capacity.search.stress import screen
-    from simulations.stress import StressSimulation
-
-    with at_work(effort, asked.progress) as work:
-        judge = StressSimulation(
-            seed=effort.seed, runs=asked.runs, confidence=effort.confidence, mapper=work.mapper
-        )
-        found = screen(
-            scenario,
-            judge,
-            work.report,
-            replicas_max=asked.replicas_max,
-            only_verdict=asked.only_verdict,
-            is_map=asked.spike_map,
-        )
-    return StressAnswer(screen=found, effort=effort)
-
-
-def _require_sense(asked: Asked) -> None:
-    """Refuse contradictions and invalid values before anything is read."""
-    trigger, runs, arrivals = asked.trigger, asked.runs, asked.arrivals
-    if asked.replicas is not None:
-        require_count("--replicas", asked.replicas, most=REPLICAS_LIMIT)
-    if not isinstance(trigger, str):
-        raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
-    if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
-        raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
-    if asked.only_verdict and asked.spike_map:
-        raise InputError("--map is of spikes, which --only-verdict leaves out; leave out one of the two")
-    if isinstance(arrivals, str) and arrivals.startswith("trace"):
-        raise InputError(
-            "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
-        )
-    if (asked.profile is None) == (asked.plan is None):
-        raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
-
-
-# Flags that fleets of any kind have in trouble.
-_IN_TROUBLE = ("queue_limit", "startup_time")
-
-
-def _stress(asked: Asked) -> Stress:
-    """The fleet of flags or of a saved plan, in trouble."""
-    trigger, shed = read_trigger(asked.trigger), asked.shed or "none"
-    read_shedding(shed)
-    cold = None if asked.cold_batches is None else read_cold(asked.cold_batches)
-    breakdowns = parse.read_breakdowns(asked)
-    clients = clients_of(asked) if has_clients(asked) else None
-    if asked.plan is None:
-        scenario = _asked_fleet(asked)
-    else:
-        from capacity.answer.saved_plan import read_plans
-
-        (saved,) = read_plans([as_saved(asked.plan)])
-        scenario = _saved_fleet(saved, asked)
-        breakdowns = breakdowns or saved.question.survival.breakdowns
-    server, plan = server_of(scenario, _saturated), scenario.plan
-    if asked.queue_limit is not None:
-        plan = replace(plan, queue_limit=asked.queue_limit)
-    return Stress(
-        server=server,
-        workload=scenario.workload,
-        plan=plan,
-        clients=clients or scenario.workload.clients,
-        trigger=trigger,
-        protection=_protection(server, plan, shed, asked.abandoned, ejection=asked.ejection),
-        detection_s=DETECTION_S if asked.detection is None else asked.detection,
-        startup_s=asked.startup_time or 0.0,
-        cold=cold,
-        breakdowns=breakdowns,
-        horizon_s=asked.horizon or 0.0,
-    )
-
-
-def _protection(
+def protection_of(
     server: Server, plan: Any, shed: str, abandoned: str | None = None, *, ejection: bool = False
 ) -> Protection:
     """Protection by flags; what becomes of abandoned attempts is by default what such a server can do best."""
     margin_s = server.late_margin_s(plan) if server.sheds else 0.0
     usual = Abandoned.STOPPED if server.stops else Abandoned.SERVED
     return read_protection(shed, margin_s, abandoned or usual, ejection=ejection)
-
-
-def _saturated(scenario: AnyScenario) -> Saturation:
-    """The saturation of a fleet, whose profile is sound."""
-    from simulations.saturation import saturated
-    from simulations.servers import require_sound
-
-    require_sound(scenario.profile)
-    return saturated(scenario)
-
-
-def _asked_fleet(asked: Asked) -> AnyScenario:
-    """A fleet as flags describe it, at their rate."""
-    if asked.rate is None or asked.replicas is None:
-        raise InputError("--profile needs --rate and --replicas too; or give a saved --plan, which has both")
-    return asked_scenario(asked, at_rate, besides=_IN_TROUBLE)
-
-
-def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
-    """A saved plan, with the given rate, routing, settings or number of replicas in place of its own."""
-    kind = asked_of([saved.profile])
-    kind.refuse(asked, _IN_TROUBLE)
-    for name in (*_OF_ENGINES, *in_both("request_overhead", FLAGS["request_overhead"])):
-        if is_given(asked, name):
-            flag = f"--{name.removesuffix('_s').replace('_', '-')}"
-            raise InputError(f"a saved plan has settings of its own; leave out {flag}")
-    if asked.arrivals != "poisson":
-        raise InputError("a saved plan has arrivals of its own; leave out --arrivals")
-    scenario: AnyScenario = saved.question.scenario(saved.plan)
-    changes = {
-        "replicas": asked.replicas,
-        "batch_size_max": asked.batch_size_max,
-        "batch_wait_max_s": asked.batch_wait,
-        "routing": None if asked.routing is None else parse.read_routing(asked.routing),
-    }
-    plan = replace(scenario.plan, **{name: value for name, value in changes.items() if value is not None})
-    scenario = replace(scenario, plan=plan, workload=_open_workload(saved, asked.rate))
-    kind.require(scenario)
-    return scenario
-
-
-_OF_ENGINES = tuple(
-    one for name, flag in FLAGS.items() if flag.of_engines and name != "replay" for one in in_both(name, flag)
-)
-
-
-def _open_workload(saved: "SavedPlan", rate_rps: float | None) -> Workload:
-    """The workload of a saved plan, at another rate if one is given.
-
-    Raises:
-        InputError: it was made for users, and there is no rate.
-    """
-    demand = saved.question.workload
-    if isinstance(demand, Workload):
-        return demand if rate_rps is None else replace(demand, arrival_rate_rps=rate_rps)
-    if rate_rps is None:
-        raise InputError(
-            f"{saved.name} was planned for users in a closed loop, who never overload; give a --rate"
-        )
-    return Workload(arrival_rate_rps=rate_rps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +87,7 @@ class Trouble:
             plan=scenario.plan,
             clients=self.clients,
             trigger=self.trigger,
-            protection=_protection(server, scenario.plan, self.shed),
+            protection=protection_of(server, scenario.plan, self.shed),
             detection_s=self.detection_s,
             startup_s=self.startup_s,
         )
@@ -282,7 +100,11 @@ _TROUBLE = (
 
 
 _ONLY_TROUBLE = ("trigger", "detection", "detection_s", "shed")  # clients are there in any case
+
+
 _FLAGS = ("recover_within", "recover_within_s", *_TROUBLE, "startup_time", "startup_time_s")
+
+
 _NUMBERS: dict[str, Callable[[str], int | float]] = {"attempts": int, "retry_burst": float}
 
 
@@ -310,7 +132,7 @@ def _require_rate_alone(given: Mapping[str, Any]) -> None:
 
 def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients: Clients) -> None:
     """Refuse flags of trouble that change nothing; a start-up time may also belong to a --spike."""
-    flags, routing = given_flags(given, _OF_STRESS), given["routing"]
+    flags, routing = given_flags(given, OF_STRESS), given["routing"]
     require_effect(
         Effects(
             flags=flags if given["spike"] is None else flags - {"startup_time"},

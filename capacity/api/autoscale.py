@@ -37,7 +37,7 @@ from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, 
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
-    from capacity.api_work import Work
+    from capacity.api.work import Work
     from capacity.autoscale_answers import AutoscaleAnswer
     from capacity.autoscaling.cheapest import AutoscaledPlan
     from capacity.question.question import Question
@@ -91,7 +91,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     require_whole("--runs", runs, 2, RUNS_MAX)
     scaled = _scaled_fleet(asked)
     effort = _effort(asked.seed, asked.confidence, asked.workers)
-    from capacity.api_work import at_work
+    from capacity.api.work import at_work
     from capacity.autoscale_answers import AutoscaleAnswer
     from capacity.autoscaling.comparison import screen
     from simulations.autoscaled import DaySimulation

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from capacity.api_work import Report
+from capacity.api.work import Report
 from capacity.errors import InputError
 from capacity.profile.llm import (
     TOKENS_LIMIT,

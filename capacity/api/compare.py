@@ -1,0 +1,94 @@
+"""The verb `compare`: fleets under the same requests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from capacity.answer.plan_like import as_saved
+from capacity.api.asked import asked_requests
+from capacity.api.work import at_work
+from capacity.doors import door
+from capacity.errors import InputError
+from capacity.files import located
+from capacity.question import parse
+from capacity.question.arguments import Asked
+from capacity.question.budget import Effort
+from capacity.question.verbs import BATCHING, EFFORT, VERBS
+from capacity.server.kinds import asked_of, require_one_kind
+
+if TYPE_CHECKING:
+    from capacity.answer.saved_plan import SavedPlan
+    from capacity.answers import (
+        ComparisonAnswer,
+    )
+
+
+@door("compare")
+def compare(asked: Asked) -> "ComparisonAnswer":
+    """Compare fleets side by side under the same requests, with how certain each difference is.
+
+    Raises:
+        InputError: fewer than two fleets or too many, or an argument that cannot be read.
+    """
+
+    paths = [as_saved(one, f"plan {number}") for number, one in enumerate(asked.plans, start=1)]
+    from capacity.answer.compare import common_scenario, contenders
+    from capacity.answer.saved_plan import read_plans
+    from capacity.answers import ComparisonAnswer
+
+    trace = None if not paths or asked.arrivals == "poisson" else asked.arrivals
+    saved = read_plans(paths, trace)
+    require_one_kind(saved)
+    measured = _profiles_to_compare(saved, asked)
+    fleets = contenders(saved, paths, asked.fleet, measured, _usual_rule(asked))
+    first = fleets[0]
+    shared = common_scenario(saved, asked.rate) if saved else asked_requests(first.profile, first.plan, asked)
+    survival = parse.read_survival(asked)
+    scenarios = [replace(shared, profile=one.profile, plan=one.plan).after(survival) for one in fleets]
+    changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
+    effort = replace(saved[0].effort if saved else Effort(), **changes)
+    limited = {q for one in saved for q in one.question.objective.quantiles}
+    quantiles = parse.read_quantiles(asked.quantile, sorted({0.5, 0.99, *limited}))
+    with at_work(effort, asked.progress) as work:
+        for one, scenario in zip(fleets, scenarios, strict=True):
+            located(one.name, partial(work.require_answerable, scenario))
+        work.report(f"simulating {len(fleets)} fleets under the same requests")
+        comparison = work.compare(quantiles)(scenarios)
+    return ComparisonAnswer(
+        contenders=fleets, scenarios=tuple(scenarios), comparison=comparison, effort=effort
+    )
+
+
+def _usual_rule(asked: Asked) -> dict[str, Any]:
+    """How batches start and how many may wait, in fleets that do not say it, by the keys of `--fleet`."""
+    flags = VERBS["compare"].flags
+    names = [name for name in BATCHING.split() if asked[name] not in (None, flags[name].default)]
+    limit = {} if asked.queue_limit is None else {"queue-limit": str(asked.queue_limit)}
+    return {name.replace("_", "-"): asked[name] for name in names} | limit
+
+
+def _profiles_to_compare(saved: "Sequence[SavedPlan]", asked: Asked) -> list[Any]:
+    """The profiles of fleets that flags describe, of the kind of the saved plans."""
+    known = [parse.find_profile(one) for one in asked.profile]
+    if not saved and not known:
+        return []
+    kind = asked_of([*(one.profile for one in saved), *known])
+    kind.refuse(asked)
+    for name, what in _OWN.items() if saved else ():
+        if asked[name] is not None:
+            raise InputError(f"a saved plan has its own {what}; leave --{name.replace('_', '-')} out")
+    return [kind.ready(one, asked) for one in known]
+
+
+_OWN = {
+    "users": "users",
+    "think_time": "users",
+    "daily": "arrivals",
+    "between": "arrivals",
+    "autoscale": "autoscaler",
+    "instances_per_device": "devices",
+    "lengths": "lengths",
+    "cached_share": "lengths",
+    "context_tokens_max": "lengths",
+}

@@ -1,0 +1,146 @@
+"""The verb `import_file`: the content of a file of another tool."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capacity.api.files import document_of, is_sweep, require_sweeps, sources
+from capacity.doors import door
+from capacity.errors import InputError
+from capacity.profile.profile import ServiceProfile
+from capacity.question import parse
+from capacity.question.arguments import Asked
+
+if TYPE_CHECKING:
+    from capacity.evidence_answers import ImportAnswer, LlmProfileAnswer
+
+
+from typing import TYPE_CHECKING
+
+from capacity.errors import CapacityError, quoted
+from capacity.evidence.recorded import read_recorded
+from capacity.evidence_answers import ImportAnswer
+from capacity.formats.document import Document
+from capacity.formats.registry import Format, Kind, format_of, read_document
+
+if TYPE_CHECKING:
+    from capacity.profile.profile import ServiceProfile
+
+
+@door("import")
+def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
+    """The content of other tools' files: a profile, a workload, a load test, or the settings of a server.
+
+    Raises:
+        InputError: an unknown format; for a language model, a missing flag that clients cannot see, a missing sweep,
+            or steps that miss the throughput of the saturated run among the files.
+        DependencyError: a URL does not answer.
+    """
+
+    paths, kind = sources(asked["files"]), asked.kind
+    if kind is not None or (len(paths) == 1 and not is_sweep(paths[0])):
+        if len(paths) > 1:
+            raise InputError(f"--as {kind} reads one file, got {len(paths)}")
+        return content_of(paths[0], kind, asked)
+    require_sweeps(paths)
+    from capacity.api.profile import asked_engine, profile_of_sweeps, sweep_settings
+    from capacity.formats.registry import Kind, read
+    from simulations.saturation import require_check
+
+    if asked.device_kind is not None:
+        raise InputError(
+            "--kind is of a profile of batch times, and these are sweeps over an engine; leave it out"
+        )
+    engine = asked_engine(asked)
+    settings = sweep_settings(engine, asked)
+    runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
+    asked.progress("working out the steps")
+    answer = profile_of_sweeps(runs, engine, settings)
+    require_check(answer.profile)
+    return answer
+
+
+# Kinds in order: the first that a file holds is read.
+_PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
+
+
+# Keywords of an import that describe a profile, and those that describe a language model's engine.
+_OF_PROFILES = (
+    "name", "model", "device", "device_kind", "precision", "runtime", "hourly_usd", "request_overhead",
+    "request_overhead_s",
+)  # fmt: skip
+
+
+_OF_ENGINES = (
+    "devices", "kv_tokens", "block_tokens", "sequences_max", "batched_tokens_max", "engine_policy", "prefix_caching",
+    "async_scheduling", "chunked_prefill",
+)  # fmt: skip
+
+
+def content_of(source: str | Path, kind: str | None, given: Mapping[str, Any]) -> ImportAnswer:
+    """The content of a file: what is asked for, else a profile, a load test, a workload or a plan, in this order.
+
+    Args:
+        given: keywords of `capacity.api.import_file`; what they say of a profile overrides the file.
+    """
+    document = document_of(source)
+    found = format_of(document)
+    document, given = _of_model(document, found, given)
+    kinds = [one for one in _PREFERRED if one in found.READERS]
+    if not kinds:
+        read_document(document, Kind.PROFILE)  # reports what is in it
+    asked = kinds[0] if kind is None else _kind(kind)
+    read = read_recorded if asked is Kind.WORKLOAD else partial(read_document, kind=asked)
+    value: Any = read(document)
+    told = [name for name in (*_OF_PROFILES, *_OF_ENGINES) if given.get(name) not in (None, 1)]
+    wrong = [name for name in told if asked is not Kind.PROFILE or name in _OF_ENGINES]
+    if wrong:
+        flag = "--" + wrong[0].removesuffix("_s").removeprefix("device_").replace("_", "-")
+        raise InputError(f"{flag} does not apply to a {asked.value} of {found.NAME}; leave it out")
+    if asked is Kind.PROFILE:
+        value = _completed(value, given)
+    others = tuple(one.value for one in kinds if one is not asked and _holds(document, one))
+    return ImportAnswer(tool=found.NAME, kind=asked.value, found=value, others=others)
+
+
+def _of_model(
+    document: Document, found: Format, given: Mapping[str, Any]
+) -> tuple[Document, Mapping[str, Any]]:
+    """The part of a file on the model of `--model`, if it covers several; else `--model` is the model's name."""
+    choose = getattr(found, "chosen", None)
+    if choose is None or given.get("model") is None:
+        return document, given
+    one = choose(document, given["model"])
+    return (document, given) if one is None else (one, {**given, "model": None})
+
+
+def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceProfile":
+    """The profile, completed by the given keywords."""
+
+    overhead_s = parse.duration_s(
+        given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
+    )
+    names = ("name", "model", "device", "precision", "runtime", "hourly_usd")
+    said: dict[str, Any] = {name: given[name] for name in names if given.get(name) is not None}
+    if overhead_s is not None:
+        said["request_overhead_s"] = overhead_s
+    if given.get("device_kind") is not None:
+        said["kind"] = given["device_kind"]
+    return replace(profile, **said)
+
+
+def _holds(document: Document, kind: Kind) -> bool:
+    """Whether a file can be read for a purpose; its content may still be incomplete."""
+    try:
+        read_document(document, kind)
+    except CapacityError:
+        return False
+    return True
+
+
+def _kind(text: str) -> Kind:
+    if text not in [one.value for one in _PREFERRED]:
+        raise InputError(f"--as {quoted(text)} is none of {', '.join(one.value for one in _PREFERRED)}")
+    return Kind(text)

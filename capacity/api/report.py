@@ -1,0 +1,112 @@
+"""The verb `report`: a saved plan as one page."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capacity.answer.plan_like import Saved, as_saved
+from capacity.api.saved import confirmed
+from capacity.api.work import Work, at_work
+from capacity.doors import door
+from capacity.files import is_file
+from capacity.question.arguments import Asked
+from capacity.question.scenario import AnyScenario
+from capacity.server.kinds import asked_of
+
+if TYPE_CHECKING:
+    from capacity.answer.saved_plan import SavedPlan
+    from capacity.performance import Performance
+    from capacity.render.report import Findings, PlanReport
+
+
+@door("report")
+def report(asked: Asked) -> "PlanReport":
+    """Write a saved plan as one page of HTML, with charts and tables, to pass on or to print.
+
+    The plan is simulated again with its saved random numbers; the search is not repeated.
+
+    Raises:
+        InputError: a file that holds no plan, or one without a certificate; or a path that cannot be written.
+    """
+
+    from capacity.answer.saved_plan import read_plans
+    from capacity.files import check_target, write_whole
+    from capacity.render.report import write_page
+
+    path = Path(asked.output)
+    check_target(path, "a report", (".html",))
+    kept = as_saved(asked.plan)
+    saved = confirmed(*read_plans([kept], asked.arrivals))
+    asked_of([saved.profile]).refuse(asked)
+    effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
+    with at_work(effort, asked.progress) as work:
+        report = write_page(_report_findings(saved, work, _digest(kept)))
+    write_whole(path, report.page.encode())
+    return report
+
+
+def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Findings":
+    """Everything that a report shows of a plan, most of it simulated again."""
+    from capacity.answer.saved_answer import read_recommendation
+    from capacity.explanation.explanation import find_assumptions
+    from capacity.explanation.nearby import one_lost, performance_at_rates
+    from capacity.render.report import Findings
+    from capacity.search.certificate import certify
+    from capacity.traffic.workload import is_patient
+
+    assert saved.certificate is not None  # noqa: S101  (who asks has looked)
+    question, plan, confidence = saved.question, saved.plan, saved.effort.confidence
+    trial = certify(question, work.judge, plan, saved.certificate, work.report)
+    recommendation = read_recommendation(saved, trial)
+    distribution = _distribution(question.scenario(plan), work)
+    seen = distribution or trial.whole.performance
+    drawn = seen if is_patient(question.workload) else None  # no picture shows attempts
+    return Findings(
+        saved=saved,
+        recommendation=recommendation,
+        certified=trial.candidate,
+        assumptions=tuple(
+            find_assumptions(
+                question,
+                plan,
+                trial.whole,
+                certified=trial.candidate.accepted,
+                precision=saved.effort.precision,
+            )
+        ),
+        rates=performance_at_rates(question, trial.whole, work.judge, work.report, confidence),
+        one_lost=one_lost(question, trial, work.judge, work.report, confidence),
+        distribution=distribution,
+        window=None if drawn is None else work.window(question.scenario(plan), drawn),
+        digest=digest,
+    )
+
+
+def _distribution(scenario: AnyScenario, work: Work) -> "Performance | None":
+    """Enough quantiles of the limited time for a curve; None if the budget is too small for them."""
+    from capacity.errors import InconclusiveError
+    from capacity.render.report import timed
+    from capacity.search.exact import judge_exactly
+
+    limited = scenario.objective.by_quantile(timed(scenario.objective))
+    shares = [0.02, 0.05, *(number / 10 for number in range(1, 10)), 0.95, 0.97, 0.98, 0.985, 0.99]
+    tail = [0.993, 0.995, 0.997, 0.998, 0.999] if max(limited, default=0.0) > 0.99 else []
+    quantiles = tuple(sorted({*shares, *tail, *limited}))
+    work.report("simulating the response times")
+    exact = judge_exactly(scenario, quantiles)
+    if exact is not None:
+        return exact.performance
+    try:
+        found: Performance = work.simulate(quantiles)(scenario)
+    except InconclusiveError:
+        return None
+    return found
+
+
+def _digest(plan: Saved) -> str | None:
+    """SHA-256 of a plan's file; None for an answer or a stream, which cannot be read again."""
+    import hashlib
+
+    if not isinstance(plan, str | Path) or not is_file(plan):
+        return None
+    return hashlib.sha256(Path(plan).read_bytes()).hexdigest()
