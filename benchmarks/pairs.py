@@ -49,7 +49,8 @@ PRICES = [
 SLOTS = ["--engine-policy", "llama-cpp", "--context-tokens-max", "600"]  # as long as the share of a slot
 CONTROLLER = ["--autoscale", "utilization:0.6"]
 # Of a day with an autoscaler, each of whose requests is simulated, many times over in some verbs.
-PART, _OF_PARTS = ["--between", "08:00-08:20"], ("simulate", "sweep", "compare", "max-rate", "curve")
+PART = ["--between", "08:00-08:20"]
+_OF_PARTS = ("simulate", "sweep", "compare", "max-rate", "curve")
 
 # By world: the server, what arrives, and everything else that the scenario has.
 WORLDS = {
@@ -145,7 +146,7 @@ def command(verb: str, world: str) -> list[str]:
         case _:
             usual = [] if rest == CONTROLLER else CONTROLLER
             only = [*traffic] if "--daily" in traffic else day
-            return [verb, *server, *only, *slo, *rest, *usual, "--only-verdict", "--runs", "2"]
+            return [verb, *server, *only, *PART, *slo, *rest, *usual, "--only-verdict", "--runs", "2"]
 
 
 def from_saved(verb: str, world: str, folder: Path) -> list[str]:
@@ -161,7 +162,7 @@ def from_saved(verb: str, world: str, folder: Path) -> list[str]:
             return [verb, "--plan", plan, "--trigger", "spike:2x,10s", "--timeout", "10s"]
         case "autoscale":
             day = DAY if world.startswith("batch") else TOKEN_DAY
-            return [verb, "--plan", plan, *day, *CONTROLLER, "--only-verdict", "--runs", "2"]
+            return [verb, "--plan", plan, *day, *PART, *CONTROLLER, "--only-verdict", "--runs", "2"]
         case "check":
             return [verb, "--plan", plan]
         case _:

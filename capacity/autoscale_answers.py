@@ -155,6 +155,7 @@ def _days_document(days: Days) -> Document:
         "replicas_mean": days.replicas_mean,
         "replicas_most": days.replicas_most,
         "scalings": plain(days.scalings),
+        **({} if days.attempts_mean is None else {"attempts_mean": plain(days.attempts_mean)}),
         "requests": days.requests,
     }
 

@@ -48,6 +48,7 @@ class _Day(NamedTuple):
     replica_hours: float
     replicas_most: int
     scalings: int
+    attempts_mean: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
     late = [float(day.late.sum() / day.arrived.sum()) for day in days]
     lost = [float(day.lost / day.arrived.sum()) for day in days]
     responses = [(day.responses, day.lost) for day in days]
+    tries = [day.attempts_mean for day in days if day.attempts_mean is not None]
     return Days(
         fleet=fleet,
         limited_s=tallied_quantiles(responses, [fleet.quantile], confidence, overhead_s)[fleet.quantile],
@@ -117,6 +119,7 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
         replicas_mean=3600.0 * math.fsum(hours) / len(days) / fleet.lasts_s,
         replicas_most=max(day.replicas_most for day in days),
         scalings=mean_of_runs([float(day.scalings) for day in days], confidence),
+        attempts_mean=mean_of_runs(tries, confidence) if tries else None,
         requests=sum(int(day.arrived.sum()) for day in days),
         runs=len(days),
         confidence=confidence,
@@ -154,6 +157,7 @@ def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> 
         replica_hours=day.replica_s / 3600.0,
         replicas_most=day.replicas_most,
         scalings=day.scalings,
+        attempts_mean=day.attempts_mean,
     )
 
 

@@ -9,6 +9,7 @@ from capacity.autoscaling.findings import COURSE_S
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.recovery.faults import Action, Fault
 from simulations.draws.arrivals import Seed
+from simulations.draws.attempts import Outcomes
 from simulations.draws.days import DayStream
 from simulations.draws.records import Floats
 from simulations.draws.watching import Unwatched
@@ -25,7 +26,10 @@ class Day:
         watcher: the autoscaler; of a fixed fleet it never looks.
         first: replicas that serve from the start.
         begins_s, ends_s: the observed part, in the time of the run. [s]
+        attempts_mean: attempts at a request of that part; None if clients were not simulated.
     """
+
+    attempts_mean: float | None = None
 
     def __init__(self, fleet: ScaledFleet, seed: Seed) -> None:
         self.fleet, self.seed = fleet, seed
@@ -42,6 +46,11 @@ class Day:
         """Replicas that do not serve from the start leave at once."""
         later = range(self.first, self.fleet.plan.replicas)
         return [Fault(instant_s=0.0, replica=replica, action=Action.LEAVE) for replica in later]
+
+    def count_attempts(self, outcomes: Outcomes) -> None:
+        """Count how often clients tried the requests of the observed part."""
+        first, end = np.searchsorted(outcomes.arrived_s, (self.begins_s, self.ends_s))
+        self.attempts_mean = float(np.maximum(outcomes.attempts[first:end], 1).mean())
 
     @property
     def steps(self) -> int:

@@ -200,7 +200,10 @@ def attempted_day(task: Task, day: Day) -> Outcomes:
     )
     fleet = BatchFleet(plan=plan, service_times=task.service_times)
     patience = inside(clients, task.request_overhead_s)
-    return attempted(fleet, draws, patience, Abandoned.SERVED, math.inf, task.engine, day=day)
+    outcomes = attempted(fleet, draws, patience, Abandoned.SERVED, math.inf, task.engine, day=day)
+    if not clients.is_patient:
+        day.count_attempts(outcomes)
+    return outcomes
 
 
 def sample_of_day(task: Task, outcomes: Outcomes, begins_s: float, ends_s: float) -> Sample:

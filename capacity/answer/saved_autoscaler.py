@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from capacity.answer.saved_batches import PlanDocument
-from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.saved_plan import SavedPlan, saved_form
 from capacity.errors import InputError
 from capacity.files import Line, located, read_as
 from capacity.question.autoscaler import Autoscaler, read_target
 from capacity.question.candidate import Verdict
-from capacity.server.batch.plan import BatchPlan
+from capacity.question.plan import Plan
 from capacity.traffic.daily import DailyCurve
 
 
@@ -54,7 +53,7 @@ class SavedAutoscaler:
     """
 
     autoscaler: Autoscaler
-    plan: BatchPlan
+    plan: Plan
     curve: DailyCurve
     is_confirmed: bool
 
@@ -68,15 +67,15 @@ def read_autoscaler(saved: SavedPlan) -> SavedAutoscaler | None:
     found = saved.answer.get("autoscaled")
     if found is None:
         return None
-    return located(saved.name, lambda: _read(found))
+    return located(saved.name, lambda: _read(saved, found))
 
 
-def _read(found: Any) -> SavedAutoscaler:
+def _read(saved: SavedPlan, found: Any) -> SavedAutoscaler:
     if not isinstance(found, dict):
         raise InputError("answer.autoscaled must be an object")
     where = "answer.autoscaled"
     day = read_as(_DayDocument, found.get("day"), f"{where}.day")
-    plan = read_as(PlanDocument, found.get("plan"), f"{where}.plan").plan()
+    plan = saved_form(saved.question).any_plan(found.get("plan"), f"{where}.plan")
     scaler = read_as(_AutoscalerDocument, found.get("autoscaler"), f"{where}.autoscaler").autoscaler()
     if scaler.replicas_max != plan.replicas or not math.isfinite(scaler.reaction_s):
         raise InputError(f"{where}.autoscaler does not fit {where}.plan; make the plan again")

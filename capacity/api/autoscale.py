@@ -1,19 +1,19 @@
 """The verb `autoscale`: cost and P99 of a fleet that follows its load."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capacity.answer.plan_like import Saved, as_saved, batch_plan
+from capacity.answer.plan_like import Saved, as_saved
 from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
 from capacity.answer.saved_day import read_curve
 from capacity.answer.saved_plan import read_plans
-from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.api.asked import asked_scenario
+from capacity.autoscaling.scaled_fleet import JUDGED, ScaledFleet
 from capacity.doors import door
 from capacity.errors import InputError
-from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.asked import FLAGS
@@ -27,14 +27,15 @@ from capacity.question.autoscaler import (
     with_durations,
 )
 from capacity.question.budget import Effort
-from capacity.question.objective import Measure, Objective
-from capacity.question.scenario import AnyScenario, Scenario
-from capacity.question.verbs import VERBS, typed_name
+from capacity.question.objective import Objective
+from capacity.question.plan import Plan
+from capacity.question.scenario import AnyScenario
+from capacity.question.verbs import BATCHING, LLM, VERBS, is_given, typed_name
+from capacity.recovery.parse import with_clients
 from capacity.server.batch.batching import Batching
-from capacity.server.batch.plan import BatchPlan
+from capacity.server.kinds import asked_of
 from capacity.traffic.daily import DailyCurve
-from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, Workload, is_patient
-from capacity.units import format_duration
+from capacity.traffic.workload import ClosedPopulation, Workload
 
 if TYPE_CHECKING:
     from capacity.api.work import Work
@@ -57,19 +58,6 @@ _NOT_WITH_AN_AUTOSCALER = (
     "request_class",
     "recover_within",
 )
-
-
-def require_patient(workload: Demand) -> None:
-    """Refuse clients who give up, retry or hedge.
-
-    Raises:
-        InputError: the workload has them.
-    """
-    if not is_patient(workload):
-        raise InputError(
-            "clients that give up, retry or hedge are not simulated with an autoscaler; leave out --timeout, --hedge "
-            "and the other flags of clients, or the autoscaler"
-        )
 
 
 @door("autoscale")
@@ -128,15 +116,15 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
 
 def _require_simulated(question: "Question") -> None:
     """Refuse a question that days of an autoscaled fleet cannot answer."""
-    if [(one.measure, one.quantile) for one in question.objective.limits] != [(Measure.RESPONSE, 0.99)]:
-        raise InputError(
-            "an autoscaler is judged by a limit on the P99 response time and no other; give --slo-p99 alone"
-        )
+    _judged(question.objective, question.objective)
     if any(profile.instances_per_device > 1 for profile in question.profiles):
         raise InputError(
             "replicas that share a device are not started and ended one by one; leave out --autoscale"
         )
-    if question.space.batching is not Batching.TRITON or question.space.preferred_sizes:
+    space: Any = question.space
+    if getattr(space, "batching", Batching.TRITON) is not Batching.TRITON or getattr(
+        space, "preferred_sizes", None
+    ):
         raise InputError(
             "a fleet with an autoscaler is simulated with --batching triton without --preferred-sizes; leave out "
             "one of the two"
@@ -144,7 +132,7 @@ def _require_simulated(question: "Question") -> None:
 
 
 def plan_autoscaled(
-    question: "Question", plan: BatchPlan, asked: Asked, day: DailyCurve, work: "Work"
+    question: "Question", plan: Plan, asked: Asked, day: DailyCurve, work: "Work"
 ) -> "AutoscaledPlan | None":
     """The cheapest autoscaler that holds the objective over a day with a plan's servers; None if none is asked for."""
     if asked.autoscale is None:
@@ -154,9 +142,8 @@ def plan_autoscaled(
 
     workload = question.workload
     assert isinstance(workload, Workload)  # noqa: S101  (a day has no users)
-    require_patient(workload)
     most = min(question.replicas_max, REPLICAS_MAX, _AMPLE * plan.replicas + _AMPLE)
-    choices = _choices(asked.autoscale, plan.batch_size_max)
+    choices = _choices(asked.autoscale, plan.at_once)
     asked_of = question.scenario(replace(plan, replicas=most))
     fleet = _fleet_on(
         replace(
@@ -196,27 +183,24 @@ def _flags(asked: Asked) -> Iterator[str]:
         yield from ("--runs", str(asked.runs))
 
 
-def _choices(asked: str, batch_size_max: int) -> "Sequence[Sequence[Target]]":
+def _choices(asked: str, at_once: int) -> "Sequence[Sequence[Target]]":
     """The targets to choose from."""
     from capacity.autoscaling.cheapest import ANY, ladders
 
-    return ladders(batch_size_max) if asked == ANY else ((read_target(asked, or_else=f"{ANY}, "),),)
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What has a value."""
-    return {name: value for name, value in values.items() if value is not None}
+    return ladders(at_once) if asked == ANY else ((read_target(asked, or_else=f"{ANY}, "),),)
 
 
 class _Usual(NamedTuple):
-    """What a fleet is before the other flags change it: as a saved plan has it, or as usual."""
+    """What a fleet is before the other flags change it: as a saved plan has it, or as usual.
 
-    profile: ServiceProfile
-    plan: BatchPlan
+    Attributes:
+        scenario: its workload has a rate that counts only where there is no other.
+        curve: rates of its day; None if flags must give them.
+    """
+
+    scenario: AnyScenario
     autoscaler: Autoscaler
     curve: DailyCurve | None = None
-    arrivals: ArrivalProcess | None = None
-    response_p99_s: float | None = None
 
 
 def _usual(asked: Asked) -> _Usual:
@@ -224,19 +208,25 @@ def _usual(asked: Asked) -> _Usual:
     if (asked.profile is None) == (asked.plan is None):
         raise InputError("give either a saved --plan, or --profile with the traffic and the limit")
     if asked.plan is not None:
-        return _of_plan(as_saved(asked.plan))
-    measured = parse.read_profile(asked.profile)
-    scaler = Autoscaler(target=read_target(_TARGET), replicas_max=_MOST)
-    plan = BatchPlan(profile=measured.name, replicas=_MOST, batch_size_max=measured.batch_size_max)
-    return _Usual(measured, plan, scaler)
+        return _of_plan(as_saved(asked.plan), asked)
+    fleet = Asked("autoscale", {**asked, "replicas": _MOST, "arrivals": asked.arrivals or "poisson"})
+    scenario = asked_scenario(fleet, lambda arrivals, _: Workload(arrival_rate_rps=1.0, arrivals=arrivals))
+    return _Usual(scenario, Autoscaler(target=read_target(_TARGET), replicas_max=_MOST))
 
 
-def _of_plan(saved: Saved) -> _Usual:
+# What a saved plan has of its own, and no flag replaces.
+_KEPT = (*BATCHING.split(), "instances_per_device", *LLM.split())
+
+
+def _of_plan(saved: Saved, asked: Asked) -> _Usual:
     """The fleet of a saved plan: its autoscaler, else one of twice its replicas; its day, else its rate."""
-    (kept,) = read_plans([batch_plan(saved)])
+    (kept,) = read_plans([saved])
+    asked_of([kept.profile]).refuse(asked)
+    for name in _KEPT:
+        if is_given(asked, name) and asked[name] != FLAGS[name].default:
+            raise InputError(f"a saved plan has its own; leave {typed_name(name, FLAGS[name])} out")
     question, scaled = kept.question, read_autoscaler(kept)
-    workload, measured = question.workload, question.profile(kept.plan.profile)
-    require_patient(workload)
+    workload = question.workload
     if isinstance(workload, ClosedPopulation):
         raise InputError(
             f"{kept.name} was made for {workload.users} users, who do not follow a rate that changes; plan with --rate"
@@ -250,8 +240,7 @@ def _of_plan(saved: Saved) -> _Usual:
             curve=read_curve(kept) or _constant(workload.arrival_rate_rps),
             is_confirmed=False,
         )
-    limit_s = question.objective.by_quantile(Measure.RESPONSE).get(0.99)
-    return _Usual(measured, scaled.plan, scaled.autoscaler, scaled.curve, workload.arrivals, limit_s)
+    return _Usual(question.scenario(scaled.plan), scaled.autoscaler, scaled.curve)
 
 
 def _scaled_fleet(asked: Asked) -> ScaledFleet:
@@ -260,42 +249,66 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
         if asked[flag] is not None:
             require_whole(f"--{flag.replace('_', '-')}", asked[flag], least)
     usual = _usual(asked)
-    limit_s = usual.response_p99_s if asked.slo_p99 is None else asked.slo_p99
-    if limit_s is None or limit_s <= 0.0:
-        got = "" if limit_s is None else f", above {format_duration(limit_s)}"
-        raise InputError(f"an autoscaler is judged by a limit{got}; give --slo-p99, such as 200ms")
-    least, most = (
-        kept if given is None else given
-        for given, kept in (
-            (asked.replicas_min, usual.autoscaler.replicas_min),
-            (asked.replicas_max, usual.autoscaler.replicas_max),
-        )
-    )
-    require_bounds(least, most)
-    target = None if asked.autoscale is None else read_target(asked.autoscale)
-    bounded = replace(usual.autoscaler, **_given({"target": target}), replicas_min=least, replicas_max=most)
-    changes = {
-        "batch_size_max": asked.batch_size_max,
-        "batch_wait_max_s": asked.batch_wait,
-        "routing": None if asked.routing is None else parse.read_routing(asked.routing),
-        "queue_limit": asked.queue_limit,
-    }
+    scenario = usual.scenario
     is_kept = asked.rate is asked.daily is None and usual.curve is not None
     day = usual.curve if is_kept else _curve(asked.rate, asked.daily)
     assert day is not None  # noqa: S101  (kept or asked for)
     part = parse.part_of_day(day, asked.between)
-    scenario = Scenario(
-        profile=_priced(usual.profile, asked),
-        plan=replace(usual.plan, replicas=most, **_given(changes)),
-        workload=Workload(
-            arrival_rate_rps=part.peak_rate_rps,
-            arrivals=_arrivals(asked.arrivals, usual.arrivals),
-            day=part,
-        ),
-        objective=Objective.of(response={0.99: limit_s}),
-        autoscaler=with_durations(bounded, asked),
+    workload = replace(scenario.workload, arrival_rate_rps=part.peak_rate_rps, day=part)
+    if asked.arrivals is not None:
+        workload = replace(workload, arrivals=parse.read_arrivals(asked.arrivals))
+    scaler = _bounded(asked, usual.autoscaler)
+    return _fleet_on(
+        replace(
+            scenario,
+            profile=_priced(scenario.profile, asked),
+            plan=replace(scenario.plan, replicas=scaler.replicas_max, **_changes(asked)),
+            workload=with_clients(workload, asked),
+            objective=_judged(parse.read_objective(asked), scenario.objective),
+            autoscaler=scaler,
+        )
     )
-    return _fleet_on(scenario)
+
+
+def _bounded(asked: Asked, usual: Autoscaler) -> Autoscaler:
+    """The autoscaler with the target, the bounds and the durations of the flags."""
+    least, most = (
+        kept if given is None else given
+        for given, kept in (
+            (asked.replicas_min, usual.replicas_min),
+            (asked.replicas_max, usual.replicas_max),
+        )
+    )
+    require_bounds(least, most)
+    target = usual.target if asked.autoscale is None else read_target(asked.autoscale)
+    return with_durations(replace(usual, target=target, replicas_min=least, replicas_max=most), asked)
+
+
+def _changes(asked: Asked) -> dict[str, Any]:
+    """What flags change of the plan."""
+    routing = None if asked.routing is None else parse.read_routing(asked.routing)
+    changes = {
+        "batch_size_max": asked.batch_size_max,
+        "batch_wait_max_s": asked.batch_wait,
+        "routing": routing,
+        "queue_limit": asked.queue_limit,
+    }
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _judged(given: Objective, usual: Objective) -> Objective:
+    """The one limit that an autoscaler is judged by.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    found = given if given.limits else usual
+    if len(found.limits) != 1 or found.limits[0].measure not in JUDGED:
+        raise InputError(
+            "an autoscaler is judged by one limit, on a quantile of the response time or of the time to the first "
+            "token; give --slo-p99 200ms or --slo-ttft-p99 2s alone"
+        )
+    return found
 
 
 def _fleet_on(scenario: AnyScenario) -> ScaledFleet:
@@ -311,16 +324,11 @@ def _fleet_on(scenario: AnyScenario) -> ScaledFleet:
     return case.fleet
 
 
-def _priced(profile: ServiceProfile, asked: Asked) -> ServiceProfile:
+def _priced(profile: Any, asked: Asked) -> Any:
     """The profile with the price and the overhead of the question."""
     prices = [] if asked.hourly_usd is None else [asked.hourly_usd]
-    (found,) = parse.read_profiles([profile], asked.request_overhead, prices)
+    (found,) = parse.priced([asked_of([profile]).ready(profile, asked)], prices)
     return found
-
-
-def _arrivals(given: "str | ArrivalProcess | None", usual: ArrivalProcess | None) -> ArrivalProcess:
-    """How requests arrive: as asked for, else as in the plan."""
-    return usual if given is None and usual is not None else parse.read_arrivals(given or "poisson")
 
 
 def _curve(rate_rps: float | None, daily: str | Path | None) -> DailyCurve:

@@ -41,6 +41,7 @@ class Days:
         replica_hours: hours of the replicas that were asked for, starting or serving.
         replicas_mean, replicas_most: mean and largest number of them; the latter over all runs.
         scalings: changes of that number in a run.
+        attempts_mean: attempts at a request, answered or not; None if clients were not simulated.
         requests: number in all runs.
         runs: number of runs.
         confidence: confidence of the intervals.
@@ -58,6 +59,7 @@ class Days:
     runs: int
     confidence: float
     course: Course
+    attempts_mean: Interval | None = None
 
     @property
     def is_held(self) -> bool:

@@ -24,7 +24,7 @@ REQUESTS_MAX = 1_000_000_000  # in one run, which then takes some minutes
 _SETTLING_S = 600.0
 _QUANTILE, _ERRORS = 0.99, 10.0  # without a limit; and standard errors that chance never makes up for
 _MINUTE_S = 60.0
-_SERVED = (Measure.RESPONSE, Measure.TTFT, Measure.WAIT)
+JUDGED = (Measure.RESPONSE, Measure.TTFT)  # whose quantiles an autoscaler is judged by
 Step = tuple[float, float, float]
 
 
@@ -133,7 +133,7 @@ class ScaledFleet:
     @property
     def limit(self) -> Limit | None:
         """The limit on a quantile of how long requests take to be served; None if there is none."""
-        return next((one for one in self.scenario.objective.limits if one.measure in _SERVED), None)
+        return next((one for one in self.scenario.objective.limits if one.measure in JUDGED), None)
 
     @property
     def quantile(self) -> float:

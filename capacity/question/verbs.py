@@ -43,6 +43,7 @@ from capacity.question.asked import (
 _ROUTINGS = ROUTINGS_IN_WORDS.replace(",", " (default),", 1)
 _LIMITS = " ".join(f"slo_{one}" for one in STATISTICS)
 _TOKEN_LIMITS = " ".join(f"slo_{measure}_{one}" for measure in TOKEN_MEASURES for one in STATISTICS)
+_JUDGED = " ".join(f"slo_{one} slo_ttft_{one}" for one in QUANTILES)
 _WAITS = " ".join(f"slo_wait_{one}" for one in QUANTILES)
 OBJECTIVE = f"{_LIMITS} {_WAITS} loss_max utilization_max tier {_TOKEN_LIMITS} goodput_min objective"
 BATCHING = "batching preferred_sizes timer"
@@ -398,9 +399,9 @@ VERBS: Mapping[str, Verb] = {
         runs=Flag(COUNT, 20, "Independent runs behind each verdict."),
     ),
     "autoscale": _verb(
-        "plan profile rate daily between arrivals slo_p99 autoscale replicas_min replicas_max startup_time metric_lag "
-        "stabilization batch_size_max batch_wait routing queue_limit hourly_usd request_overhead only_verdict runs "
-        "seed confidence workers out verbose progress",
+        f"plan profile rate daily between arrivals {_JUDGED} autoscale replicas_min replicas_max startup_time "
+        f"metric_lag stabilization batch_size_max batch_wait {BATCHING} instances_per_device routing queue_limit "
+        f"hourly_usd request_overhead {CLIENTS} {LLM} only_verdict runs seed confidence workers out verbose progress",
         "profile",
         plan=reads(
             PLAN,

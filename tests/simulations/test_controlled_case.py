@@ -256,3 +256,16 @@ def test_a_day_with_clients_must_fit_into_memory() -> None:
     assert math.isfinite(
         case_of(replace(asked, workload=replace(asked.workload, clients=Clients()))).fleet.requests
     )
+
+
+def test_attempts_of_a_day_are_counted() -> None:
+    """A service takes 0.1 s: with a timeout below that every request is tried three times, and none is answered."""
+    hasty = scenario(
+        (0.0, 10.0), hours=0.5, replicas=6, limit_s=0.5, clients=Clients(timeout_s=0.05, attempts=3)
+    )
+    days = DaySimulation(runs=2)(controlled(hasty).fleet)
+    assert days.attempts_mean is not None
+    assert days.attempts_mean.value == 3.0
+    assert (days.lost_share, days.limited_s.value) == (1.0, math.inf)
+    calm = replace(hasty, workload=replace(hasty.workload, clients=Clients()))
+    assert DaySimulation(runs=2)(controlled(calm).fleet).attempts_mean is None

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.autoscaling.findings import Days, ScaledScreen, setting_of
-from capacity.performance import Interval
+from capacity.performance import Interval, format_span
 from capacity.render.autoscaling.reasons import reasons
 from capacity.render.tables import sparkline, table
 from capacity.traffic.daily import clock
@@ -22,6 +22,8 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
     yield Text(answer_text(screen), style="bold")
     yield from (Text(line) for line in reasons(screen))
     yield fleet_table(screen)
+    if (tries := screen.found.attempts_mean) is not None:
+        yield Text(f"Clients make {format_span('{:.4g}'.format, tries)} attempts at a request.")
     yield from course_lines(screen.found, width)
     if verbose:
         found = screen.found
