@@ -20,7 +20,7 @@ from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
 from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.records import Floats, Integers
-from simulations.draws.service import ProfileTimes, ServiceTimes
+from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.statistics.scatter import pooled_quantiles
 from simulations.workers import Mapper, leave_if_abandoned
@@ -62,14 +62,12 @@ class DisturbedSimulation:
 
         Raises:
             UnstableError: the disturbed fleet cannot sustain the arrival rate.
-            DomainError: replicas share a device, or a run is too long for memory.
+            DomainError: a run is too long for memory.
             InconclusiveError: too few requests of a class are beyond a quantile.
         """
         busy = load(profile, workload.arrival_rate_rps, plan) * disturbances.slowdown(plan.batch_size_max)
         if busy >= 1.0:
             raise UnstableError(f"disturbed, {plan.replicas} replicas have load {busy:.3f} >= 1")
-        if profile.slowdowns(plan.replicas)[-1] > 1.0:
-            raise DomainError("replicas that share a device are not simulated with disturbances")
         if isinstance(workload.arrivals, TraceArrivals):
             raise DomainError("a trace has requests of its own; give a rate to plan with disturbances")
         one = partial(
@@ -119,7 +117,8 @@ def _run(
     )
     times = service_times or ProfileTimes(profile)
     faults = _pauses(disturbances, plan.replicas, float(arrived_s[-1]), seed)
-    outcomes = run_kernel(BatchFleet(plan=plan, service_times=times), draws, Clients(), Protection(), faults)
+    fleet = BatchFleet(plan=plan, service_times=times, slowdowns=slowdowns_of(profile, plan.replicas))
+    outcomes = run_kernel(fleet, draws, Clients(), Protection(), faults)
     responses_s = np.where(np.isnan(outcomes.answered_s), np.inf, outcomes.answered_s - outcomes.arrived_s)
     first = math.ceil(_WARM_UP_SHARE * count)
     return responses_s[first:], kinds[first:]

@@ -228,7 +228,7 @@ def _attempted(task: Task, stream: Stream) -> Outcomes:
         routing=routing_draws(stream.routing(stream.requests), clients, plan.routing, seed),
         backoff=backoff_draws(stream.requests, clients, seed),
     )
-    fleet = BatchFleet(plan=plan, service_times=task.service_times)
+    fleet = BatchFleet(plan=plan, service_times=task.service_times, slowdowns=task.slowdowns)
     patience = inside(clients, task.request_overhead_s)
     return attempted(fleet, draws, patience, Abandoned.SERVED, task.waiting_max, task.engine)
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.errors import DomainError
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.recovery.stress import Stress
@@ -31,7 +30,7 @@ from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
-from simulations.draws.service import ProfileTimes, ServiceTimes
+from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
 from simulations.draws.tokens import TokenDraws
 from simulations.replication import Engine
 from simulations.saturation import require_check
@@ -111,9 +110,6 @@ def simulated(stress: Stress, seed: Seed, service_times: ServiceTimes | None = N
 
     Args:
         service_times: service times of batches, in place of those of the profile.
-
-    Raises:
-        DomainError: replicas share a device.
     """
     return _simulated(stress.server, stress, seed, service_times)
 
@@ -127,18 +123,18 @@ def _simulated(server: Server, stress: Stress, seed: Seed, service_times: Servic
 def _batches(
     server: BatchServer, stress: Stress[BatchPlan], seed: Seed, service_times: ServiceTimes | None
 ) -> Simulated:
-    if server.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
-        raise DomainError(
-            "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
-            "and give those times as a profile of its own"
-        )
-    times = service_times or ProfileTimes(server.profile)
+    fleet = BatchFleet(
+        plan=stress.plan,
+        service_times=service_times or ProfileTimes(server.profile),
+        cold=stress.cold,
+        slowdowns=slowdowns_of(server.profile, stress.plan.replicas),
+    )
 
     def draw(arrived_s: Floats) -> AttemptDraws:
         draws = attempt_draws(stress.clients, stress.plan.routing, seed, arrived_s)
         return replace(draws, service=service_draws(seed, stress.clients.attempts, len(arrived_s)))
 
-    return Simulated(BatchFleet(plan=stress.plan, service_times=times, cold=stress.cold), draw)
+    return Simulated(fleet, draw)
 
 
 @_simulated.register

@@ -45,7 +45,7 @@ class StressSimulation:
         """Runs of a stress.
 
         Raises:
-            DomainError: replicas share a device, or a run would have too many requests.
+            DomainError: a run would have too many requests.
             InconclusiveError: most requests fail before the trigger.
         """
         found = self.each(lambda one: one(stress))

@@ -14,7 +14,7 @@ from capacity.question.asked import FLAGS
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.scenario import AnyScenario
-from capacity.question.verbs import in_both, is_given
+from capacity.question.verbs import BATCHING, in_both, is_given
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import (
     clients_of,
@@ -162,8 +162,8 @@ def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
     """A saved plan, with the given rate, routing, settings or number of replicas in place of its own."""
     kind = asked_of([saved.profile])
     kind.refuse(asked, _IN_TROUBLE)
-    for name in (*_OF_ENGINES, *in_both("request_overhead", FLAGS["request_overhead"])):
-        if is_given(asked, name):
+    for name in (*_OF_ENGINES, *_OF_SERVERS):
+        if is_given(asked, name) and asked[name] != FLAGS[name.removesuffix("_s")].default:
             flag = f"--{name.removesuffix('_s').replace('_', '-')}"
             raise InputError(f"a saved plan has settings of its own; leave out {flag}")
     if asked.arrivals != "poisson":
@@ -181,6 +181,11 @@ def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
     return scenario
 
 
+_OF_SERVERS = (
+    *in_both("request_overhead", FLAGS["request_overhead"]),
+    *BATCHING.split(),
+    "instances_per_device",
+)
 _OF_ENGINES = tuple(
     one for name, flag in FLAGS.items() if flag.of_engines and name != "replay" for one in in_both(name, flag)
 )

@@ -19,7 +19,7 @@ from capacity.recovery.parse import clients_of, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.server.kinds import asked_of, server_of
+from capacity.server.kinds import server_of
 from capacity.server.server import Server
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload, is_patient
@@ -268,10 +268,7 @@ def in_trouble(question: Question, trouble: Trouble | None, disturbances: Distur
             "--pause and --class are judged with all replicas up; leave out --spare, --survive, --rolling-update, "
             "--spike and --mtbf, or plan with these alone and add the replicas that they take"
         )
-    if trouble is None:
-        return question
-    asked_of(question.profiles).require_in_trouble(question)
-    return large_enough(question, trouble)
+    return question if trouble is None else large_enough(question, trouble)
 
 
 AnyQuestion = TypeVar("AnyQuestion", bound=Question)

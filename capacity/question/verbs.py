@@ -365,7 +365,8 @@ VERBS: Mapping[str, Verb] = {
         arrivals=_TRACE_AGAIN,
     ),
     "stress": _verb(
-        "plan profile rate replicas batch_size_max batch_wait routing queue_limit arrivals request_overhead trigger "
+        f"plan profile rate replicas batch_size_max batch_wait {BATCHING} routing queue_limit arrivals "
+        "request_overhead instances_per_device trigger "
         f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} shed abandoned ejection "
         f"replicas_max only_verdict spike_map {LLM} runs seed confidence workers out verbose progress",
         "profile",

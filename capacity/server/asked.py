@@ -97,10 +97,3 @@ class AskedFleet(Protocol):
 
     def require(self, scenario: Any) -> None:
         """Refuse a fleet that has no room for its requests, and a limit that says nothing of it."""
-
-    def require_in_trouble(self, question: Any) -> None:
-        """Refuse a question about fleets that are not simulated in trouble.
-
-        Raises:
-            InputError: says why.
-        """

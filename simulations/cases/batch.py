@@ -29,7 +29,7 @@ from capacity.traffic.workload import (
 from simulations.case import REPLICATIONS_FIRST, Case, arrivals_scv, modulated, one_for_all
 from simulations.day import Day
 from simulations.draws.arrivals import Seed, SettlingUsers, Stage
-from simulations.draws.service import ALONE, ProfileTimes, ServiceTimes
+from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
 from simulations.kernel.serve import Served
 from simulations.kernel.watched import serve_watched
 from simulations.replication import (
@@ -155,8 +155,7 @@ class BatchCase(Case):
     @property
     def slowdowns(self) -> tuple[float, ...]:
         """Slowdowns by the number of busy instances of a device; 1 alone if replicas do not slow each other down."""
-        slowdowns = self.scenario.profile.slowdowns(self.scenario.plan.replicas)
-        return slowdowns if slowdowns[-1] > 1.0 else ALONE
+        return slowdowns_of(self.scenario.profile, self.scenario.plan.replicas)
 
     @property
     def slowdown(self) -> float:
@@ -317,20 +316,11 @@ class BatchCase(Case):
             raise DomainError(f"an autoscaler is not simulated with {what}; leave out one of the two")
 
     def require_clients(self) -> None:
-        """Refuse replicas that share a device, service times in spells, and batching rules other than Triton's."""
-        plan, profile = self.scenario.plan, self.scenario.profile
-        what = None
-        if self.slowdown > 1.0:
-            what = "replicas that share a device"
-        elif profile.spells is not None:
-            what = "service times that come in spells"
-        elif plan.batching is not Batching.TRITON:
-            what = f"{plan.batching} batching"
-        elif plan.preferred_sizes:
-            what = "preferred batch sizes"
-        if what is not None:
+        """Refuse service times in spells."""
+        if self.scenario.profile.spells is not None:
             raise DomainError(
-                f"clients that give up, retry or hedge are not simulated with {what}; leave out one of the two"
+                "clients that give up, retry or hedge are not simulated with service times that come in spells; leave "
+                "out one of the two"
             )
 
     def require_affordable(self, requests_max: int) -> None:

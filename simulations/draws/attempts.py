@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from capacity.recovery.faults import ColdCache, Fault
@@ -19,7 +18,7 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.records import Floats, Integers
-from simulations.draws.service import ServiceTimes
+from simulations.draws.service import ALONE, ServiceTimes
 from simulations.draws.tokens import EngineRules, TokenDraws
 
 
@@ -140,11 +139,14 @@ class BatchFleet:
 
     Attributes:
         cold: batches of a replica that has come back; None: like any other.
+        slowdowns: how many times as long a batch takes while 1, 2, ... instances of its device are busy; that many
+            replicas share a device.
     """
 
     plan: BatchPlan
     service_times: ServiceTimes
     cold: ColdCache | None = None
+    slowdowns: tuple[float, ...] = ALONE
 
     @property
     def replicas(self) -> int:
@@ -167,11 +169,11 @@ class BatchFleet:
         return self.plan.routing is Routing.SHARED_QUEUE
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
-        """Raise a DomainError for another batching rule than Triton's, and for too few draws."""
-        if self.plan.batching is not Batching.TRITON or self.plan.preferred_sizes:
+        """Raise a DomainError for the newest first where the oldest opens a batch, and for too few draws."""
+        if self.plan.batching is not Batching.TRITON and protection.shedding is Shedding.LIFO:
             raise DomainError(
-                f"trouble is simulated with {Batching.TRITON} batching without preferred sizes, not with "
-                f"{self.plan.batching}; plan with that to see what a fleet does in trouble"
+                f"{self.plan.batching} batching serves in order; take another --shed than lifo, or {Batching.TRITON} "
+                "batching"
             )
         if len(draws.service) < clients.attempts:
             raise DomainError(
@@ -196,10 +198,6 @@ class EngineFleet:
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
         """Raise a DomainError for what engines in trouble do not have, and for draws without lengths."""
-        if self.rules.scheduler is not Scheduler.VLLM_V1:
-            raise DomainError(
-                f"engines in trouble are simulated with vLLM's scheduler, not with that of {self.rules.scheduler}"
-            )
         if self.routing is Routing.SHARED_QUEUE:
             raise DomainError("engines have a line each, and share no queue")
         if self.queue_limit == 0:

@@ -168,6 +168,12 @@ Draw = Callable[[int, float], float]
 ALONE = (1.0,)
 
 
+def slowdowns_of(profile: ServiceProfile, replicas: int) -> tuple[float, ...]:
+    """Slowdowns of the replicas that share a device; those of one alone if none slows another."""
+    slowdowns = profile.slowdowns(replicas)
+    return slowdowns if slowdowns[-1] > 1.0 else ALONE
+
+
 class ServiceTimes(Protocol):
     """Service times that either engine can draw, to the same digit.
 

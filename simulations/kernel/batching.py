@@ -84,8 +84,18 @@ def size_of_batch(rules: Struct, sizes: Integers, first: Struct, waiting: int, s
     """How many requests start at an instant, of those that wait behind the first."""
     if rules.is_collected:
         return int(first.oldest)
+    return int(fitting(rules, sizes, first.arrived_s, waiting, start_s))
+
+
+@inlined
+def fitting(rules: Struct, sizes: Integers, came_s: float, waiting: int, start_s: float) -> int:
+    """How many requests start at an instant where none are collected ahead: those that fit, or a preferred size.
+
+    Args:
+        came_s: when the first of them came. [s]
+    """
     size = min(waiting, rules.size_max)
-    is_over = over_s(False, first.arrived_s, start_s, rules.wait_s) <= start_s  # noqa: FBT003
+    is_over = over_s(False, came_s, start_s, rules.wait_s) <= start_s  # noqa: FBT003
     if rules.has_preferred and not (rules.wait_s > 0.0 and is_over):
         return int(sizes[size])
     return int(size)

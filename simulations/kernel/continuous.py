@@ -45,10 +45,10 @@ def _seconds(*names: str) -> list[tuple[str, type]]:
 
 
 # A request, as in `reference.scheduler.Request`; `held` are its blocks, `slot` is its own where there are
-# slots, and `behind` is who comes next in the line.
+# slots, `turn` counts who came to the line of its replica, and `behind` is who comes next there.
 _REQUEST = np.dtype(
     _whole("input", "output", "assumed", "computed", "generated", "due", "held", "slot")
-    + _whole("preemptions", "behind", "replica")
+    + _whole("preemptions", "turn", "behind", "replica")
     + _seconds("token_s", "first_s", "finished_s")
 )
 # A replica. `count` requests run; `head` and `tail` are the ends of the line, whose first came to an idle engine
@@ -56,10 +56,11 @@ _REQUEST = np.dtype(
 # `free` blocks `loose` were freed after all of its `tags`. In a run of passes `stretch` of them have ended of
 # which requests have not been told (-1 outside of one), `left` output tokens were missing to the first to be done
 # when it began, `read` tokens are read by the pass that is computed, and `knock` says that somebody may
-# join: who came since, or who waits since somebody was `thrown_out` by the pass composed last. Where there are
-# slots, `first` is the place of the one that is longest idle, and `seen` the last request that was in
-# the line when a pass was composed: who is no later was deferred. Passes take `slow` times as long as usual, and the
-# next `torn` of them may compute tokens of requests that were called off.
+# join: who came since, or who waits since somebody was `thrown_out` by the pass composed last. `joined` have come to
+# the line so far. Where there are slots, `first` is the place of the one that is longest idle, `settled` were idle when
+# a pass was composed last, and `seen` is the turn of the last request that was in the line then: who is no later was
+# deferred. Passes take `slow` times as long as usual, and the next `torn` of them may compute tokens of requests that
+# were called off.
 _ENGINE = np.dtype(
     _whole(
         "count",
@@ -76,6 +77,8 @@ _ENGINE = np.dtype(
         "thrown_out",
         "passes",
         "first",
+        "settled",
+        "joined",
         "seen",
         "torn",
     )
@@ -179,7 +182,7 @@ def world_of(
     engines = np.zeros(replicas, dtype=_ENGINE)
     engines["head"] = engines["tail"] = NO_REQUEST
     engines["stretch"], engines["ends_s"], engines["since_s"] = -1, np.inf, np.inf
-    engines["seen"] = NO_REQUEST
+    engines["settled"] = sequences
     engines["free"] = engines["loose"] = rules.blocks
     engines["slow"] = 1.0
     tags = np.zeros((replicas, sequences), dtype=_TAG)
@@ -522,9 +525,9 @@ def _fill_slots(world: World, r: int) -> None:
     """Idle slots go to who was deferred, the last of them first, and then to who came since."""
     rows, engines = world.rows, world.engines
     slots = world.tags.shape[1]
-    idle = slots - engines[r].count
+    most = slots - engines[r].count
     popped, request = 0, engines[r].head
-    while popped < idle and request != NO_REQUEST and request <= engines[r].seen:
+    while popped < most and request != NO_REQUEST and rows[request].turn <= engines[r].seen:
         popped += 1
         request = rows[request].behind
     for place in range(popped - 1, -1, -1):
@@ -533,7 +536,37 @@ def _fill_slots(world: World, r: int) -> None:
     while engines[r].head != NO_REQUEST and engines[r].count < slots:
         _launch(world, r, 0)
         engines[r].first = (engines[r].first + 1) % slots
-    engines[r].seen = max(engines[r].seen, engines[r].tail)
+    engines[r].settled = slots - engines[r].count
+    _see(world, r)
+
+
+@inlined
+def _see(world: World, r: int) -> None:
+    """All that wait have been there when a pass was composed."""
+    tail = world.engines[r].tail
+    if tail != NO_REQUEST:
+        world.engines[r].seen = max(world.engines[r].seen, world.rows[tail].turn)
+
+
+@borrowing
+def idle(world: World, r: int, slot: int) -> None:
+    """A slot is idle from now on, while its request still counts as running; slots of one pass are taken in order."""
+    engines, tags = world.engines, world.tags
+    slots = tags.shape[1]
+    first, at = engines[r].first, slots - engines[r].count
+    while at > engines[r].settled and tags[r, (first + at - 1) % slots].idle > slot:
+        tags[r, (first + at) % slots].idle = tags[r, (first + at - 1) % slots].idle
+        at -= 1
+    tags[r, (first + at) % slots].idle = slot
+
+
+@borrowing
+def empty_slots(world: World, r: int) -> None:
+    """No slot was ever used: the highest is taken first."""
+    slots = world.tags.shape[1]
+    for place in range(slots):
+        world.tags[r, place].idle = slots - 1 - place
+    world.engines[r].first, world.engines[r].settled = 0, slots
 
 
 @borrowing
@@ -704,7 +737,7 @@ def run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one lo
         engine.passes += 1
     totals[STEPS] += steps
     if done - begun > is_over:
-        engine.seen = max(engine.seen, engine.tail)
+        _see(world, r)
     totals[COMPUTED] += members * (done - begun - is_over)
     if members > 0:
         largest[2] = max(largest[2], read / members)
@@ -765,9 +798,7 @@ def _dismiss(world: World, r: int, now_s: float) -> None:
         rows[request].finished_s = now_s
         release(world, r, request, 0)
         if world.rules[8] == LLAMA_CPP:
-            slots = world.tags.shape[1]
-            last = engines[r].first + slots - engines[r].count
-            world.tags[r, last % slots].idle = rows[request].slot
+            idle(world, r, rows[request].slot)
         engines[r].count -= 1
         engines[r].outstanding -= 1
 
@@ -869,6 +900,8 @@ def join(world: World, r: int, request: int, now_s: float) -> None:
     """A request comes to the end of the line of a replica, which starts at once if it is at rest."""
     rows, engines = world.rows, world.engines
     rows[request].behind = NO_REQUEST
+    engines[r].joined += 1
+    rows[request].turn = engines[r].joined
     if engines[r].head == NO_REQUEST:
         engines[r].head = request
         if engines[r].ends_s == np.inf:

@@ -11,13 +11,21 @@ class BatchRule:
     """Triton's rule: a batch starts once it is full or its oldest request has waited long enough.
 
     It takes all that wait, up to `batch_size_max`. The wait is counted from the arrival.
+
+    Attributes:
+        is_collected: whether it is settled who is in a batch before it is taken.
     """
+
+    is_collected = False
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
 
     def joins(self, now_s: float) -> None:
         """A request comes to the end of the queue."""
+
+    def leaves(self, place: int, waiting: int) -> None:
+        """A request leaves the queue from a place in it, before it is taken; so many have waited with it."""
 
     def sees(self, now_s: float) -> None:
         """A replica is free while requests wait."""
@@ -58,6 +66,11 @@ class OpenRule(BatchRule):
         if self._opened_s is None:
             self._opened_s = now_s
 
+    def leaves(self, place: int, waiting: int) -> None:
+        """The timer stops with the last request that waits."""
+        if waiting == 1:
+            self._opened_s = None
+
     def take(self, waiting: int, oldest_s: float, now_s: float) -> int:
         """The batch takes as many as fit; for those that stay the timer has not started."""
         self._opened_s = None
@@ -85,17 +98,21 @@ class PreferredRule(BatchRule):
 
 @dataclass
 class Collected:
-    """A batch that is collected ahead: how many requests it has, and when it closes at the latest."""
+    """A batch that is collected ahead: how many have joined and still wait, and when it closes at the latest."""
 
     closes_s: float
-    size: int = 1
+    joined: int = 0
+    waiting: int = 0
 
 
 class CollectedRule(BatchRule):
     """Ray Serve's rule: batches are collected ahead, whether the replica is busy or not.
 
-    The last batch is open until it is full or its wait is over; a request that comes then opens another.
+    The last batch is open until it is full or its wait is over; a request that comes then opens another. One that
+    leaves before its batch is taken leaves a place that stays empty.
     """
+
+    is_collected = True
 
     def __init__(self, plan: BatchPlan) -> None:
         super().__init__(plan)
@@ -104,20 +121,37 @@ class CollectedRule(BatchRule):
     def joins(self, now_s: float) -> None:
         """It joins the last batch, or opens one."""
         last = self._batches[-1] if self._batches else None
-        if last is None or last.size == self._plan.batch_size_max or last.closes_s < now_s:
-            self._batches.append(Collected(closes_s=now_s + self._plan.batch_wait_max_s))
-        else:
-            last.size += 1
+        if last is None or last.joined == self._plan.batch_size_max or last.closes_s < now_s:
+            last = Collected(closes_s=now_s + self._plan.batch_wait_max_s)
+            self._batches.append(last)
+        last.joined += 1
+        last.waiting += 1
+
+    def leaves(self, place: int, waiting: int) -> None:
+        """Its batch has one less to serve."""
+        for batch in self._batches:
+            if place < batch.waiting:
+                batch.waiting -= 1
+                return
+            place -= batch.waiting
 
     def take(self, waiting: int, oldest_s: float, now_s: float) -> int:
         """The first batch as it was collected."""
-        return self._batches.popleft().size
+        size = self._first().waiting
+        self._batches.popleft()
+        return size
 
     def _is_full(self, waiting: int) -> bool:
-        return self._batches[0].size == self._plan.batch_size_max
+        return self._first() is not self._batches[-1] or self._first().joined == self._plan.batch_size_max
 
     def _over_s(self, oldest_s: float, now_s: float) -> float:
-        return self._batches[0].closes_s
+        return self._first().closes_s
+
+    def _first(self) -> Collected:
+        """The first batch of which anybody waits."""
+        while self._batches[0].waiting == 0:
+            self._batches.popleft()
+        return self._batches[0]
 
 
 def rule_for(plan: BatchPlan) -> BatchRule:

@@ -44,6 +44,11 @@ class LlamaCpp:
         """Requests in slots, in order of slots."""
         return [request for request in self.slots if request is not None]
 
+    @property
+    def waiting(self) -> list[Request]:
+        """Requests without a slot, in order of arrival."""
+        return [*self.deferred, *self.arrived]
+
     def join(self, request: Request) -> None:
         """It is looked at when the next pass is composed."""
         self.arrived.append(request)
@@ -97,3 +102,17 @@ class LlamaCpp:
         self.slots[request.slot] = None
         self.released.append(request.slot)
         self.blocks.release(request.number, request.computed)
+
+    def call_off(self, request: Request) -> None:
+        """Nobody waits for a request any more: its slot is idle at once, or it leaves the line."""
+        if request in self.running:
+            self.finish(request)
+        else:
+            (self.deferred if request in self.deferred else self.arrived).remove(request)
+
+    def vacate(self) -> list[Request]:
+        """Who has no slot leaves, in order."""
+        moved = self.waiting
+        self.deferred.clear()
+        self.arrived.clear()
+        return moved

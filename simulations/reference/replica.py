@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import Self
+from typing import Protocol, Self
 
 from simpy import Environment, Event
 from simpy.events import EventPriority
@@ -69,9 +69,21 @@ class Moment(Event):
         return other
 
 
-@dataclass
-class Job:
-    """The batch that a replica serves: the work left at an instant, and when it will end at that rate."""
+class Job(Protocol):
+    """The batch that a replica serves: the work left at an instant, and when it will end at that rate.
+
+    The instant is in the future while its replica pauses until then.
+    """
+
+    work_s: float
+    since_s: float
+    ends_s: float
+    end: Moment
+
+
+@dataclass(slots=True)
+class Served:
+    """A `Job` of a replica that never fails."""
 
     work_s: float
     since_s: float
@@ -89,23 +101,30 @@ class Device:
     def __init__(self, clock: Clock, slowdowns: Sequence[float]) -> None:
         self._clock = clock
         self._slowdowns = slowdowns
-        self._jobs: dict[int, Job] = {}  # by replica
+        self._jobs: dict[int, Job] = {}  # by replica; empty where there is no other instance to slow down
 
     def serve(self, replica: int, work_s: float) -> Moment:
         """A replica starts a batch, from rest or right after another; the moment at which that ends."""
-        now_s, busy = self._clock.now, len(self._jobs)
-        if len(self._slowdowns) == 1:  # no other instance to slow down
-            return self._ends(now_s + work_s, replica)
-        if replica not in self._jobs:
-            busy += 1
-            self._change(now_s, busy - 1, busy)
-        ends_s = now_s + work_s * self._slowdowns[busy - 1]
-        end = self._ends(ends_s, replica)
-        self._jobs[replica] = Job(work_s, now_s, ends_s, end)
+        now_s = self._clock.now
+        ends_s = now_s + work_s * self.enter(replica)
+        end = Moment(self._clock).at(ends_s, Phase.COMPLETION, replica)
+        self.hold(replica, Served(work_s, now_s, ends_s, end))
         return end
 
-    def _ends(self, ends_s: float, replica: int) -> Moment:
-        return Moment(self._clock).at(ends_s, Phase.COMPLETION, replica)
+    def enter(self, replica: int) -> float:
+        """A replica starts a batch, from rest or right after another: how many times as long as alone it takes now."""
+        if len(self._slowdowns) == 1:
+            return 1.0
+        busy = len(self._jobs)
+        if replica not in self._jobs:
+            busy += 1
+            self._change(self._clock.now, busy - 1, busy)
+        return self._slowdowns[busy - 1]
+
+    def hold(self, replica: int, job: Job) -> None:
+        """This is what a replica serves that has entered."""
+        if len(self._slowdowns) > 1:
+            self._jobs[replica] = job
 
     def rest(self, replica: int) -> None:
         """A replica has nothing to serve, at once or since before."""
@@ -113,17 +132,30 @@ class Device:
             busy = len(self._jobs)
             self._change(self._clock.now, busy + 1, busy)
 
+    def pause(self, replica: int, length_s: float) -> None:
+        """A replica stands still for a while, and keeps its place here."""
+        job = self._jobs.get(replica)
+        if job is not None:
+            self._work_off(job, len(self._jobs))
+            job.since_s += length_s
+
     def _change(self, now_s: float, before: int, after: int) -> None:
         """The other batches that end later go on at the new rate; none ends at the instant of the change itself."""
         if before == 0 or after == 0 or self._slowdowns[before - 1] == self._slowdowns[after - 1]:
             return
         for replica, job in self._jobs.items():
             if job.ends_s > now_s:
-                job.work_s -= (now_s - job.since_s) / self._slowdowns[before - 1]
-                job.since_s = now_s
-                ends_s = now_s + job.work_s * self._slowdowns[after - 1]
+                self._work_off(job, before)
+                ends_s = job.since_s + job.work_s * self._slowdowns[after - 1]
                 job.ends_s = max(ends_s, math.nextafter(now_s, math.inf))
                 job.end = job.end.moved(job.ends_s, Phase.COMPLETION, replica)
+
+    def _work_off(self, job: Job, busy: int) -> None:
+        """What has been done until now with so many busy ones; nothing if its replica pauses until later."""
+        now_s = self._clock.now
+        if now_s > job.since_s:
+            job.work_s -= (now_s - job.since_s) / self._slowdowns[busy - 1]
+            job.since_s = now_s
 
 
 class RequestQueue:

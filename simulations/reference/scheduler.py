@@ -81,6 +81,10 @@ class Scheduler(Protocol):
     def running(self) -> Sequence[Request]:
         """Requests that have a place in the engine."""
 
+    @property
+    def waiting(self) -> Sequence[Request]:
+        """Requests that have none yet, in order."""
+
     def join(self, request: Request) -> None:
         """A request arrives."""
 
@@ -89,3 +93,9 @@ class Scheduler(Protocol):
 
     def finish(self, request: Request) -> None:
         """All tokens of a request have come."""
+
+    def call_off(self, request: Request) -> None:
+        """Nobody waits for a request any more: it leaves at once."""
+
+    def vacate(self) -> list[Request]:
+        """Who waits and has not begun leaves, in order."""

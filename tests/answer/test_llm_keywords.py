@@ -14,7 +14,7 @@ from capacity.api.compare import _profiles_to_compare
 from capacity.api.profile import asked_engine, measure, sweep_settings
 from capacity.api.stress import _saved_fleet
 from capacity.errors import DomainError, InputError
-from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
+from capacity.profile.llm import TOKENS_LIMIT, Scheduler
 from capacity.profile.load import load_llm
 from capacity.question.arguments import Asked, read_switch
 from capacity.question.asked import FLAGS
@@ -257,13 +257,7 @@ def test_requests_have_lengths(tmp_path: Path) -> None:
         requests_of(arrivals=f"trace:{bare}")
 
 
-def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
-    ENGINES.require_in_trouble(QUESTION)
-    slots = replace(LINE, name="b", engine=Engine(scheduler=Scheduler.LLAMA_CPP))
-    refused(
-        "--recover-within is for engines with vLLM's scheduler, and b has that of",
-        ENGINES.require_in_trouble, replace(QUESTION, profiles=(slots,)),
-    )  # fmt: skip
+def test_engines_in_trouble_have_no_trace() -> None:
     asked = {"recover_within": "60s", "trigger": "lose:1,60s", "timeout": "5s"}
 
     def refuse(**given: Any) -> None:

@@ -256,6 +256,8 @@ def test_a_saved_plan_goes_with_what_is_given_beside_it() -> None:
         InputError, match="^a saved plan has settings of its own; leave out --request-overhead"
     ):
         fleet(bursty, request_overhead_s=0.0)
+    with pytest.raises(InputError, match="^a saved plan has settings of its own; leave out --batching"):
+        fleet(bursty, batching="ray-serve")
 
 
 def given_of(**changes: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from recovery_schedules import Case, clients_on, draws_on, faults_on
 
+from capacity.profile.llm import Scheduler
 from capacity.profile.steps import linear_table
 from capacity.question.plan import Routing
 from capacity.recovery.protection import Abandoned, Protection
@@ -51,22 +52,41 @@ def fleets_on(draw: st.DrawFn, pass_s: float, replicas: int) -> EngineFleet:
         table = replace(table, noise=np.linspace(0.5, 1.5, 257))
     block = draw(st.sampled_from([1, 4, 16]))
     chunked = draw(st.booleans())
-    rules = EngineRules(
-        sequences_max=draw(st.integers(1, 8)),
-        tokens_max=draw(st.integers(1, 30)) if chunked else draw(st.integers(90, 200)),
-        blocks=-(-40 // block) + draw(st.sampled_from([0, 2, 10, 40])) // block,
-        block_tokens=block,
-        chunked=chunked,
-        ahead=draw(st.booleans()),
-        caching=draw(st.booleans()),
-        reserve=draw(st.booleans()),
+    queue_limit = draw(st.sampled_from([None, None, 1, 2, 5]))
+    rules = (
+        draw(slots())
+        if draw(st.integers(0, 3)) == 0
+        else EngineRules(
+            sequences_max=draw(st.integers(1, 8)),
+            tokens_max=draw(st.integers(1, 30)) if chunked else draw(st.integers(90, 200)),
+            blocks=-(-40 // block) + draw(st.sampled_from([0, 2, 10, 40])) // block,
+            block_tokens=block,
+            chunked=chunked,
+            ahead=draw(st.booleans()),
+            caching=draw(st.booleans()),
+            reserve=draw(st.booleans()),
+        )
     )
     return EngineFleet(
         table=table,
         rules=rules,
         replicas=replicas,
         routing=draw(st.sampled_from(ROUTINGS)),
-        queue_limit=draw(st.sampled_from([None, None, 1, 2, 5])),
+        queue_limit=queue_limit,
+    )
+
+
+@st.composite
+def slots(draw: st.DrawFn) -> EngineRules:
+    """Slots of llama.cpp, each with room for the longest request."""
+    count = draw(st.integers(1, 5))
+    return EngineRules(
+        sequences_max=count,
+        tokens_max=count + draw(st.sampled_from([0, 1, 7, 30])),
+        blocks=count * draw(st.sampled_from([40, 50])),
+        block_tokens=1,
+        caching=False,
+        scheduler=Scheduler.LLAMA_CPP,
     )
 
 

@@ -1,5 +1,6 @@
 """Schedules of the recovery model: small runs in which many things happen at one instant."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from capacity.question.plan import Routing
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
+from simulations.draws.service import ALONE
 
 
 class Case(NamedTuple):
@@ -24,6 +27,8 @@ class Case(NamedTuple):
     faults: list[Fault]
 
 
+# Of replicas that have a device each, or share one.
+SLOWDOWNS = st.sampled_from([ALONE, ALONE, (1.0, 2.0), (1.0, 1.5), (1.0, 1.0, 2.0), (1.0, 1.3, 1.3, 4.0)])
 # Steps between instants: exact, rounded, and so long that ejected replicas come back within the run.
 STEPS_S = st.sampled_from([0.25, 0.25, 0.1, 2.5])
 
@@ -37,30 +42,40 @@ def cases(draw: st.DrawFn) -> Case:
     draws = draw(draws_on(step_s, clients.attempts))
     last = round(float(draws.arrived_s[-1]) / step_s)
     cold = st.builds(ColdCache, batches=st.integers(1, 4), factor=st.sampled_from([1.5, 2.0, 3.0]))
+    protection = draw(protections_on(step_s))
     fleet = BatchFleet(
         plan=draw(plans_on(step_s, replicas)),
         service_times=GridTimes(
             step_s, draw(st.lists(st.integers(0, 6), min_size=1, max_size=3)), draw(WAKES)
         ),
         cold=draw(st.none() | cold),
+        slowdowns=draw(SLOWDOWNS),
     )
+    if fleet.plan.batching is not Batching.TRITON and protection.shedding is Shedding.LIFO:
+        protection = replace(protection, shedding=Shedding.LATE)
     return Case(
         fleet,
         draws,
         clients,
-        draw(protections_on(step_s)),
+        protection,
         draw(faults_on(step_s, last + 8, replicas)),
     )
 
 
 @st.composite
 def plans_on(draw: st.DrawFn, step_s: float, replicas: int) -> BatchPlan:
+    size_max = draw(st.sampled_from([1, 1, 2, 3, 4]))
+    batching = draw(st.sampled_from([Batching.TRITON, Batching.TRITON, *Batching]))
+    sizes = st.sets(st.integers(1, size_max), max_size=2) if batching is Batching.TRITON else st.just(set())
+    routings = [one for one in Routing if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)]
     return BatchPlan(
         profile="made-up",
         replicas=replicas,
-        batch_size_max=draw(st.sampled_from([1, 1, 2, 3, 4])),
+        batch_size_max=size_max,
         batch_wait_max_s=step_s * draw(st.sampled_from([0, 0, 1, 2, 5])),
-        routing=draw(st.sampled_from(list(Routing))),
+        routing=draw(st.sampled_from(routings)),
+        batching=batching,
+        preferred_sizes=tuple(sorted(draw(sizes))),
         queue_limit=draw(st.sampled_from([None, None, 0, 1, 3])),
     )
 

@@ -198,8 +198,18 @@ def test_a_hedged_request_takes_the_smaller_of_two_times_where_the_load_is_low()
 
 def test_clients_whom_no_response_tries_see_what_patient_ones_do() -> None:
     """The loop with clients and the plain loop, with the same users: the same responses, waits and busy time."""
-    for routing in (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.SHARED_QUEUE):
-        patient = scenario(Clients(timeout_s=1e4), routing=routing)
+    routings = (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.SHARED_QUEUE)
+    usual = scenario(Clients(timeout_s=1e4))
+    rules: list[dict[str, Any]] = [
+        {"batching": Batching.TORCHSERVE},
+        {"batching": Batching.RAY_SERVE},
+        {"preferred_sizes": (2,)},
+    ]
+    for patient in (
+        *(scenario(Clients(timeout_s=1e4), routing=routing) for routing in routings),
+        *(replace(usual, plan=replace(usual.plan, batch_wait_max_s=0.004, **rule)) for rule in rules),
+        replace(usual, profile=replace(PROFILE, instances_per_device=2)),
+    ):
         plain = replace(patient, workload=replace(patient.workload, clients=Clients()))
         (task,) = case_of(plain, is_whole=True).tasks(
             Length(warm_up=200, measured=2_000, cool_down=20), Seed(value=5), range(1)
@@ -295,19 +305,6 @@ def test_a_trace_is_sent_by_clients_too() -> None:
             },
             "bursts",
         ),
-        (
-            {
-                "plan": BatchPlan(
-                    profile="made-up", replicas=1, batch_size_max=4, batching=Batching.TORCHSERVE
-                )
-            },
-            "torchserve",
-        ),
-        (
-            {"plan": BatchPlan(profile="made-up", replicas=1, batch_size_max=4, preferred_sizes=(2,))},
-            "preferred",
-        ),
-        ({"profile": replace(PROFILE, instances_per_device=2)}, "share a device"),
     ],
 )
 def test_what_is_not_simulated_with_clients_is_refused(changes: dict[str, Any], message: str) -> None:

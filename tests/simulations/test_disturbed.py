@@ -12,6 +12,7 @@ from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.scenario import Scenario
 from capacity.queues import PausedMG1
 from capacity.queues.durations import Duration, Family
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
@@ -29,6 +30,7 @@ from simulations.disturbed import (
 )
 from simulations.draws.arrivals import Seed
 from simulations.draws.service import ExponentialTimes
+from simulations.simulate import Simulation
 
 ONE = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
 LONG = RequestClass(name="long", share=0.02, scale=8.0)
@@ -174,14 +176,21 @@ def test_a_fleet_that_is_just_full_is_unstable(length: float) -> None:
         found(Disturbances(pauses=Pauses(length_s=length, per_s=1.0)), rate_rps=0.5)
 
 
+def test_replicas_of_one_device_are_as_slow_as_without_disturbances() -> None:
+    """Without any disturbance the figures are those of the simulation of a steady fleet, on devices of two."""
+    shared = replace(ONE, instances_per_device=2)
+    plan, workload = BatchPlan(profile="one", replicas=2, batch_size_max=1), Workload(arrival_rate_rps=0.6)
+    asked = DisturbedSimulation()(shared, workload, plan, Disturbances(), (0.5, 0.99)).response_quantiles_s
+    steady = Simulation(quantiles=(0.5, 0.99))(Scenario(profile=shared, workload=workload, plan=plan))
+    for quantile, one in asked.items():
+        other = steady.response_quantiles_s[quantile]
+        assert max(one.low, other.low) <= min(one.high, other.high)
+    alone = Simulation(quantiles=(0.99,))(Scenario(profile=ONE, workload=workload, plan=plan))
+    assert alone.response_quantiles_s[0.99].high < asked[0.99].low
+
+
 def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
     simulate, plan = DisturbedSimulation(), BatchPlan(profile="one", replicas=2, batch_size_max=1)
-    shared = replace(ONE, instances_per_device=2)
-    rate = Workload(arrival_rate_rps=0.1)
-    with pytest.raises(
-        DomainError, match="^replicas that share a device are not simulated with disturbances$"
-    ):
-        simulate(shared, rate, plan, Disturbances(), (0.5,))
     trace = Workload(arrival_rate_rps=0.1, arrivals=TraceArrivals(instants_s=(0.0, 10.0)))
     with pytest.raises(
         DomainError, match="^a trace has requests of its own; give a rate to plan with disturb"

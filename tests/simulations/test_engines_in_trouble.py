@@ -81,8 +81,25 @@ RULES = EngineRules(sequences_max=2, tokens_max=64, blocks=100, block_tokens=1)
 SECOND = linear_table(1.0, 0.0, 0.0, 0.0, (64, 4096, 4096))
 
 
-BOTH = pytest.mark.parametrize("engines", [run_reference, run_kernel], ids=["readable", "compiled"])
 Engines = Callable[..., Outcomes]
+
+
+def in_slots(engines: Engines) -> Engines:
+    """The same with llama.cpp's slots, which serve such requests alike."""
+
+    def run(fleet: EngineFleet, *rest: Any, **others: Any) -> Outcomes:
+        rules = fleet.rules._replace(scheduler=Scheduler.LLAMA_CPP)
+        return engines(replace(fleet, rules=rules), *rest, **others)
+
+    return run
+
+
+BOTH = pytest.mark.parametrize("engines", [run_reference, run_kernel], ids=["readable", "compiled"])
+ALL = pytest.mark.parametrize(
+    "engines",
+    [run_reference, run_kernel, in_slots(run_reference), in_slots(run_kernel)],
+    ids=["readable", "compiled", "readable-slots", "compiled-slots"],
+)
 
 
 def by_hand(
@@ -125,7 +142,7 @@ def by_hand(
     return engines(fleet, draws, clients, Protection(abandoned=abandoned), faults, watcher=watcher)
 
 
-@BOTH
+@ALL
 def test_an_attempt_that_is_called_off_leaves_its_slot_at_once(engines: Engines) -> None:
     """Both give up at 5 s, just after the pass from then on was composed; the third joins that of 6 s, too late."""
     outcomes = by_hand(engines, [0.0, 0.0, 1.5], [9, 9, 2], Clients(timeout_s=5.0), [])
@@ -137,7 +154,7 @@ def test_an_attempt_that_is_called_off_leaves_its_slot_at_once(engines: Engines)
     assert (outcomes.served, outcomes.dropped, outcomes.for_nobody) == (2, 1, 0)
 
 
-@BOTH
+@ALL
 def test_an_attempt_that_is_served_for_nobody_keeps_its_slot(engines: Engines) -> None:
     """Two give up at 5.5 s; the third joins the pass of 6 s if they are stopped, and that of 9 s if they go on."""
     stopped = by_hand(engines, [0.0, 0.0, 5.0], [9, 9, 2], Clients(timeout_s=5.5), [])
@@ -149,7 +166,7 @@ def test_an_attempt_that_is_served_for_nobody_keeps_its_slot(engines: Engines) -
     assert (served.served, served.for_nobody) == (3, 3)
 
 
-@BOTH
+@ALL
 def test_a_crash_loses_who_runs_and_who_waits_and_retries_start_from_the_prompt(engines: Engines) -> None:
     """The crash at 2.5 s; the engine is back at 4 s, and each try from then on begins with its prompt."""
     faults = [
@@ -162,7 +179,7 @@ def test_a_crash_loses_who_runs_and_who_waits_and_retries_start_from_the_prompt(
     assert (outcomes.crashed, outcomes.served) == (2, 2)
 
 
-@BOTH
+@ALL
 def test_a_fault_comes_before_the_pass_that_begins_at_its_instant(engines: Engines) -> None:
     """Two passes of 1 s, and from 2 s on three of 3 s each."""
     slow = [Fault(instant_s=2.0, replica=0, action=Action.SLOW, value=3.0)]
@@ -186,7 +203,7 @@ class Looker:
         return []
 
 
-@BOTH
+@ALL
 def test_a_watcher_sees_who_waits_who_runs_and_how_long_engines_have_worked(engines: Engines) -> None:
     """Three requests of four tokens from 0 s on, two at a time: the third runs from 4 to 8 s."""
     watcher = Looker(0.5, 4.0, 6.5, 9.0)
@@ -196,7 +213,7 @@ def test_a_watcher_sees_who_waits_who_runs_and_how_long_engines_have_worked(engi
     assert [one.busy_s.tolist() for one in watcher.seen] == [[0.5], [4.0], [6.5], [8.0]]
 
 
-@BOTH
+@ALL
 def test_who_leaves_ends_what_it_has_begun_and_hands_on_who_waits(engines: Engines) -> None:
     """Two run at each engine; the fifth waits at 0, and goes to 1 when 0 leaves at 1.5 s, where a slot is free at 3 s."""
     leave = [Fault(instant_s=1.5, replica=0, action=Action.LEAVE)]
@@ -205,7 +222,7 @@ def test_who_leaves_ends_what_it_has_begun_and_hands_on_who_waits(engines: Engin
     assert outcomes.served == 5
 
 
-@BOTH
+@ALL
 def test_a_pause_delays_the_pass_and_a_straggler_those_that_begin(engines: Engines) -> None:
     faults = [
         Fault(instant_s=1.5, replica=0, action=Action.PAUSE, value=10.0),
@@ -216,7 +233,7 @@ def test_a_pause_delays_the_pass_and_a_straggler_those_that_begin(engines: Engin
     np.testing.assert_array_equal(outcomes.answered_s, [1 + (1 + 10) + 1 + 3])
 
 
-@BOTH
+@ALL
 def test_who_finds_the_limit_waiting_is_rejected_also_before_the_first_pass(engines: Engines) -> None:
     """At 0 s all come at once; two wait for the first pass, and the third finds the limit."""
     outcomes = by_hand(engines, [0.0, 0.0, 0.0, 0.5], [2, 2, 2, 2], Clients(), [], queue_limit=2)
@@ -230,14 +247,12 @@ def test_who_finds_the_limit_waiting_is_rejected_also_before_the_first_pass(engi
         ({"protection": Protection(shedding=Shedding.LATE)}, "shed nothing"),
         ({"protection": Protection(abandoned=Abandoned.DROPPED)}, "shed nothing"),
         ({"limit": 0}, "queue limit of 0"),
-        ({"policy": Scheduler.LLAMA_CPP}, "vLLM's scheduler"),
     ],
 )
 def test_what_engines_in_trouble_do_not_have_is_refused(changed: dict[str, Any], reason: str) -> None:
-    rules = RULES._replace(scheduler=changed.get("policy", Scheduler.VLLM_V1))
     fleet = EngineFleet(
         table=SECOND,
-        rules=rules,
+        rules=RULES,
         replicas=1,
         routing=Routing.RANDOM,
         queue_limit=changed.get("limit"),

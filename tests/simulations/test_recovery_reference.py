@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import LawTimes, coinciding, continuous, fixed
 from hypothesis import given, settings
-from recovery_schedules import Case, cases
+from recovery_schedules import SLOWDOWNS, Case, cases
 
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
@@ -21,7 +21,8 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from simulations.draws.arrivals import Draws
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
-from simulations.draws.service import ServiceTimes
+from simulations.draws.service import ALONE, ServiceTimes
+from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference import cluster
 from simulations.reference.recovery import fleet
 from simulations.reference.recovery.attempt import Attempt
@@ -717,10 +718,14 @@ def test_the_same_input_gives_the_same_outcomes(case: Case) -> None:
 
 
 def assert_as_the_cluster(
-    plan: BatchPlan, service_times: ServiceTimes, draws: Draws, clients: Clients
+    plan: BatchPlan,
+    service_times: ServiceTimes,
+    draws: Draws,
+    clients: Clients,
+    slowdowns: tuple[float, ...] = ALONE,
 ) -> None:
-    plan = replace(plan, batching=Batching.TRITON, preferred_sizes=())
-    records = cluster.run(plan, service_times, draws)
+    """By any rule of batching, on any devices: without trouble, and with patient clients, requests are served as ever."""
+    records = cluster.run(plan, service_times, draws, slowdowns)
     count = len(draws.arrived_s)
     attempts = AttemptDraws(
         arrived_s=draws.arrived_s,
@@ -728,24 +733,33 @@ def assert_as_the_cluster(
         routing=np.tile(draws.routing.reshape(1, count, 2), (clients.attempts, 1, 1)),
         backoff=np.zeros((clients.attempts, count)),
     )
-    served = BatchFleet(plan=plan, service_times=service_times)
-    outcomes = run(served, attempts, clients, Protection(), [])
-    np.testing.assert_array_equal(outcomes.answered_s, records.finished_s)
+    served = BatchFleet(plan=plan, service_times=service_times, slowdowns=slowdowns)
     lost = int(records.is_lost.sum())
-    assert counted(outcomes) == {name: n for name, n in (("served", count - lost), ("rejected", lost)) if n}
+    for engine in (run, run_kernel):
+        outcomes = engine(served, attempts, clients, Protection(), [])
+        np.testing.assert_array_equal(outcomes.answered_s, records.finished_s)
+        assert counted(outcomes) == {
+            name: n for name, n in (("served", count - lost), ("rejected", lost)) if n
+        }
 
 
 @settings(derandomize=True, deadline=None, max_examples=120)
-@given(coinciding())
-def test_agrees_with_the_cluster_where_instants_coincide(case: tuple[BatchPlan, ServiceTimes, Draws]) -> None:
-    assert_as_the_cluster(*case, Clients())
+@given(coinciding(), SLOWDOWNS)
+def test_agrees_with_the_cluster_where_instants_coincide(
+    case: tuple[BatchPlan, ServiceTimes, Draws], slowdowns: tuple[float, ...]
+) -> None:
+    assert_as_the_cluster(*case, Clients(), slowdowns)
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
-@given(continuous())
-def test_agrees_with_the_cluster_on_continuous_time(case: tuple[BatchPlan, ServiceTimes, Draws]) -> None:
+@given(continuous(), SLOWDOWNS)
+def test_agrees_with_the_cluster_on_continuous_time(
+    case: tuple[BatchPlan, ServiceTimes, Draws], slowdowns: tuple[float, ...]
+) -> None:
     plan, service_times, draws = case
-    assert_as_the_cluster(replace(plan, queue_limit=None), service_times, draws, Clients(attempts=3))
+    assert_as_the_cluster(
+        replace(plan, queue_limit=None), service_times, draws, Clients(attempts=3), slowdowns
+    )
 
 
 @pytest.mark.parametrize("routing", Routing)
@@ -775,8 +789,10 @@ def test_what_the_model_does_not_know_is_refused() -> None:
     plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
     known = BatchFleet(plan=plan, service_times=ONE_SECOND)
     opened = replace(known, plan=replace(plan, batching=Batching.TORCHSERVE))
-    with pytest.raises(DomainError, match="triton batching without preferred sizes"):
-        run(opened, draws, Clients(), Protection(), [])
+    with pytest.raises(
+        DomainError, match="torchserve batching serves in order; take another --shed than lifo"
+    ):
+        run(opened, draws, Clients(), Protection(shedding=Shedding.LIFO), [])
     with pytest.raises(DomainError, match="2 attempts need as many rows of draws"):
         run(known, draws, Clients(attempts=2), Protection(), [])
     with pytest.raises(DomainError, match="one of 1 replicas"):

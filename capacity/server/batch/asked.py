@@ -17,7 +17,7 @@ from capacity.question.verbs import refuse_for_batches
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.settings import BatchSettings
-from capacity.server.batch.space import BatchQuestion, BatchSpace
+from capacity.server.batch.space import BatchSpace
 from capacity.server.batch.stability import MEASURES
 from capacity.server.batch.typed import BatchingRule, read_batching
 from capacity.traffic.workload import is_patient
@@ -134,9 +134,6 @@ class AskedBatches:
         loses = scenario.plan.queue_limit is not None or not is_patient(scenario.workload)
         if scenario.objective.allowed(Measure.LOSS) is not None and not loses:
             raise InputError("a loss limit needs a queue limit; give --queue-limit too")
-
-    def require_in_trouble(self, question: BatchQuestion) -> None:
-        """Accept any question: the simulator says what it lacks."""
 
 
 def _rule(asked: Asked) -> BatchingRule:

@@ -20,7 +20,7 @@ from capacity.question.verbs import CLIENTS, in_both, is_given, refuse_for_engin
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.engine.lengths import fitted_lengths, require_lengths
 from capacity.server.engine.plan import MEASURES, TokenPlan, TokenScenario
-from capacity.server.engine.space import EngineQuestion, EngineSpace
+from capacity.server.engine.space import EngineSpace
 from capacity.traffic.lengths import (
     AnyLengths,
     LengthLaws,
@@ -156,15 +156,6 @@ class AskedEngines:
     def require(self, scenario: TokenScenario) -> None:
         """Refuse requests for which an engine has no room."""
         require_lengths(scenario.profile, scenario.lengths, scenario.plan.sequences_max)
-
-    def require_in_trouble(self, question: EngineQuestion) -> None:
-        """Refuse schedulers other than vLLM's."""
-        for one in question.profiles:
-            if one.engine.scheduler is not Scheduler.VLLM_V1:
-                raise InputError(
-                    f"--recover-within is for engines with vLLM's scheduler, and {one.name} has that of "
-                    f"{one.engine.scheduler}; leave it out, or give --engine-policy {Scheduler.VLLM_V1}"
-                )
 
 
 _CLIENTS = tuple(one for name in CLIENTS.split() for one in in_both(name, FLAGS[name]))

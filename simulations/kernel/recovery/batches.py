@@ -6,7 +6,8 @@ from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable
 from simulations.draws.watching import Sight
-from simulations.kernel.recovery.queue import BATCHING, QUEUE, Batches
+from simulations.kernel.batching import rules_of, sizes_of
+from simulations.kernel.recovery.queue import JOB, QUEUE, TIMES, Batches
 from simulations.kernel.recovery.replica import advance
 from simulations.kernel.recovery.state import NO_ONE, World
 from simulations.kernel.state import Structs
@@ -20,12 +21,21 @@ class BatchServers:
         table = fleet.service_times.table(plan.batch_size_max)
         self._table = table.require(plan.batch_size_max, is_closed=False)
         self._state = Batches(
-            rules=_rules(fleet, table),
-            queues=_queues(1 if fleet.is_shared else plan.replicas),
+            plan=rules_of(plan),
+            sizes=sizes_of(plan),
+            times=_times(fleet, table),
+            queues=_queues(1 if fleet.is_shared else plan.replicas, plan.batch_size_max),
+            jobs=np.zeros(plan.replicas, dtype=JOB),
+            slowdowns=np.array(fleet.slowdowns),
             service=self._service(draws),
             law_places=np.concatenate([table.below, table.first]),
             law_values=np.concatenate([_by_size(table), table.probabilities, table.durations_s]),
         )
+
+    @property
+    def moves(self) -> int:
+        """How many events one start makes at most: its own, and the ends of others on its device."""
+        return 2 * len(self._state.slowdowns)
 
     def advance(self, w: World, until_s: float) -> int:
         """Let things happen; see `loop.run_loop`."""
@@ -58,18 +68,14 @@ class BatchServers:
         return np.ascontiguousarray(service)
 
 
-def _rules(fleet: BatchFleet, table: ServiceTable) -> Structs:
-    """Batching and the law of the service times in numbers, shape `(1,)`."""
-    rules, plan, cold = np.zeros(1, dtype=BATCHING), fleet.plan, fleet.cold
-    rules["size_max"], rules["wait_s"], rules["wake_s"] = (
-        plan.batch_size_max,
-        plan.batch_wait_max_s,
-        table.wake_s,
-    )
-    rules["law"], rules["sizes"], rules["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
+def _times(fleet: BatchFleet, table: ServiceTable) -> Structs:
+    """The law of the service times in numbers, shape `(1,)`."""
+    times, cold = np.zeros(1, dtype=TIMES), fleet.cold
+    times["law"], times["sizes"], times["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
+    times["wake_s"] = table.wake_s
     if cold is not None:
-        rules["cold_batches"], rules["cold_factor"] = cold.batches, cold.factor
-    return rules
+        times["cold_batches"], times["cold_factor"] = cold.batches, cold.factor
+    return times
 
 
 def _by_size(table: ServiceTable) -> Floats:
@@ -77,9 +83,10 @@ def _by_size(table: ServiceTable) -> Floats:
     return table.weight if table.kind == KNOTS else table.times_s
 
 
-def _queues(count: int) -> Structs:
-    """Empty queues."""
+def _queues(count: int, size_max: int) -> Structs:
+    """Empty queues, in which no batch is collected."""
     queues = np.zeros(count, dtype=QUEUE)
     queues["head"] = queues["tail"] = queues["timed"] = NO_ONE
     queues["ended_s"], queues["is_reset"] = -np.inf, True
+    queues["joined"], queues["closes_s"] = size_max, np.inf
     return queues

@@ -12,14 +12,17 @@ from simulations.compiled import borrowing, inlined
 from simulations.draws.records import Integers
 from simulations.kernel.continuous import (
     DECODING,
+    LLAMA_CPP,
     PARTS,
     PAST,
     PROMPT,
     READ,
     begin_pass,
     drop_tag,
+    empty_slots,
     end_pass,
     found,
+    idle,
     join,
     release,
     run_on,
@@ -164,6 +167,8 @@ def stop_running(e: Passes, r: int, place: int) -> None:
         break_off(e, r)
     for at in range(place, engines[r].count - 1):
         running[r, at] = running[r, at + 1]
+    if e.rules[8] == LLAMA_CPP:
+        idle(e, r, e.rows[a].slot)
     engines[r].count -= 1
     release(e, r, a, 0)
 
@@ -220,6 +225,7 @@ def reset(w: World, e: Passes, r: int, now_s: float) -> None:
     engines[r].count = engines[r].tags = engines[r].knock = engines[r].thrown_out = engines[r].torn = 0
     engines[r].head = engines[r].tail = NO_ONE
     engines[r].free = engines[r].loose = e.rules[2]
+    empty_slots(e, r)
     engines[r].stretch = -1
     engines[r].ends_s = np.inf
     engines[r].since_s = np.inf

@@ -14,6 +14,8 @@ from simulations.kernel.recovery.state import ROOM, World
 class EngineServers:
     """Engines of one fleet with their lines; a `run.Servers`."""
 
+    moves = 1
+
     def __init__(self, fleet: EngineFleet, draws: AttemptDraws) -> None:
         tokens, rules = lengths_of(draws), fleet.rules
         most = min(rules.sequences_max, rules.blocks)  # who runs holds a block

@@ -46,7 +46,7 @@ from simulations.kernel.recovery.state import (
 def is_full(w: World, instant_s: float, order: int) -> bool:
     """Whether memory might not be enough for an event and all that follows from it."""
     used = w.state[0].used
-    if w.state[0].events + used + 16 > len(w.events) or used + 2 > len(w.attempts):
+    if w.state[0].events + w.state[0].moves * (used + 16) > len(w.events) or used + 2 > len(w.attempts):
         return True
     if w.state[0].timeouts == len(w.timeouts):
         return True

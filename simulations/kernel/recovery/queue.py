@@ -12,11 +12,9 @@ from simulations.kernel.recovery.state import DISPATCH, LEAVING, NO_ONE, TIMER, 
 from simulations.kernel.state import Structs
 from simulations.routing.policies import SHARED_QUEUE
 
-# How replicas batch, and which law their service times have.
-BATCHING = np.dtype(
+# Which law the service times have, and how long a batch takes after a rest or an absence.
+TIMES = np.dtype(
     [
-        ("size_max", np.int64),
-        ("wait_s", np.float64),
         ("law", np.int64),
         ("sizes", np.int64),
         ("knots", np.int64),
@@ -25,8 +23,14 @@ BATCHING = np.dtype(
         ("cold_factor", np.float64),
     ]
 )
+# The last batch that was collected ahead, as Ray Serve does: its number, how many have joined it, and when it closes;
+# with TorchServe's rule, when the wait ends that runs since a free replica saw a request. A replica works off what it
+# has on its device since an instant, and others there slow it down.
 QUEUE = np.dtype(
     [
+        ("collected", np.int64),
+        ("joined", np.int64),
+        ("closes_s", np.float64),
         ("head", np.int64),
         ("tail", np.int64),
         ("waiting", np.int64),
@@ -41,18 +45,28 @@ QUEUE = np.dtype(
 )
 
 
+JOB = np.dtype([("is_busy", np.bool_), ("work_s", np.float64), ("since_s", np.float64)])
+
+
 class Batches(NamedTuple):
     """What replicas that serve batches have beside the world.
 
     Attributes:
-        rules: as `BATCHING`, shape `(1,)`.
+        plan, sizes: as `kernel.batching` has them.
+        times: as `TIMES`, shape `(1,)`.
         queues: one a replica, or one for all.
+        jobs: what each replica does on its device, shape `(replicas,)`.
+        slowdowns: by busy instances of a device less 1, shape `(instances,)`.
         service: uniforms, or durations of mean 1, shape `(attempts, requests)`.
         law_places, law_values: arrays of the service times' law, one behind the other.
     """
 
-    rules: Structs
+    plan: Structs
+    sizes: Integers
+    times: Structs
     queues: Structs
+    jobs: Structs
+    slowdowns: Floats
     service: Floats
     law_places: Integers
     law_values: Floats
@@ -102,11 +116,21 @@ def lowest_free(w: World, q: int) -> int:
 
 
 @inlined
+def _over_s(w: World, s: Batches, q: int, now_s: float) -> float:
+    """End of the wait of a queue's next batch; now if the batch was collected ahead and has closed. [s]"""
+    queue, rules, first = s.queues[q], s.plan[0], w.attempts[s.queues[q].head]
+    if rules.is_collected:
+        is_closed = first.batch != queue.collected or queue.joined == rules.size_max
+        return now_s if is_closed else queue.closes_s
+    if rules.is_open and queue.closes_s < np.inf:
+        return float(queue.closes_s)
+    return over_s(rules.is_open, first.sent_s, now_s, rules.wait_s)
+
+
+@inlined
 def _starts_s(w: World, s: Batches, q: int, now_s: float) -> float:
     """Start of a queue's next batch if a replica is free from now on. [s]"""
-    queue, rules = s.queues[q], s.rules[0]
-    timed_s = over_s(False, w.attempts[queue.head].sent_s, now_s, rules.wait_s)  # noqa: FBT003
-    return due_s(queue.waiting, rules.size_max, timed_s, now_s)
+    return due_s(s.queues[q].waiting, s.plan[0].due_size, _over_s(w, s, q, now_s), now_s)
 
 
 @borrowing
@@ -121,6 +145,8 @@ def look(w: World, s: Batches, q: int, now_s: float) -> None:
     queue = s.queues[q]
     if queue.waiting == 0 or queue.is_called or lowest_free(w, q) == NO_ONE:
         return
+    if s.plan[0].is_open and queue.closes_s == np.inf:  # a free replica sees a request
+        s.queues[q].closes_s = now_s + s.plan[0].wait_s
     starts_s = _starts_s(w, s, q, now_s)
     if starts_s <= now_s:
         s.queues[q].is_called = True
@@ -134,8 +160,8 @@ def look(w: World, s: Batches, q: int, now_s: float) -> None:
 
 
 @borrowing
-def append(w: World, s: Batches, q: int, a: int) -> None:
-    """An attempt comes to the end of a line."""
+def append(w: World, s: Batches, q: int, a: int, now_s: float) -> None:
+    """An attempt comes to the end of a line, and where batches are collected ahead, into the last one or a new one."""
     attempts = w.attempts
     attempts[a].where = WAITING
     attempts[a].behind = NO_ONE
@@ -147,6 +173,21 @@ def append(w: World, s: Batches, q: int, a: int) -> None:
         attempts[s.queues[q].tail].behind = a
     s.queues[q].tail = a
     s.queues[q].waiting += 1
+    if s.plan[0].is_collected:
+        if s.queues[q].joined == s.plan[0].size_max or s.queues[q].closes_s < now_s:
+            start_anew(s, q)
+            s.queues[q].joined = 0
+            s.queues[q].closes_s = now_s + s.plan[0].wait_s
+        s.queues[q].joined += 1
+        attempts[a].batch = s.queues[q].collected
+
+
+@borrowing
+def start_anew(s: Batches, q: int) -> None:
+    """No batch is collected any more, and no wait runs."""
+    s.queues[q].collected += 1
+    s.queues[q].joined = s.plan[0].size_max
+    s.queues[q].closes_s = np.inf
 
 
 @borrowing
@@ -163,4 +204,6 @@ def unlink(w: World, s: Batches, q: int, a: int) -> None:
     else:
         attempts[behind].ahead = ahead
     s.queues[q].waiting -= 1
+    if s.plan[0].is_open and s.queues[q].waiting == 0:
+        s.queues[q].closes_s = np.inf
     attempts[a].where = LEAVING

@@ -4,8 +4,10 @@ import numpy as np
 
 from simulations.compiled import borrowing, inlined
 from simulations.draws.service import duration_s
+from simulations.kernel.batching import fitting
 from simulations.kernel.recovery.arrivals import pick, refuse
 from simulations.kernel.recovery.clients import fail, leave_memory, less_outstanding, lose, succeed
+from simulations.kernel.recovery.devices import enter, leave_device, pause_job
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.loop import run_loop
 from simulations.kernel.recovery.queue import (
@@ -18,6 +20,7 @@ from simulations.kernel.recovery.queue import (
     look,
     lowest_free,
     queue_of,
+    start_anew,
     unlink,
 )
 from simulations.kernel.recovery.state import (
@@ -86,13 +89,34 @@ def is_turned_away(w: World, s: Batches, q: int, a: int, now_s: float) -> bool:
 
 
 @borrowing
+def most_of(w: World, s: Batches, q: int, now_s: float) -> int:
+    """Attempts that the next batch has room for; the wait for it, or the collecting of it, is over."""
+    plan, first = s.plan[0], w.attempts[s.queues[q].head]
+    if plan.is_collected:
+        if first.batch == s.queues[q].collected:
+            start_anew(s, q)
+        return int(plan.size_max)
+    if plan.is_open:
+        start_anew(s, q)
+    return int(fitting(plan, s.sizes, first.sent_s, s.queues[q].waiting, now_s))
+
+
+@borrowing
+def is_in_batch(w: World, s: Batches, q: int, batch: int) -> bool:
+    """Whether anybody waits who may be in a batch; in one that was collected ahead are those who joined it."""
+    if s.queues[q].waiting == 0:
+        return False
+    return bool(not s.plan[0].is_collected or w.attempts[s.queues[q].head].batch == batch)
+
+
+@borrowing
 def take(w: World, s: Batches, q: int, r: int, now_s: float) -> int:
     """Attempts off the line into the batch of a replica, as many as fit; how many those are."""
     rules, attempts, state = w.rules[0], w.attempts, w.state
-    size, last = 0, NO_ONE
+    size, last, batch, most = 0, NO_ONE, attempts[s.queues[q].head].batch, most_of(w, s, q, now_s)
     w.replicas[r].waited_for = 0
     w.replicas[r].scale = 0.0
-    while size < s.rules[0].size_max and s.queues[q].waiting > 0:
+    while size < most and is_in_batch(w, s, q, batch):
         a = s.queues[q].tail if rules.shedding == LIFO else s.queues[q].head
         unlink(w, s, q, a)
         if rules.abandoned == DROPPED and not attempts[a].is_alive:
@@ -124,7 +148,7 @@ def take(w: World, s: Batches, q: int, r: int, now_s: float) -> int:
 @borrowing
 def service_s(s: Batches, size: int, uniform: float) -> float:
     """Service time of a batch; the arrays of its law lie one behind the other."""
-    rules, places, values = s.rules[0], s.law_places, s.law_values
+    rules, places, values = s.times[0], s.law_places, s.law_values
     sizes, knots = rules.sizes, rules.knots
     by_size, probabilities, durations_s = (
         values[:sizes],
@@ -145,17 +169,19 @@ def start(w: World, s: Batches, q: int, r: int, now_s: float) -> None:
         return
     first = w.attempts[w.replicas[r].head]
     work_s = service_s(s, size, s.service[first.number, first.request])
-    if s.rules[0].wake_s > 0.0 and now_s > s.queues[q].ended_s:
-        work_s += s.rules[0].wake_s
+    if s.times[0].wake_s > 0.0 and now_s > s.queues[q].ended_s:
+        work_s += s.times[0].wake_s
     work_s *= w.replicas[r].scale
     work_s *= w.replicas[r].slow
     if w.replicas[r].cold > 0:
-        work_s *= s.rules[0].cold_factor
+        work_s *= s.times[0].cold_factor
         w.replicas[r].cold -= 1
     w.replicas[r].size = size
     w.state[0].free -= 1
     w.replicas[r].began_s = now_s
-    w.replicas[r].finish_s = now_s + work_s
+    w.replicas[r].finish_s = now_s + work_s * enter(w, s, r, now_s)
+    s.jobs[r].work_s = work_s
+    s.jobs[r].since_s = now_s
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)
 
 
@@ -168,12 +194,12 @@ def admit(w: World, s: Batches, a: int, now_s: float) -> None:
         q = pick(w, a, now_s)
         if q == NO_ONE:
             return
-    if rules.limit >= 0 and s.queues[q].waiting >= rules.limit + s.rules[0].size_max * free_count(w, q):
+    if rules.limit >= 0 and s.queues[q].waiting >= rules.limit + s.plan[0].size_max * free_count(w, q):
         refuse(w, a, REJECTED, now_s)
         return
     if attempts[a].replica != NO_ONE:
         w.replicas[attempts[a].replica].outstanding += 1
-    append(w, s, q, a)
+    append(w, s, q, a, now_s)
     look(w, s, q, now_s)
 
 
@@ -252,6 +278,8 @@ def complete(w: World, s: Batches, r: int, now_s: float) -> None:
         a = behind
     if is_free(w, r) and is_due(w, s, q, now_s):
         start(w, s, q, r, now_s)
+    if replicas[r].size == 0:
+        leave_device(w, s, r, now_s)
     look(w, s, q, now_s)
 
 
@@ -271,12 +299,14 @@ def lose_all(w: World, s: Batches, r: int, now_s: float) -> None:
     """All that a replica holds is lost: its batch, then its own queue."""
     a = w.replicas[r].head
     rest(w, r, now_s)
+    leave_device(w, s, r, now_s)
     while a != NO_ONE:
         behind = w.attempts[a].behind
         lose(w, a, now_s)
         leave_memory(w, a)
         a = behind
     if w.rules[0].routing != SHARED_QUEUE:
+        clear_line(s, r)
         while s.queues[r].waiting > 0:
             a = s.queues[r].head
             unlink(w, s, r, a)
@@ -285,11 +315,19 @@ def lose_all(w: World, s: Batches, r: int, now_s: float) -> None:
 
 
 @borrowing
+def clear_line(s: Batches, q: int) -> None:
+    """All leave a queue: who comes next finds no batch and no timer."""
+    start_anew(s, q)
+    s.queues[q].timed = NO_ONE
+
+
+@borrowing
 def vacate(w: World, s: Batches, r: int, now_s: float) -> None:
     """A replica takes no more; who waits in its own queue is routed again, in order."""
     w.replicas[r].is_up = False
     if w.rules[0].routing == SHARED_QUEUE:
         return
+    clear_line(s, r)
     for _ in range(s.queues[r].waiting):
         a = s.queues[r].head
         unlink(w, s, r, a)
@@ -309,11 +347,13 @@ def suffer(w: World, s: Batches, number: int, now_s: float) -> None:
     elif action == HANG:
         replicas[r].is_hung = replicas[r].size > 0
         replicas[r].finish_s = np.inf
+        leave_device(w, s, r, now_s)
     elif action == PAUSE and replicas[r].finish_s < np.inf:
+        pause_job(s, r, fault.value, now_s)
         replicas[r].finish_s += fault.value
         push(w, replicas[r].finish_s, COMPLETION, r, r)
     if action in (JOIN, RESTART):
-        replicas[r].cold = s.rules[0].cold_batches
+        replicas[r].cold = s.times[0].cold_batches
     count_free(w)
     if action in (JOIN, RESTART, RESUME):
         look(w, s, queue_of(w, r), now_s)

@@ -37,7 +37,15 @@ from simulations.kernel.recovery.world import (
 
 
 class Servers(Protocol):
-    """What a kind of server brings: the loop compiled for it, and its state beside the world."""
+    """What a kind of server brings: the loop compiled for it, and its state beside the world.
+
+    Attributes:
+        moves: how many events one start makes at most.
+    """
+
+    @property
+    def moves(self) -> int:
+        """How many events one start makes at most."""
 
     def advance(self, w: World, until_s: float) -> int:
         """Let things happen; see `loop.run_loop`."""
@@ -90,6 +98,7 @@ def run(
     rules = rules_for(fleet.routing, fleet.queue_limit, clients, protection)
     w = world_for(rules, fleet.replicas, draws, clients, faults)
     servers = SERVERS[type(fleet)](fleet, draws)
+    w.state["moves"] = servers.moves
     schedule(w, faults, protection)
     watcher = watcher or Unwatched()
     asked_s = math.inf if is_hopeless is None else ASKED_EVERY_S

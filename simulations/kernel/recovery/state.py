@@ -56,9 +56,11 @@ RULES = np.dtype(
         ("backoff_s", np.float64, (ATTEMPTS_MAX,)),
     ]
 )
-# What changes as the run goes on, and what all attempts have come to.
+# What changes as the run goes on, and what all attempts have come to. One start of a batch makes as many events as
+# `moves`, as it moves the ends of others.
 STATE = np.dtype(
     [
+        ("moves", np.int64),
         ("events", np.int64),
         ("timeouts", np.int64),
         ("first_timeout", np.int64),
@@ -115,6 +117,7 @@ ATTEMPT = np.dtype(
         ("is_alive", np.bool_),
         ("is_called_off", np.bool_),
         ("where", np.int64),
+        ("batch", np.int64),
         ("ahead", np.int64),
         ("behind", np.int64),
         ("spare", np.int64),

@@ -45,7 +45,7 @@ def world_for(
     requests["arrived_s"] = draws.arrived_s
     requests["answered_s"] = requests["ended_s"] = requests["started_s"] = np.nan
     state = np.zeros(1, dtype=STATE)
-    state["tokens"], state["free"] = clients.budget.tokens, replicas
+    state["tokens"], state["free"], state["moves"] = clients.budget.tokens, replicas, 1
     hedges = clients.hedge_s is not None
     return World(
         rules=rules,

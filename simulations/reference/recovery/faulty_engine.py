@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from simulations.draws.attempts import EngineFleet, lengths_of
 from simulations.draws.tokens import pass_noise
 from simulations.reference.blocks import BlockPool
+from simulations.reference.engine import POLICIES
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.faulty_server import FaultyServer, Work
 from simulations.reference.recovery.surroundings import Surroundings
 from simulations.reference.replica import Phase
-from simulations.reference.scheduler import Part, Request
-from simulations.reference.vllm import VllmV1
+from simulations.reference.scheduler import Part, Request, Scheduler
 
 
 @dataclass(slots=True)
@@ -162,9 +162,10 @@ class FaultyEngine(FaultyServer[Pass]):
         attempt.leave()
         return request
 
-    def _fresh(self) -> VllmV1:
+    def _fresh(self) -> Scheduler:
         rules = self._fleet.rules
-        return VllmV1(rules, BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching))
+        pool = BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching)
+        return POLICIES[rules.scheduler](rules, pool)
 
 
 def engines_of(fleet: EngineFleet, around: Surroundings) -> tuple[list[FaultyEngine], list[FaultyEngine]]:

@@ -8,22 +8,27 @@ from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.faulty_server import FaultyServer, Work
 from simulations.reference.recovery.protected_queue import ProtectedQueue
 from simulations.reference.recovery.surroundings import Surroundings
-from simulations.reference.replica import Phase
+from simulations.reference.replica import Device, Phase
 
 
 @dataclass(slots=True)
 class Batch(Work):
-    """The attempts that a replica serves together."""
+    """The attempts that a replica serves together, as a `Job` of its device."""
 
     attempts: list[Attempt]
+    work_s: float
+    since_s: float
 
 
 class FaultyReplica(FaultyServer[Batch]):
     """A server that takes batches from a queue, its own or one that it shares with all others."""
 
-    def __init__(self, index: int, fleet: BatchFleet, queue: ProtectedQueue, around: Surroundings) -> None:
+    def __init__(
+        self, index: int, fleet: BatchFleet, queue: ProtectedQueue, device: Device, around: Surroundings
+    ) -> None:
         super().__init__(index, around)
         self._queue = queue
+        self._device = device
         self._owns_queue = not fleet.is_shared
         self._service_times = fleet.service_times
         self._cold = fleet.cold
@@ -56,9 +61,11 @@ class FaultyReplica(FaultyServer[Batch]):
             return
         for attempt in attempts:
             attempt.place = self
-        ends_s = self._clock.now + self._work_s(attempts) * self._coldness()
+        now_s, work_s = self._clock.now, self._work_s(attempts) * self._coldness()
+        ends_s = now_s + work_s * self._device.enter(self.index)
         end = self._clock.call(ends_s, Phase.COMPLETION, self.index, self._complete)
-        self._work = Batch(self._clock.now, ends_s, end, attempts)
+        self._work = Batch(now_s, ends_s, end, attempts, work_s, now_s)
+        self._device.hold(self.index, self._work)
 
     def abandon(self, attempt: Attempt) -> None:
         """A batch that no client waits for ends at once, unless it hangs."""
@@ -66,7 +73,8 @@ class FaultyReplica(FaultyServer[Batch]):
         if batch is None or self.hangs or any(one.is_waited_for for one in batch.attempts):
             return
         batch.end.callbacks = []
-        batch.end = self._clock.call(self._clock.now, Phase.COMPLETION, self.index, self._stop)
+        batch.ends_s = self._clock.now
+        batch.end = self._clock.call(batch.ends_s, Phase.COMPLETION, self.index, self._stop)
 
     def drop_the_abandoned(self) -> None:
         """The run is over: who is in a batch that hangs will not be served."""
@@ -76,7 +84,17 @@ class FaultyReplica(FaultyServer[Batch]):
     def clear(self) -> list[Attempt]:
         """Its batch leaves, then its own queue."""
         attempts = self._end_batch()
+        self._device.rest(self.index)
         return attempts + self._queue.clear() if self._owns_queue else attempts
+
+    def _hang(self) -> None:
+        super()._hang()
+        self._device.rest(self.index)
+
+    def _pause(self, length_s: float) -> None:
+        if not self.hangs:
+            self._device.pause(self.index, length_s)
+        super()._pause(length_s)
 
     def _join(self) -> None:
         self._cold_left = 0 if self._cold is None else self._cold.batches
@@ -132,16 +150,21 @@ class FaultyReplica(FaultyServer[Batch]):
         self._queue.batch_ended()
         if self.is_free and self._queue.is_due():
             self.start()
-        else:
-            self._queue.look()
+        if self._work is None:
+            self._device.rest(self.index)
+        self._queue.look()
 
 
 def replicas_of(fleet: BatchFleet, around: Surroundings) -> tuple[list[FaultyReplica], list[ProtectedQueue]]:
     """The replicas of a fleet, and their queues: one each, or one for all."""
     count = 1 if fleet.is_shared else fleet.replicas
     queues = [ProtectedQueue(fleet.plan, rank, around) for rank in range(count)]
+    instances = len(fleet.slowdowns)
+    devices = [Device(around.clock, fleet.slowdowns) for _ in range(-(-fleet.replicas // instances))]
     replicas = [
-        FaultyReplica(index, fleet, queues[0 if fleet.is_shared else index], around)
+        FaultyReplica(
+            index, fleet, queues[0 if fleet.is_shared else index], devices[index // instances], around
+        )
         for index in range(fleet.replicas)
     ]
     return replicas, queues

@@ -61,6 +61,7 @@ class ProtectedQueue:
             if len(self._line) >= limit + room:
                 return False
         self._line.append(attempt)
+        self._rule.joins(self._clock.now)
         attempt.place = self
         self.look()
         return True
@@ -70,6 +71,7 @@ class ProtectedQueue:
         if not self._line or not self._free():
             return
         now_s, first = self._clock.now, self._line[0]
+        self._rule.sees(now_s)
         if self.is_due():
             if not self._is_called:
                 self._is_called = True
@@ -83,9 +85,11 @@ class ProtectedQueue:
         return bool(self._line) and self._starts_s() <= self._clock.now
 
     def take(self) -> list[Attempt]:
-        """A batch: from the line until it is full or the line is empty, without those that are not served."""
+        """A batch, without those that are not served, whose places others take unless it was collected ahead."""
         batch: list[Attempt] = []
-        while self._line and len(batch) < self._plan.batch_size_max:
+        size = self._rule.take(len(self._line), self._line[0].sent_s, self._clock.now)
+        stay = max(0, len(self._line) - size) if self._rule.is_collected else 0
+        while len(self._line) > stay and len(batch) < size:
             attempt = self._line.pop() if self._newest_first else self._line.popleft()
             if self._serves(attempt):
                 batch.append(attempt)
@@ -101,6 +105,7 @@ class ProtectedQueue:
 
     def abandon(self, attempt: Attempt) -> None:
         """It leaves the line; who is first now may be due earlier than who was."""
+        self._rule.leaves(self._line.index(attempt), len(self._line))
         self._line.remove(attempt)
         attempt.leave()
         self._counts.dropped += 1
@@ -110,6 +115,7 @@ class ProtectedQueue:
         """All leave, in order."""
         attempts = list(self._line)
         self._line.clear()
+        self._rule, self._timed = rule_for(self._plan), None
         for attempt in attempts:
             attempt.leave()
         return attempts
