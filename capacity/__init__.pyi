@@ -5,29 +5,30 @@ from typing import Any
 
 from capacity import queues as queues
 from capacity.answer.plan_like import PlanLike
-from capacity.answers import CheckAnswer
-from capacity.answers import ComparisonAnswer
-from capacity.answers import ExplanationAnswer
-from capacity.answers import LoadCurveAnswer
-from capacity.answers import PlanAnswer
-from capacity.answers import PredictionAnswer
-from capacity.answers import RatesAnswer
-from capacity.answers import SimulationAnswer
-from capacity.answers import SweepAnswer
-from capacity.answers import WorkloadAnswer
+from capacity.answers.autoscale import AutoscaleAnswer
+from capacity.answers.comparison import ComparisonAnswer
+from capacity.answers.evidence import AuditAnswer
+from capacity.answers.evidence import ImportAnswer
+from capacity.answers.evidence import LlmProfileAnswer
+from capacity.answers.evidence import StagesAnswer
+from capacity.answers.performance import PredictionAnswer
+from capacity.answers.performance import SimulationAnswer
+from capacity.answers.plan import PlanAnswer
+from capacity.answers.rates import RatesAnswer
+from capacity.answers.recovery import StressAnswer
+from capacity.answers.saved import CheckAnswer
+from capacity.answers.saved import ExplanationAnswer
+from capacity.answers.sweep import LoadCurveAnswer
+from capacity.answers.sweep import SweepAnswer
+from capacity.answers.workload import WorkloadAnswer
 from capacity.api.saved import render_plan as render_plan
 from capacity.api.simulate import sampling_intervals as sampling_intervals
 from capacity.api.simulate import simulate_law as simulate_law
-from capacity.autoscale_answers import AutoscaleAnswer
 from capacity.errors import CapacityError as CapacityError
 from capacity.errors import DomainError as DomainError
 from capacity.errors import InconclusiveError as InconclusiveError
 from capacity.errors import InputError as InputError
 from capacity.errors import UnstableError as UnstableError
-from capacity.evidence_answers import AuditAnswer
-from capacity.evidence_answers import ImportAnswer
-from capacity.evidence_answers import LlmProfileAnswer
-from capacity.evidence_answers import StagesAnswer
 from capacity.performance import Interval as Interval
 from capacity.performance import Performance as Performance
 from capacity.performance import format_interval as format_interval
@@ -46,7 +47,6 @@ from capacity.question.candidate import Verdict as Verdict
 from capacity.question.objective import Objective as Objective
 from capacity.question.plan import Routing as Routing
 from capacity.queues.curves import curves as curves
-from capacity.recovery_answers import StressAnswer
 from capacity.render.plot import PALETTE as PALETTE
 from capacity.render.plot import new_panels as new_panels
 from capacity.render.plot import new_plot as new_plot

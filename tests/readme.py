@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from tempfile import mkdtemp
 from typing import Any
 
@@ -23,7 +24,7 @@ from pydantic import TypeAdapter
 from typer.main import get_command
 from typer.testing import CliRunner
 
-import capacity
+import capacity.answers
 from capacity.answer.saved_batches import BatchFile
 from capacity.answer.saved_engines import EngineFile
 from capacity.profile import formats, llm_formats
@@ -249,8 +250,8 @@ def _stub() -> str:
 _OF_PYTHON = {"Any", "Callable", "False", "Iterable", "None", "Path"}
 _HOMES = (
     "capacity.profile.load", "capacity.profile.llm", "capacity.traffic.workload", "capacity.traffic.lengths",
-    "capacity.answer.plan_like", "capacity.render.report", "capacity.answers",
-    "capacity.evidence_answers", "capacity.recovery_answers", "capacity.autoscale_answers",
+    "capacity.answer.plan_like", "capacity.render.report",
+    *(f"capacity.answers.{one.name}" for one in iter_modules(capacity.answers.__path__)),
 )  # fmt: skip
 
 

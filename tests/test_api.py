@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 import capacity as cap
 from capacity.answer.saved_plan import read_plan_file
-from capacity.answers import Answer, PlanAnswer
+from capacity.answers.answer import Answer
+from capacity.answers.plan import PlanAnswer
 from capacity.api.report import _distribution
 from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario

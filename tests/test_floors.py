@@ -26,7 +26,7 @@ CAPACITY = [
     ("render",),
     ("measurement", "verification"),
     (
-        "doors", "api", "answers", "evidence_answers", "recovery_answers", "autoscale_answers",
+        "doors", "api", "answers",
     ),
     ("commands",),
 ]  # fmt: skip
@@ -142,7 +142,7 @@ ROOMS = ("capacity.profile.", "capacity.traffic.", "capacity.server.", "capacity
 REGISTERS = (
     "search.exact", "answer.documents", "answer.saved_plan", "render.profiles", "render.deploy.fleet",
     "answer.plan_like",  # refuses engines for the one verb that does not know them
-    "evidence_answers", "render.evidence",  # what a file of another tool holds: a profile, a load test, a trace
+    "answers.evidence", "render.evidence",  # what a file of another tool holds: a profile, a load test, a trace
 )  # fmt: skip
 # Classes of a kind, and what only one of them has.
 OF_A_KIND = {

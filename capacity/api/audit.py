@@ -15,8 +15,8 @@ from capacity.question.arguments import Asked
 from capacity.server.kinds import asked_of
 
 if TYPE_CHECKING:
+    from capacity.answers.evidence import AuditAnswer
     from capacity.evidence.compared import ComparedRun
-    from capacity.evidence_answers import AuditAnswer
     from capacity.formats.load_test import LoadRun
     from capacity.formats.running_plan import RunningPlan
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from capacity.answers.evidence import AuditAnswer
 from capacity.errors import CapacityError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.compared import ComparedRun, compared, overloaded, unknown
-from capacity.evidence_answers import AuditAnswer
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 
 if TYPE_CHECKING:

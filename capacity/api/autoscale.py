@@ -38,8 +38,8 @@ from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 if TYPE_CHECKING:
+    from capacity.answers.autoscale import AutoscaleAnswer
     from capacity.api.work import Work
-    from capacity.autoscale_answers import AutoscaleAnswer
     from capacity.autoscaling.cheapest import AutoscaledPlan
     from capacity.question.question import Question
 
@@ -79,8 +79,8 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     require_whole("--runs", runs, 2, RUNS_MAX)
     scaled = _scaled_fleet(asked)
     effort = _effort(asked.seed, asked.confidence, asked.workers)
+    from capacity.answers.autoscale import AutoscaleAnswer
     from capacity.api.work import at_work
-    from capacity.autoscale_answers import AutoscaleAnswer
     from capacity.autoscaling.comparison import screen
     from simulations.autoscaled import DaySimulation
 

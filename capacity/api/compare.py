@@ -19,9 +19,7 @@ from capacity.server.kinds import asked_of, require_one_kind
 
 if TYPE_CHECKING:
     from capacity.answer.saved_plan import SavedPlan
-    from capacity.answers import (
-        ComparisonAnswer,
-    )
+    from capacity.answers.comparison import ComparisonAnswer
 
 
 @door("compare")
@@ -35,7 +33,7 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     paths = [as_saved(one, f"plan {number}") for number, one in enumerate(asked.plans, start=1)]
     from capacity.answer.compare import common_scenario, contenders
     from capacity.answer.saved_plan import read_plans
-    from capacity.answers import ComparisonAnswer
+    from capacity.answers.comparison import ComparisonAnswer
 
     trace = None if not paths or asked.arrivals == "poisson" else asked.arrivals
     saved = read_plans(paths, trace)

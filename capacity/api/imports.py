@@ -14,14 +14,14 @@ from capacity.question import parse
 from capacity.question.arguments import Asked
 
 if TYPE_CHECKING:
-    from capacity.evidence_answers import ImportAnswer, LlmProfileAnswer
+    from capacity.answers.evidence import ImportAnswer, LlmProfileAnswer
 
 
 from typing import TYPE_CHECKING
 
+from capacity.answers.evidence import ImportAnswer
 from capacity.errors import CapacityError, quoted
 from capacity.evidence.recorded import read_recorded
-from capacity.evidence_answers import ImportAnswer
 from capacity.formats.document import Document
 from capacity.formats.registry import Format, Kind, format_of, read_document
 

@@ -10,9 +10,7 @@ from capacity.question import parse
 from capacity.question.arguments import Asked
 
 if TYPE_CHECKING:
-    from capacity.answers import (
-        PlanAnswer,
-    )
+    from capacity.answers.plan import PlanAnswer
     from capacity.api.trouble import Trouble
     from capacity.question.plan import Plan
     from capacity.question.question import Question
@@ -61,7 +59,7 @@ def _planned(
 ) -> "PlanAnswer":
     """The cheapest plan, which endures and recovers from what was asked, with how far its rate may rise."""
     # Slow imports come only now, so that a mistake is reported at once.
-    from capacity.answers import PlanAnswer
+    from capacity.answers.plan import PlanAnswer
     from capacity.api.trouble import plan_disturbed, plan_to_recover
     from capacity.search.caveats import with_implausible
     from capacity.search.planner import recommend, with_headroom

@@ -25,7 +25,7 @@ from capacity.server.engine.asked import with_engine_flags
 from capacity.units import require_count
 
 if TYPE_CHECKING:
-    from capacity.evidence_answers import LlmProfileAnswer
+    from capacity.answers.evidence import LlmProfileAnswer
 
 Given = Mapping[str, Any]
 
@@ -99,7 +99,7 @@ def profile_of_sweeps(
     runs: Sequence[SeenRun], asked: LlmProfile, settings: EngineSettings
 ) -> "LlmProfileAnswer":
     """The profile that sweeps reveal, compared with the saturated run among them; a misfit is not refused here."""
-    from capacity.evidence_answers import LlmProfileAnswer
+    from capacity.answers.evidence import LlmProfileAnswer
     from capacity.search.engines import llm_profile_caveats
     from simulations.saturation import checked_rate_rps
 

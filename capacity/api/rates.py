@@ -13,10 +13,8 @@ from capacity.question.arguments import Asked
 from capacity.question.scenario import AnyScenario, with_autoscaler
 
 if TYPE_CHECKING:
-    from capacity.answers import (
-        LoadCurveAnswer,
-        RatesAnswer,
-    )
+    from capacity.answers.rates import RatesAnswer
+    from capacity.answers.sweep import LoadCurveAnswer
 
 
 @door("max-rate")
@@ -31,7 +29,7 @@ def max_rate(asked: Asked) -> "RatesAnswer":
     scenario = with_autoscaler(asked_scenario(asked, to_scale, has_limits=True), asked)
     scenario = parse.in_failure(scenario, asked)
     effort = asked.effort
-    from capacity.answers import RatesAnswer
+    from capacity.answers.rates import RatesAnswer
     from capacity.search.max_rate import find_rates
     from simulations.servers import require_sound
 
@@ -61,7 +59,7 @@ def curve(asked: Asked) -> "LoadCurveAnswer":
     parse.read_quantiles([asked.quantile], ())
     scenario = with_autoscaler(asked_scenario(asked, to_scale), asked)
     left = parse.in_failure(scenario, asked)
-    from capacity.answers import LoadCurveAnswer
+    from capacity.answers.sweep import LoadCurveAnswer
     from capacity.question.grid import Grid
     from capacity.server.kinds import settings_of
 

@@ -14,16 +14,13 @@ from capacity.server.kinds import asked_of
 if TYPE_CHECKING:
     from capacity.answer.check import Finding, GateInputs
     from capacity.answer.saved_plan import SavedPlan
-    from capacity.answers import (
-        CheckAnswer,
-        ExplanationAnswer,
-    )
-    from capacity.evidence_answers import StagesAnswer
+    from capacity.answers.evidence import StagesAnswer
+    from capacity.answers.saved import CheckAnswer, ExplanationAnswer
 
 
 from typing import TYPE_CHECKING
 
-from capacity.evidence_answers import StagesAnswer
+from capacity.answers.evidence import StagesAnswer
 
 if TYPE_CHECKING:
     pass
@@ -40,7 +37,7 @@ def check(asked: Asked) -> "CheckAnswer":
     plans = [as_saved(one) for one in (asked.plan, asked.baseline) if one is not None]
     from capacity.answer.check import gate, gate_inputs, new_profiles, notes_on_trouble
     from capacity.answer.saved_plan import read_plans
-    from capacity.answers import CheckAnswer
+    from capacity.answers.saved import CheckAnswer
 
     saved, *others = read_plans(plans, asked.arrivals)
     measured = list(new_profiles(asked.profile, saved))
@@ -97,7 +94,7 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
             if asked.arrivals is not None:
                 raise InputError("--arrivals belongs to a saved plan; leave it out")
             return stages_of(plan)
-    from capacity.answers import ExplanationAnswer
+    from capacity.answers.saved import ExplanationAnswer
     from capacity.api.trouble import saved_trouble
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify

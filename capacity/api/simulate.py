@@ -15,11 +15,7 @@ from capacity.question.scenario import AnyScenario, Scenario, with_autoscaler
 from capacity.server.kinds import asked_of
 
 if TYPE_CHECKING:
-    from capacity.answers import (
-        LawAnswer,
-        PredictionAnswer,
-        SimulationAnswer,
-    )
+    from capacity.answers.performance import LawAnswer, PredictionAnswer, SimulationAnswer
     from capacity.performance import Interval, Performance
     from capacity.question.caveat import Caveat
 
@@ -40,7 +36,7 @@ def simulate(asked: Asked) -> "SimulationAnswer":
         parse.in_failure(with_autoscaler(asked_scenario(asked), asked), asked), quantiles=quantiles
     )
     # Slow imports come only now, so that a mistake is reported at once.
-    from capacity.answers import SimulationAnswer
+    from capacity.answers.performance import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
 
     with at_work(effort, asked.progress) as work:
@@ -94,7 +90,7 @@ def predict(asked: Asked) -> "PredictionAnswer":
     18.5
     """
 
-    from capacity.answers import PredictionAnswer
+    from capacity.answers.performance import PredictionAnswer
     from capacity.queues.batch.fleet import predict as predict_exactly
     from capacity.server.batch.stability import require_answerable
     from capacity.traffic.workload import Workload
@@ -140,7 +136,7 @@ def simulate_law(
     >>> found.low < answer.theory.response_quantiles_s[0.9].value < found.high
     True
     """
-    from capacity.answers import LawAnswer
+    from capacity.answers.performance import LawAnswer
     from capacity.units import QUANTILES, require_count
     from simulations.replication import Engine
     from simulations.validation.simulation import LawSimulation

@@ -30,7 +30,7 @@ from capacity.units import require_count
 
 if TYPE_CHECKING:
     from capacity.answer.saved_plan import SavedPlan
-    from capacity.recovery_answers import StressAnswer
+    from capacity.answers.recovery import StressAnswer
 
 
 RUNS_MAX = 10_000
@@ -66,8 +66,8 @@ def stress(asked: Asked) -> "StressAnswer":
         )
     )
     effort = asked.effort
+    from capacity.answers.recovery import StressAnswer
     from capacity.api.work import at_work
-    from capacity.recovery_answers import StressAnswer
     from capacity.search.stress import screen
     from simulations.stress import StressSimulation
 

@@ -10,9 +10,7 @@ from capacity.question import parse
 from capacity.question.arguments import Asked, many
 
 if TYPE_CHECKING:
-    from capacity.answers import (
-        SweepAnswer,
-    )
+    from capacity.answers.sweep import SweepAnswer
     from capacity.question.grid import Grid
 
 
@@ -54,7 +52,7 @@ def swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer":
         check_file(path)
     how = {name: asked[name] for name in ("confidence", "precision", "requests_max", "seed")}
     settings = grid.document(**how, quantiles=quantiles)
-    from capacity.answers import SweepAnswer
+    from capacity.answers.sweep import SweepAnswer
     from simulations.simulate import Countdown, answers, load_of
 
     with (

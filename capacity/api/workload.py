@@ -14,9 +14,7 @@ from capacity.question.scenario import Scenario
 from capacity.server.kinds import asked_of
 
 if TYPE_CHECKING:
-    from capacity.answers import (
-        WorkloadAnswer,
-    )
+    from capacity.answers.workload import WorkloadAnswer
     from capacity.question.comparison import PoissonError
     from capacity.traffic.workload import TraceArrivals
 
@@ -29,7 +27,7 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
         InputError: an argument that cannot be read, or that contradicts another.
     """
 
-    from capacity.answers import WorkloadAnswer
+    from capacity.answers.workload import WorkloadAnswer
     from capacity.traffic.description import describe
     from capacity.traffic.lengths import has_lengths, read_token_trace
 

@@ -14,7 +14,7 @@ from capacity.errors import DependencyError
 from capacity.question.asked import Flag, Kind
 
 if TYPE_CHECKING:
-    from capacity.answers import CheckAnswer
+    from capacity.answers.saved import CheckAnswer
 
 
 class GateFormat(StrEnum):

@@ -32,8 +32,8 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
       capacity import sweeps/*.json --kv-tokens 535040 --sequences-max 64 --batched-tokens-max 2048 -o m.json
     """
     import capacity
+    from capacity.answers.evidence import ImportAnswer
     from capacity.api.files import is_of_sweeps
-    from capacity.evidence_answers import ImportAnswer
     from capacity.files import check_target
     from capacity.profile.load import profile_name
 

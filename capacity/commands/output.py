@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from capacity.answer.documents import Document
-    from capacity.answers import Answer
+    from capacity.answers.answer import Answer
     from capacity.api.work import Work
     from capacity.question.budget import Effort
 
@@ -134,7 +134,7 @@ def outputs(files: Sequence[str] | None, *more: str) -> list[Path]:
         DependencyError: Parquet without pyarrow.
     """
     from capacity.answer.sweep import require_pyarrow
-    from capacity.answers import ENDINGS
+    from capacity.answers.answer import ENDINGS
 
     paths = [Path(file) for file in files or ()]
     for path in paths:

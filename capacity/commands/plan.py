@@ -12,7 +12,7 @@ from capacity.commands.output import Format, emit_and_write, outputs, run
 from capacity.files import format_suffix
 
 if TYPE_CHECKING:
-    from capacity.answers import PlanAnswer
+    from capacity.answers.plan import PlanAnswer
     from capacity.question.question import Question
 
 
@@ -66,6 +66,6 @@ def _write(found: "PlanAnswer", context: typer.Context, path: Path) -> None:
 
 def _ending(path: Path) -> str:
     """The ending that decides how a plan is written; a stream such as /dev/stdout gets the plan itself."""
-    from capacity.answers import ENDINGS
+    from capacity.answers.answer import ENDINGS
 
     return format_suffix(path, (*ENDINGS, ".html"))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import capacity as cap
 from capacity import answers
 from capacity.answer.sweep import SweepTable
-from capacity.answers import LoadCurveAnswer, SweepAnswer
+from capacity.answers import answer as base
+from capacity.answers.sweep import LoadCurveAnswer, SweepAnswer
 from capacity.api.report import _distribution
 from capacity.errors import InconclusiveError, InputError
 from capacity.performance import Interval, Kind, Performance
@@ -238,9 +240,9 @@ def kinds_of(kind: type) -> set[type]:
 
 
 def test_tables_are_short_unless_verbose_is_given() -> None:
-    for module in ("autoscale_answers", "evidence_answers", "recovery_answers"):
-        import_module(f"capacity.{module}")
-    kinds = kinds_of(answers.Answer)
+    for module in iter_modules(answers.__path__):
+        import_module(f"capacity.answers.{module.name}")
+    kinds = kinds_of(base.Answer)
     assert len(kinds) > 15
     for kind in kinds:
         assert inspect.signature(kind.tables).parameters["verbose"].default is False, kind  # type: ignore[attr-defined]

@@ -15,11 +15,13 @@ from questions import varied
 import capacity as cap
 from capacity.answer.check import gate_inputs, new_profiles
 from capacity.answer.compare import contenders
-from capacity.answers import PlanAnswer, RatesAnswer, SimulationAnswer
-from capacity.api import _confirmed
+from capacity.answers.evidence import LlmProfileAnswer
+from capacity.answers.performance import SimulationAnswer
+from capacity.answers.plan import PlanAnswer
+from capacity.answers.rates import RatesAnswer
 from capacity.api.profile import _sweep_caveats, asked_engine
+from capacity.api.saved import confirmed
 from capacity.api.work import at_work
-from capacity.evidence_answers import LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
 from capacity.question.arguments import Asked
@@ -146,7 +148,7 @@ def test_an_explanation_says_what_binds_and_what_would_save(planned: PlanAnswer)
 def test_a_plan_that_was_saved_without_a_certificate_is_confirmed_from_the_start(planned: PlanAnswer) -> None:
     """Older files of engines have none, and their confirmation always began there."""
     saved = planned.to_saved("plan.json")
-    assert _confirmed(replace(saved, certificate=None)).certificate == Certificate() == saved.certificate
+    assert confirmed(replace(saved, certificate=None)).certificate == Certificate() == saved.certificate
 
 
 def test_a_simulation_is_one_row_and_only_a_replay_has_requests(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import capacity as cap
-from capacity.answers import PlanAnswer
+from capacity.answers.plan import PlanAnswer
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Doubt, Reason, Verdict
 

@@ -14,7 +14,7 @@ import capacity as cap
 from capacity.answer.saved_answer import read_recommendation
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
 from capacity.answer.sentences import explain
-from capacity.answers import PlanAnswer
+from capacity.answers.plan import PlanAnswer
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Recommendation
 

@@ -12,8 +12,8 @@ from test_causes import PROFILE, days
 from test_screens import fixed, held, scaled, screen
 
 import capacity as cap
+from capacity.answers.autoscale import AutoscaleAnswer
 from capacity.api.autoscale import _curve, _effort
-from capacity.autoscale_answers import AutoscaleAnswer
 from capacity.autoscaling.findings import Course, ScaledScreen
 from capacity.errors import InputError
 from capacity.question.autoscaler import (

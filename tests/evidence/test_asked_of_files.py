@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import capacity as cap
+from capacity.answers.evidence import ImportAnswer
 from capacity.api import files
 from capacity.api.audit import Told, _completed_run, _unused, predicted
 from capacity.api.files import sources
@@ -16,7 +17,6 @@ from capacity.api.imports import _completed, _holds, _kind
 from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.evidence.compared import ComparedRun, Parting
 from capacity.evidence.inferences import think_time_s
-from capacity.evidence_answers import ImportAnswer
 from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, Times
 from capacity.formats.own_load_test import load_test_to_document
 from capacity.formats.running_plan import RunningPlan

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import capacity as cap
+from capacity.answers.evidence import AuditAnswer
 from capacity.evidence.compared import Parting
-from capacity.evidence_answers import AuditAnswer
 
 # By batch size: executions, and nanoseconds of input, inference and output of all of them.
 BATCHES = {

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from stresses import fleet_in_trouble, run_of
 
+from capacity.answers.recovery import StressAnswer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.recovery.findings import Course, Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
-from capacity.recovery_answers import StressAnswer
 
 STRESS = fleet_in_trouble()
 LARGE = fleet_in_trouble(replicas=6)

@@ -10,8 +10,8 @@ from planned import file_document
 
 import capacity as cap
 from capacity.answer.saved_plan import SavedPlan, read_plan_file_document
+from capacity.answers.recovery import recovery_plan_document
 from capacity.errors import InputError
-from capacity.recovery_answers import recovery_plan_document
 from capacity.render.deploy.registry import render
 
 pytestmark = pytest.mark.usefixtures("no_headroom")

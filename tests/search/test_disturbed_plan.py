@@ -8,7 +8,7 @@ import pytest
 
 import capacity as cap
 from capacity.answer.documents import plain
-from capacity.answers import PlanAnswer
+from capacity.answers.plan import PlanAnswer
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.documents import Document, caveat_documents, dumps, plain
-from capacity.answers import Answer
+from capacity.answers.answer import Answer
 from capacity.errors import InputError
 from capacity.evidence.compared import ComparedRun
 from capacity.evidence.finding import Belief, CheckFinding, verdict_of

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.documents import Document, plain
-from capacity.answers import Answer
+from capacity.answers.answer import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat

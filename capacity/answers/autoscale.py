@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.documents import Document, autoscaler_document, plain, plan_document
-from capacity.answers import Answer
+from capacity.answers.answer import Answer
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen, setting_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet

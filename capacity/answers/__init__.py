@@ -1,0 +1,1 @@
+"""Answers: what the verbs return, a file for each."""

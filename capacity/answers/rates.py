@@ -1,0 +1,88 @@
+"""Answer of `max_rate`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+
+from capacity.answer.documents import (
+    Document,
+    rates_document,
+)
+from capacity.answers.answer import Answer, candidate_row, drawn, plan_row, size_row
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.search.max_rate import Rates
+
+if TYPE_CHECKING:
+    from capacity.render.plot import Plot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatesAnswer(Answer):
+    """The arrival rates, or numbers of users, at which a plan meets its objective."""
+
+    rates: Rates
+    effort: Effort
+
+    @property
+    def arrival_rate_max_rps(self) -> float | None:
+        """The highest accepted rate; None if none is, or if users are scaled. [requests/s]"""
+        return self._most("arrival_rate_rps")
+
+    @property
+    def users_max(self) -> int | None:
+        """The largest accepted number of users; None if none is, or if a rate is scaled."""
+        most = self._most("users")
+        return None if most is None else round(most)
+
+    @property
+    def multiple_max(self) -> float | None:
+        """The highest accepted multiple of a trace's recorded speed, or of a day's rates; None without one."""
+        most = self.rates.size_max
+        return None if most is None else self.rates.scale.times(most)
+
+    def _most(self, key: str) -> float | None:
+        return self.rates.size_max if self.rates.scale.key == key else None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether some rate is accepted."""
+        return self.rates.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 if some rate is accepted, 3 if none is, 4 if that is undecided."""
+        return self.verdict.exit_code
+
+    def document(self) -> Document:
+        """Document of `capacity max-rate --json`."""
+        return rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
+
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """Tables of `capacity max-rate`."""
+        from capacity.render.charts import objective_chart
+        from capacity.render.figures import rate_curve
+        from capacity.render.rates import rates_tables
+
+        chart = objective_chart(rate_curve(self.rates), width=width) if self.rates.points else ""
+        yield from rates_tables(self.rates, chart, self.effort.confidence)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each size that was tried."""
+        scale = self.rates.scale
+        return [
+            {
+                **size_row(scale, point.size),
+                **candidate_row(point.candidate),
+                **plan_row(self.rates.scenario.whole),
+            }
+            for point in self.rates.points
+        ]
+
+    def plot(self) -> "Plot":
+        """The quantity closest to its limit, against the arrival rate."""
+        from capacity.render.figures import rate_curve
+
+        return drawn(rate_curve(self.rates))
