@@ -31,7 +31,8 @@ from simulations.statistics.intervals import (
 )
 from simulations.statistics.path import require_enough
 from simulations.statistics.pool import Pool, responses, served
-from simulations.statistics.sample import Length, Sample, Tally
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.tally import Tally
 from simulations.workers import Mapper
 
 

@@ -32,7 +32,8 @@ from simulations.draws.service import ALONE, ServiceTimes
 from simulations.draws.watching import StormWatch, Watcher
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
-from simulations.statistics.sample import Length, Reduction, Sample
+from simulations.statistics.reduction import Reduction
+from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.workers import leave_if_abandoned
 

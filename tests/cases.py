@@ -15,7 +15,9 @@ from simulations.draws.arrivals import ClosedDraws, Draws, Replay
 from simulations.draws.records import Records
 from simulations.draws.service import ALONE, ExponentialTimes, ProfileTimes, ServiceTable, ServiceTimes, knots
 from simulations.kernel import serve as kernel
-from simulations.statistics.sample import Length, Reduction, Sample, Tally
+from simulations.statistics.reduction import Reduction
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.tally import Tally
 from simulations.validation.systems import DurationTimes
 
 NOTHING = np.zeros(0)

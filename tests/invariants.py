@@ -19,7 +19,8 @@ from simulations.draws.records import Floats, Records
 from simulations.replication import Task
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
-from simulations.statistics.sample import ROUNDING, Sample, Tally
+from simulations.statistics.sample import Sample
+from simulations.statistics.tally import ROUNDING, Tally
 
 
 @dataclass(frozen=True)

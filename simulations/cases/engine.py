@@ -39,8 +39,9 @@ from simulations.statistics.performances import engine_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import widened
 from simulations.statistics.relaxation import relaxation_requests
-from simulations.statistics.sample import Length, Sample, tally_of_cells
+from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
+from simulations.statistics.tally import tally_of_cells
 from simulations.statistics.tokens import TokenSample, token_sample
 from simulations.workers import Mapper, leave_if_abandoned
 

@@ -171,7 +171,7 @@ class TokenRecords:
         first_s, finished_s: instants of the first and of the last output token. [s]
         preemptions: number of times each was preempted.
         replica: replica that served each.
-        gap_counts: times between output tokens of one request, counted by cell of `sample.CELLS`.
+        gap_counts: times between output tokens of one request, counted by cell of `cells.CELLS`.
         steps, busy_s: number of passes, and their total time, over all replicas. [s]
         running_s, block_s: integrals over time of running requests, and of blocks in use. [s]
         computed, thrown_out, cached: tokens computed in all, tokens computed and lost at a preemption, and tokens

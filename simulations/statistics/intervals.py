@@ -16,7 +16,7 @@ from capacity.confidence import has_upper_end, student_t
 from capacity.errors import DomainError
 from capacity.performance import Interval, Width
 from simulations.draws.records import Floats
-from simulations.statistics.sample import Tally
+from simulations.statistics.tally import Tally
 
 _RESAMPLES_MIN = 19
 _TIMES_MAX, _TIMES_STEP = 1e6, 1.05

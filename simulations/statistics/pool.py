@@ -22,8 +22,9 @@ from simulations.statistics.intervals import (
     like_many,
     without_noise,
 )
-from simulations.statistics.sample import EXACT_MAX, Sample, Tally
+from simulations.statistics.sample import Sample
 from simulations.statistics.strata import Strata
+from simulations.statistics.tally import EXACT_MAX, Tally
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # probability that a run without a trace of its start seems to have one

@@ -8,7 +8,7 @@ import numpy as np
 from capacity.confidence import student_t
 from capacity.performance import Interval
 from simulations.draws.records import Floats
-from simulations.statistics.sample import Tally
+from simulations.statistics.tally import Tally
 
 
 def pooled_quantiles(

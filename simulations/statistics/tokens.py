@@ -11,7 +11,8 @@ import numpy.typing as npt
 from capacity.question.objective import Measure, Objective
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import TokenDraws, TokenRecords
-from simulations.statistics.sample import Sample, Tally, mixed
+from simulations.statistics.sample import Sample, mixed
+from simulations.statistics.tally import Tally
 
 Flags = npt.NDArray[np.bool_]
 Part = slice | Integers  # requests of a run, by their numbers

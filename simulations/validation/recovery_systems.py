@@ -32,7 +32,8 @@ from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
 from simulations.statistics.relaxation import relaxation_requests
-from simulations.statistics.sample import Length, Sample, Tally
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.tally import Tally
 from simulations.validation.systems import EXPONENTIAL, DurationTimes, Quantiles, Quantity, one_queue
 from simulations.workers import leave_if_abandoned
 

@@ -102,7 +102,7 @@ def fingerprint(module: str, folder: Path) -> str:
         ("kernel.own_queues", "compiled.py", True),
         ("kernel.own_queues", "draws/service.py", True),
         ("kernel.recovery.run", "kernel/recovery/events.py", True),  # by way of others
-        ("statistics.sample", "draws/cells.py", True),
+        ("statistics.tally", "draws/cells.py", True),
         ("kernel.recovery.events", "kernel/recovery/run.py", False),
         ("kernel.own_queues", "reference/replica.py", False),
     ],

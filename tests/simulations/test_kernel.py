@@ -48,7 +48,8 @@ from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
 from simulations.statistics import sample
-from simulations.statistics.sample import Length, Sample, Tally
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.tally import Tally
 from simulations.validation.systems import DurationTimes
 
 Case = tuple[BatchPlan, ServiceTimes, Draws | ClosedDraws]

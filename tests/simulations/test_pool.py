@@ -14,7 +14,8 @@ from capacity.question.objective import Measure
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool
-from simulations.statistics.sample import EXACT_MAX, RELATIVE_ERROR_MAX, Sample, Tally
+from simulations.statistics.sample import Sample
+from simulations.statistics.tally import EXACT_MAX, RELATIVE_ERROR_MAX, Tally
 
 
 def pool_of(samples: Sequence[Sequence[float] | np.ndarray]) -> Pool:

@@ -21,7 +21,7 @@ from simulations.judge import SimulationJudge
 from simulations.looks import precise_look
 from simulations.statistics.intervals import Estimate, ResampledQuantile, like_many, without_noise
 from simulations.statistics.profile_error import profile_error
-from simulations.statistics.sample import Tally
+from simulations.statistics.tally import Tally
 
 SAMPLES_S = np.random.default_rng(5).lognormal(np.log(0.010), 0.3, 300)
 RATE_RPS = 0.85 / float(SAMPLES_S.mean())

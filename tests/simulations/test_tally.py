@@ -11,20 +11,17 @@ from hypothesis import strategies as st
 from numba import njit
 
 from capacity.errors import InputError
+from simulations.draws.cells import CELLS, PER_OCTAVE
 from simulations.draws.records import Floats
-from simulations.statistics import sample as module
-from simulations.statistics.sample import (
-    CELLS,
+from simulations.statistics import tally as module
+from simulations.statistics.reduction import EXACT_REQUESTS_MAX, Reduction
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.tally import (
     EXACT_MAX,
-    EXACT_REQUESTS_MAX,
-    PER_OCTAVE,
     RELATIVE_ERROR_MAX,
     ROUNDING,
     Cells,
     Counters,
-    Length,
-    Reduction,
-    Sample,
     Tally,
     snapped,
 )
@@ -274,7 +271,7 @@ def reduce_in_parts(columns: tuple[np.ndarray, ...], length: Length, parts: int,
 @pytest.mark.parametrize("exact_max", [EXACT_MAX, 100], ids=["exact", "in cells"])
 @pytest.mark.parametrize("parts", [1, 2, 7, 300])
 def test_a_reduction_is_by_hand_what_it_is_in_parts_of_any_size(parts, exact_max, monkeypatch) -> None:
-    monkeypatch.setattr("simulations.statistics.sample.EXACT_REQUESTS_MAX", exact_max)
+    monkeypatch.setattr("simulations.statistics.reduction.EXACT_REQUESTS_MAX", exact_max)
     columns, length, marks_s = (
         run_of(600),
         Length(warm_up=91, measured=471, cool_down=38),

@@ -23,13 +23,14 @@ from capacity.queues.general.mg1_wait import Empirical
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.cases.engine import TokenTask, draw_tokens, replicate_tokens
 from simulations.draws.arrivals import Seed
+from simulations.draws.cells import cell_of
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
 from simulations.replication import Engine
 from simulations.saturation import saturated
 from simulations.statistics.intervals import Estimate
-from simulations.statistics.sample import Length, cell_of
+from simulations.statistics.sample import Length
 from simulations.validation.token_laws import (
     EqualPasses,
     GeometricSlots,

@@ -13,7 +13,7 @@ from capacity.question.objective import Measure, Objective
 from simulations.draws.cells import CELLS
 from simulations.statistics.performances import engine_performance
 from simulations.statistics.pool import Pool
-from simulations.statistics.sample import tally_of_cells
+from simulations.statistics.tally import tally_of_cells
 from simulations.statistics.tokens import TokenSample, token_sample
 
 OBJECTIVE = Objective.of(response={0.5: 8.0}, ttft={0.9: 2.0}, tpot={0.9: 1.5}, goodput=0.5)
