@@ -156,7 +156,8 @@ def from_saved(verb: str, world: str, folder: Path) -> list[str]:
         case "report":
             return [verb, plan, "-o", str(folder / "report.html")]
         case "render":
-            target = "kubernetes" if world.startswith("batch") else "vllm"
+            engines = "llama-server" if world == "token: llama.cpp" else "vllm"
+            target = "kubernetes" if world.startswith("batch") else engines
             return [verb, plan, "--target", target, "-o", str(folder / "rendered.yaml")]
         case "stress":
             return [verb, "--plan", plan, "--trigger", "spike:2x,10s", "--timeout", "10s"]

@@ -141,8 +141,8 @@ def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str
     Args:
         plan: a file written by `capacity plan -o`, or an answer of `plan`.
         target: `triton`, `kubernetes`, `keda`, `kserve`, `ray-serve`, `bentoml`, `compose`, `serve-api`, `k6` or
-            `prometheus` for a fleet that batches, `vllm` for a language model; `envoy`, `istio` or `grpc` for the
-            clients of a plan of either that recovers.
+            `prometheus` for a fleet that batches, `vllm` or `llama-server` for a language model; `envoy`, `istio` or
+            `grpc` for the clients of a plan of either that recovers.
         arrivals: `trace:FILE`, if the plan's trace was too long to be saved with it.
 
     Raises:

@@ -55,6 +55,7 @@ def find_assumptions(
         precision: relative half-width that was requested.
     """
     yield from _checked(question, base, certified=certified, precision=precision)
+    yield from _failures(question, plan, certified=certified)
     if law is not None and base.performance is not None:
         yield from _against_law(question, base.performance, law)
     yield from _arrivals(question, base.like_it)
@@ -91,6 +92,18 @@ def _checked(
     else:
         how = "every variant used the same random numbers; capacity plan checks its choice on fresh ones"
     yield Assumption(what="the choice", checked=certified and not trace, how=how)
+
+
+def _failures(question: Question, plan: Plan, *, certified: bool) -> Iterator[Assumption]:
+    """What the plan must survive, if anything."""
+    events = [event for event, _ in question.events(plan)]
+    if events:
+        holds = "holds" if certified else "must hold"
+        yield Assumption(
+            what="failures",
+            checked=certified,
+            how=f"the objective {holds} with {', and with '.join(events)}; the time until it is noticed is left out",
+        )
 
 
 def _steady(base: Candidate) -> Iterator[Assumption]:

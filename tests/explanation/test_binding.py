@@ -16,7 +16,7 @@ from capacity.question.candidate import Candidate, LikeIt, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Question
-from capacity.question.resilience import Survival
+from capacity.question.resilience import Spike, Survival
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import (
     ClosedPopulation,
@@ -293,3 +293,16 @@ def test_what_is_assumed_about_a_fleet(replicas: int, routing: Routing, told: se
     assert {"order", "no failure"} <= set(found)
     assert not any(found[name].checked for name in (*told, "order", "no failure"))
     assert "no failure" not in assumed(base(0.03), question(survival=Survival(spare=1)))
+
+
+def test_failures_that_a_plan_was_confirmed_with_are_checked() -> None:
+    survival = Survival(spare=1, spike=Spike(factor=2.0, startup_time_s=60.0))
+    asked = question(survival=survival)
+    one = assumed(base(0.03), asked)["failures"]
+    assert one.how.startswith(
+        "the objective holds with 1 replica gone, and with 2 times the traffic; the time until"
+    )
+    assert one.checked
+    assert "failures" not in assumed(base(0.03))
+    again = assumed(base(0.03), asked, certified=False)["failures"]
+    assert (again.checked, again.how.startswith("the objective must hold with")) == (False, True)

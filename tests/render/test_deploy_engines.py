@@ -202,11 +202,12 @@ def test_the_command_of_vllm() -> None:
         "# 1 replica of this command behind least-outstanding,",
         "# evaluated at 40 rps:",
         "# TTFT P99 <= 500 ms, TPOT mean <= 10 ms.",
-        "# Steps were measured on a device that the profile does not name with vLLM 0.9;",
-        "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
+        "# Steps were measured on a device that the profile does not name with vLLM 0.9; another version or device",
+        "#     needs a profile of its own.",
+        "# Replace the model by the name you serve it under.",
         "# The engine's log must tell of a KV cache of at least 16384 tokens, which the plan was evaluated with.",
-        "# The fleet recovers only with --queue-limit 20, at each engine; --max-num-queued-reqs, of vLLM 0.29",
-        "# and later, counts the 16 that run as well. A gateway can hold the limit: --target envoy.",
+        "# The fleet recovers only with --queue-limit 20, at each engine; --max-num-queued-reqs, of vLLM 0.29 and",
+        "#     later, counts the 16 that run as well. A gateway can hold the limit: --target envoy.",
         "# Not set by this file: 3 attempts of 2 s each, retries at once and no retry budget (--target envoy, grpc or",
         "#     istio); retries only of rejected or timed_out attempts (--target envoy or istio).",
         "vllm serve 'the model'\\''s' \\",
@@ -230,14 +231,37 @@ def test_the_command_of_vllm() -> None:
         assert unmeasured not in text
 
 
-def test_vllm_refuses_a_plan_for_another_engine() -> None:
-    llama = replace(LINE, engine=Engine(scheduler=Scheduler.LLAMA_CPP))
+LLAMA = replace(LINE, engine=Engine(scheduler=Scheduler.LLAMA_CPP))
+
+
+def test_each_engine_has_a_target_of_its_own() -> None:
     with pytest.raises(InputError) as refused:
-        render(saved(llama), "vllm")
+        render(saved(LLAMA), "vllm")
     assert str(refused.value) == (
         "the plan was evaluated with the rules of llama-cpp, and --target vllm is for those of vllm-v1; "
-        "for llama.cpp run llama-server with --parallel 16 --batch-size 512 --ctx-size 16384"
+        "use --target llama-server"
     )
+    with pytest.raises(
+        InputError, match=r"--target llama-server is for those of llama-cpp; use --target vllm"
+    ):
+        render(saved(), "llama-server")
+
+
+def test_the_command_of_llama_server() -> None:
+    """16 slots, each with a sixteenth of 16,384 tokens."""
+    assert render(saved(replace(LLAMA, model="org/model")), "llama-server").splitlines() == [
+        "# 3 replicas of this command behind round-robin,",
+        "# evaluated at 40 rps:",
+        "# TTFT P99 <= 500 ms, TPOT mean <= 10 ms.",
+        "# Steps were measured on a device; another version or device needs a profile of its own.",
+        "# Replace model.gguf by the file of the model.",
+        "# Each slot has 1024 tokens of the context, which longer requests do not fit.",
+        "llama-server --model model.gguf \\",
+        "  --alias 'org/model' \\",
+        "  --parallel 16 \\",
+        "  --batch-size 512 \\",
+        "  --ctx-size 16384",
+    ]
 
 
 def test_an_answer_without_a_plan_is_refused() -> None:

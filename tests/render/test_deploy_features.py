@@ -133,7 +133,7 @@ CASES = [
 
 def test_the_table_has_every_feature_and_every_target() -> None:
     """A new target or feature needs a column or a row."""
-    assert {*COLUMNS, "vllm"} == set(TARGETS)
+    assert {*COLUMNS, "vllm", "llama-server"} == set(TARGETS)
     assert {*TABLE, Feature.ENGINE} == set(Feature)
     for feature, target, kind in CASES:
         covers = TARGETS[target].COVERS

@@ -13,7 +13,7 @@ from capacity.render.deploy.registry import TARGETS
 from cli import app
 
 # Clients alone are described by plans that were made to recover: `test_deploy_clients.py`.
-BATCHING = [name for name in TARGETS if name not in ("vllm", "envoy", "istio", "grpc")]
+BATCHING = [name for name in TARGETS if name not in ("vllm", "llama-server", "envoy", "istio", "grpc")]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(*arguments: object, code: int = 0) -> Result:
 def test_the_targets_are_found() -> None:
     assert set(TARGETS) == {
         "triton", "kubernetes", "keda", "kserve", "ray-serve", "bentoml", "compose", "serve-api", "k6", "prometheus",
-        "vllm", "envoy", "istio", "grpc",
+        "vllm", "llama-server", "envoy", "istio", "grpc",
     }  # fmt: skip
     assert len({one.FILE for one in TARGETS.values()}) == len(TARGETS)
 

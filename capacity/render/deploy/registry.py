@@ -52,7 +52,8 @@ def has_file(plan: AnyPlan, target: Target) -> bool:
     if target.PLANS is SafeClients:
         saved = plan.saved if isinstance(plan, Fleet) else plan
         return read_recovery(saved) is not None
-    return isinstance(plan, target.PLANS)
+    rules = getattr(target, "SCHEDULER", None)
+    return isinstance(plan, target.PLANS) and (rules is None or rules is plan.profile.engine.scheduler)
 
 
 def render(saved: SavedPlan, name: str) -> str:
@@ -70,7 +71,11 @@ def render(saved: SavedPlan, name: str) -> str:
 
 
 def _misfit(saved: SavedPlan, name: str) -> str:
-    fitting = [one.NAME for one in TARGETS.values() if one.PLANS is (Fleet if batches(saved) else SavedPlan)]
+    fitting = [
+        one.NAME
+        for one in TARGETS.values()
+        if one.PLANS is not SafeClients and has_file(read_fleet(saved) if batches(saved) else saved, one)
+    ]
     held, wanted = "a language model", "a fleet that batches requests"
     if batches(saved):
         held, wanted = wanted, held
