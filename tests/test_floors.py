@@ -226,6 +226,20 @@ def test_no_folder_has_too_many_rooms() -> None:
     assert crowded == {}
 
 
+@pytest.mark.parametrize("package", ["capacity", "simulations", "serve_api"])
+def test_no_constant_has_two_values(package: str) -> None:
+    """The second would hold for what stands above it too."""
+    for path in modules(package).values():
+        names = [
+            target.id
+            for node in parsed(path).body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        ]
+        assert [name for name in set(names) if names.count(name) > 1] == [], path
+
+
 def test_the_command_is_a_list_of_commands() -> None:
     assert len((ROOT / "cli.py").read_text(encoding="utf-8").splitlines()) <= 60
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -12,7 +11,6 @@ from capacity.commands.guard import StrictTyper
 from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_document, emit_pieces
 from capacity.errors import InputError
-from capacity.files import csv_rows, located, printable, read_text
 from capacity.question.asked import (
     COUNT,
     DURATION,
@@ -32,10 +30,8 @@ from capacity.units import (
     QUANTILES,
     SCV_MAX,
     SCV_MIN,
-    is_number,
     parse_duration_s,
     parse_rate_rps,
-    require_positive,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
 
     from capacity.answer.documents import Document
     from capacity.performance import Performance
-    from capacity.profile.scalability import ScalabilityFit, UniversalScalability
+    from capacity.profile.scalability import UniversalScalability
     from capacity.queues.durations import Duration
 
 queue_app = StrictTyper(
@@ -423,65 +419,6 @@ for _law in (
     _law.register()
 
 
-_COLUMNS = ("n", "throughput_rps")
-
-
-def read_points(path: Path) -> dict[float, float]:
-    """Throughput by size from a CSV with the columns `n` and `throughput_rps`, in either order.
-
-    Raises:
-        InputError: names file, line and fix if the file is no such table, a number is not positive and finite, or a
-            size is below 1 or there twice.
-    """
-    shown = printable(path.name)
-    rows = csv_rows(read_text(path), shown, "keep one for each size")
-    line, header = next(rows, (1, []))
-    columns = _columns(header, f"{shown} line {line}")
-    points: dict[float, float] = {}
-    lines: dict[float, int] = {}
-    for line, row in rows:
-        where = f"{shown} line {line}"
-        cells = _cells(row, columns, where)
-        size = cells["n"]
-        if size in points:
-            raise InputError(
-                f"{where}: size {size:g} stands on line {lines[size]} already; keep one for each size"
-            )
-        points[size], lines[size] = cells["throughput_rps"], line
-    return points
-
-
-def _columns(header: list[str], where: str) -> list[str]:
-    columns = [name.strip() for name in header]
-    for name in columns:
-        if name not in _COLUMNS:
-            mend = "name it throughput_rps" if name == "throughput" else "use n,throughput_rps"
-            raise InputError(f"{where}: unknown column {printable(name)!r}; {mend}")
-    if len(set(columns)) < len(columns):
-        raise InputError(f"{where}: a column is given twice; keep one of each")
-    for name in _COLUMNS:
-        if name not in columns:
-            raise InputError(f"{where}: no column {name}; the first line must be n,throughput_rps")
-    return columns
-
-
-def _cells(row: list[str], columns: list[str], where: str) -> dict[str, float]:
-    if len(row) != len(columns):
-        raise InputError(f"{where}: {len(row)} cells for {len(columns)} columns; complete or drop the row")
-    cells = {name: _number(text.strip(), name, where) for name, text in zip(columns, row, strict=True)}
-    if cells["n"] < 1.0:
-        raise InputError(f"{where}: n must be >= 1, got {cells['n']:g}; it counts users, threads or replicas")
-    return cells
-
-
-def _number(text: str, name: str, where: str) -> float:
-    if not is_number(text):
-        raise InputError(f"{where}: {name} must be a number, got {printable(text)!r}; fix or drop the row")
-    value = float(text)
-    located(where, partial(require_positive, name, value))
-    return value
-
-
 @queue_app.command()
 @flags(
     **_FLAGS,
@@ -558,7 +495,9 @@ def usl(
     else:
         if sigma is not None or kappa is not None:
             raise InputError("--sigma and --kappa belong to --lambda; from a file they are fitted")
-        fit = _fit(file or "")
+        from capacity.profile.scalability import fit_scalability, read_points
+
+        fit = fit_scalability(read_points(Path(file or "")))
         document = scalability_document(fit.law, fit, replicas)
 
     emit_document(document, output, as_json=as_json)
@@ -570,12 +509,6 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
     return UniversalScalability(
         throughput_one_rps=parse_rate_rps(throughput_one, "--lambda"), sigma=sigma, kappa=kappa
     )
-
-
-def _fit(file: str) -> "ScalabilityFit":
-    from capacity.profile.scalability import fit_scalability
-
-    return fit_scalability(read_points(Path(file)))
 
 
 @queue_app.command()

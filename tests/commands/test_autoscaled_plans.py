@@ -110,7 +110,8 @@ def test_a_saved_plan_is_judged_over_its_day_and_flags_replace_it(planned: Any, 
 def test_a_plan_without_an_autoscaler_is_asked_about_the_usual_one(folder: Path) -> None:
     """At its rate, for its own server and limit; an answer is as good as its file."""
     with contextlib.chdir(folder):
-        answer = cap.plan("flat.csv", rate="12rps", slo_p99="2s", routing="least-outstanding")
+        asked = {"routing": "least-outstanding", "requests_max": 2_000_000, "precision": 0.2}
+        answer = cap.plan("flat.csv", rate="12rps", slo_p99="2s", **asked)
         found = cap.autoscale(answer, between="00:00-01:00", runs=2, only_verdict=True)
     scaler = found.fleet.autoscaler
     assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.6", 1, 10)

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 
-from capacity.commands.queue import read_points
 from capacity.errors import DomainError, InputError
 from capacity.performance import Kind
-from capacity.profile.scalability import ScalabilityFit, UniversalScalability, fit_scalability
+from capacity.profile.scalability import ScalabilityFit, UniversalScalability, fit_scalability, read_points
 
 laws = settings(derandomize=True, deadline=None, max_examples=60)
 sigmas = st.one_of(st.just(0.0), st.just(1.0), st.floats(1e-6, 1.0))

@@ -3,6 +3,8 @@
 import math
 from functools import cache
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import mpmath as mp
 import numpy as np
@@ -14,9 +16,11 @@ from scipy.sparse import coo_array, csr_array
 from scipy.special import gammaincc, gammaln
 from scipy.stats import gamma, nbinom
 
+from capacity.errors import DomainError
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.exponential import BulkMarkov
-from capacity.queues.batch.gamma import BulkJitter, JitterChain
+from capacity.queues.batch.gamma import BulkJitter
+from capacity.queues.batch.gamma_chain import JitterChain, _require_room
 from capacity.queues.batch.gamma_law import GammaShape, JitterLaw, stirling_rest
 
 V100_S = tuple(1e-3 * (0.1438 * b + 1.8874) for b in range(1, 9))  # Inoue (2021), linear fit
@@ -513,3 +517,11 @@ def test_far_beyond_the_table_all_is_exponential() -> None:
     for tail in (full.wait_tail, full.response_tail):
         fall = tail(far + 1.0) / tail(far)
         assert fall == close(math.exp(-decay_per_s(full)), rel=1e-10)
+
+
+def test_a_chain_has_room_for_fifty_million_cells() -> None:
+    """The limit of the table of waits, thirty million, is not the chain's."""
+    chain: Any = SimpleNamespace(size_max=8, shape=1.0, means=np.ones(8))
+    _require_room(chain, 10_000, 4_992)
+    with pytest.raises(DomainError, match=r"the exact chain needs 50010000 cells, more than 5e\+07"):
+        _require_room(chain, 10_000, 4_993)

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError
 from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
-from capacity.queues.general.ggc import Formula, GGc, delay_scv, errors_measured
+from capacity.queues.general.ggc import Formula, GGc, Series, delay_of, delay_scv, errors_measured, sum_tail
 from capacity.queues.general.gimc import GIMc
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
-from capacity.queues.general.mg1_wait import Series, delay_of, sum_tail
 from capacity.queues.general.mphc import MPHc
 from capacity.queues.general.qbd import MarkovArrivals, PhaseService, Waits, solve
 from capacity.queues.markov.mmc import MMc

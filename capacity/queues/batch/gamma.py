@@ -7,7 +7,8 @@ import numpy as np
 
 from capacity.errors import DomainError
 from capacity.queues.batch.chain import BATCH_SIZE_LIMIT, exact_batch_load, require_batch_times
-from capacity.queues.batch.gamma_law import GammaShape, JitterChain, JitterLaw, wait_meshes
+from capacity.queues.batch.gamma_chain import JitterChain
+from capacity.queues.batch.gamma_law import GammaShape, JitterLaw, wait_meshes
 from capacity.queues.law import Law, settle
 from capacity.queues.numerics.tail import quantile_of
 from capacity.units import require_positive

@@ -4,19 +4,106 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from capacity.errors import DomainError
 from capacity.performance import Kind, Performance
-from capacity.queues.durations import Duration, Family
+from capacity.queues.durations import Duration, Family, Floats
 from capacity.queues.general.mdc import MDc
-from capacity.queues.general.mg1_wait import Delay, delay_of, sum_tail
 from capacity.queues.law import LawInServices, settle
 from capacity.queues.markov.mmc import MMc
 from capacity.queues.numerics.tail import in_atom, quantile_of
 from capacity.units import QUANTILES, require_count, require_quantile
+
+_NEARLY_ONE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """A mixture of two exponentials."""
+
+    branches: tuple[tuple[float, float], tuple[float, float]]
+
+    def tail(self, time: Floats) -> Floats:
+        """P(D > t) for t >= 0."""
+        return np.asarray(sum(p * np.exp(-rate * time) for p, rate in self.branches))
+
+    def density(self, time: Floats) -> Floats:
+        """Density at t >= 0."""
+        return np.asarray(sum(p * rate * np.exp(-rate * time) for p, rate in self.branches))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Two exponentials one after the other, their rates `slow` and `slow + gap`; gap 0 is Erlang-2."""
+
+    slow: float
+    gap: float
+
+    def tail(self, time: Floats) -> Floats:
+        """P(D > t) = e^-yt (1 + y (1 - e^-gt) / g), which does not cancel where the rates are alike."""
+        return np.asarray(np.exp(-self.slow * time) * (1.0 + self.slow * self._ramp(time)))
+
+    def density(self, time: Floats) -> Floats:
+        """Density at t >= 0."""
+        return np.asarray(self.slow * (self.slow + self.gap) * np.exp(-self.slow * time) * self._ramp(time))
+
+    def _ramp(self, time: Floats) -> Floats:
+        return np.asarray(-np.expm1(-self.gap * time) / self.gap) if self.gap > 0.0 else time
+
+
+Delay = Mixed | Series  # a positive law with a density
+
+
+def delay_of(mean: float, scv: float) -> Delay:
+    """Law by mean and scv: hyper-exponential (balanced means) above scv 1, exponential at it, two in a row below.
+
+    Below scv 1/2 it is Erlang-2, whose scv is 1/2.
+
+    Source:
+        Whitt (1983), Bell System Technical Journal 62(9), sec. 5; Whitt (1993), sec. 4.
+    """
+    if abs(scv - 1.0) <= _NEARLY_ONE:
+        return Mixed(branches=((1.0, 1.0 / mean), (0.0, 1.0 / mean)))
+    if scv > 1.0:
+        return Mixed(branches=Duration(family=Family.HYPEREXPONENTIAL, mean_s=mean, scv=scv).branches)
+    apart = math.sqrt(max(0.0, 2.0 * scv - 1.0))
+    slow = 2.0 / (mean * (1.0 + apart))
+    return Series(slow=slow, gap=2.0 / (mean * (1.0 - apart)) - slow)
+
+
+_ORDER = 16
+_HALVINGS = 40  # panels halve towards either end: a root of a time at 0 is then below rounding
+_FLANK = 10  # standard deviations around the mean in which a steep law falls
+
+
+def sum_tail(delay: Delay, service: Duration, time: float) -> float:
+    """P(D + S > t), t >= 0, times in mean services: P(D > t) and the integral of f_D(t - x) P(S > x)."""
+    if service.family is Family.DETERMINISTIC:
+        return float(delay.tail(np.array(time - 1.0))) if time >= 1.0 else 1.0
+    nodes, weights = _panels(service.variability, time)
+    served = service.tail(nodes * service.mean_s)
+    return float(delay.tail(np.array(time))) + float((weights * served) @ delay.density(time - nodes))
+
+
+def _panels(scv: float, time: float) -> tuple[Floats, Floats]:
+    """Nodes and weights from 0 to t, dense at both ends and where the service law falls."""
+    halves = time * 0.5 ** np.arange(1, _HALVINGS + 1)
+    flank = 1.0 + math.sqrt(scv) * np.arange(-_FLANK, _FLANK + 1)
+    ends = np.unique(np.concatenate([[0.0, time], halves, time - halves, flank]))
+    ends = ends[(ends >= 0.0) & (ends <= time)]
+    nodes, weights = _legendre()
+    widths = np.diff(ends)[:, None] / 2.0
+    return (ends[:-1, None] + widths * (nodes + 1.0)).ravel(), (widths * weights).ravel()
+
+
+@lru_cache(maxsize=1)
+def _legendre() -> tuple[Floats, Floats]:
+    return np.polynomial.legendre.leggauss(_ORDER)
+
 
 _SQUEEZE_MAX = 0.24
 
