@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 
 from capacity.errors import CapacityError, InputError
 from capacity.question.arguments import Asked, many
-from capacity.question.asked import (
+from capacity.question.asked import FLAGS, GONE
+from capacity.question.flag import (
     CONFIDENCE,
     COUNT,
     FILE,
-    FLAGS,
-    GONE,
     NUMBER,
     PRICE,
     PROFILE,

@@ -14,7 +14,7 @@ from capacity.files import located
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.budget import Effort
-from capacity.question.verbs import BATCHING, EFFORT, VERBS
+from capacity.question.verbs import EFFORT
 from capacity.server.kinds import asked_of, require_one_kind
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     saved = read_plans(paths, trace)
     require_one_kind(saved)
     measured = _profiles_to_compare(saved, asked)
-    fleets = contenders(saved, paths, asked.fleet, measured, _usual_rule(asked))
+    usual = asked_of([*(one.profile for one in saved), *measured]).usual(asked)
+    fleets = contenders(saved, paths, asked.fleet, measured, usual)
     first = fleets[0]
     shared = common_scenario(saved, asked.rate) if saved else asked_requests(first.profile, first.plan, asked)
     survival = parse.read_survival(asked)
@@ -56,14 +57,6 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     return ComparisonAnswer(
         contenders=fleets, scenarios=tuple(scenarios), comparison=comparison, effort=effort
     )
-
-
-def _usual_rule(asked: Asked) -> dict[str, Any]:
-    """How batches start and how many may wait, in fleets that do not say it, by the keys of `--fleet`."""
-    flags = VERBS["compare"].flags
-    names = [name for name in BATCHING.split() if asked[name] not in (None, flags[name].default)]
-    limit = {} if asked.queue_limit is None else {"queue-limit": str(asked.queue_limit)}
-    return {name.replace("_", "-"): asked[name] for name in names} | limit
 
 
 def _profiles_to_compare(saved: "Sequence[SavedPlan]", asked: Asked) -> list[Any]:

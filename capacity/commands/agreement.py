@@ -4,7 +4,8 @@ import typer
 
 from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_pieces, workbench
-from capacity.question.asked import FLAGS, TEXT, Flag
+from capacity.question.asked import FLAGS
+from capacity.question.flag import TEXT, Flag
 from capacity.question.parse import read_choice
 
 

@@ -11,7 +11,7 @@ import typer
 from capacity.commands.options import verb
 from capacity.commands.output import Format, emit, outputs, run, write_text
 from capacity.errors import DependencyError
-from capacity.question.asked import Flag, Kind
+from capacity.question.flag import Flag, Kind
 
 if TYPE_CHECKING:
     from capacity.answers.saved import CheckAnswer

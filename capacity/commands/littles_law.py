@@ -8,7 +8,7 @@ import typer
 from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_document
 from capacity.errors import InputError
-from capacity.question.asked import COUNT, DURATION, NUMBER, RATE, Flag
+from capacity.question.flag import COUNT, DURATION, NUMBER, RATE, Flag
 from capacity.units import parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:

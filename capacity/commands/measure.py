@@ -10,11 +10,11 @@ from capacity.commands.options import flags
 from capacity.commands.output import Format, emit, emit_pieces
 from capacity.errors import InputError, quoted
 from capacity.files import TEXT_LENGTH_MAX
-from capacity.question.asked import (
+from capacity.question.asked import FLAGS
+from capacity.question.flag import (
     COUNT,
     DURATION,
     FILE,
-    FLAGS,
     NAME,
     PRICE,
     SIZES,

@@ -18,7 +18,8 @@ from capacity.commands.defaults import variable_of
 from capacity.commands.output import Format, emit_and_write, outputs, run
 from capacity.errors import InputError
 from capacity.files import JOURNAL_SUFFIX, printable
-from capacity.question.asked import FLAGS, REQUIRED, Flag, Kind, Reads, switch
+from capacity.question.asked import FLAGS
+from capacity.question.flag import REQUIRED, Flag, Kind, Reads, switch
 from capacity.question.verbs import VERBS
 
 _FILES = "capacity.files"  # key of a command's context for what its flags read and write
@@ -171,7 +172,7 @@ def answering(place: str) -> Callable[[Callable[[], None]], Command]:
     """Turn a description into the command of its verb: it asks, prints the answer and writes what `-o` names.
 
     Args:
-        place: module and function of the verb, as `capacity.api:simulate`.
+        place: module and function of the verb, as `capacity:simulate`.
     """
 
     def decorate(described: Callable[[], None]) -> Command:

@@ -8,7 +8,7 @@ import typer
 from capacity.commands.guard import StrictTyper
 from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_pieces, width
-from capacity.question.asked import PROFILE, REQUIRED, argument
+from capacity.question.flag import PROFILE, REQUIRED, argument
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

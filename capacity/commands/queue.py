@@ -7,15 +7,17 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
+
 from capacity.commands.guard import StrictTyper
 from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_document, emit_pieces
 from capacity.errors import InputError
-from capacity.question.asked import (
+from capacity.question.asked import FLAGS
+from capacity.question.flag import (
     COUNT,
     DURATION,
     FILE,
-    FLAGS,
     NUMBER,
     PROFILE,
     RATE,
@@ -513,6 +515,8 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
 
 @queue_app.command()
 @flags(
+    "arrival_rate batch_times profile batch_size_max batch_size_min batch_wait timer batch_service service_cv replicas "
+    "routing users think_time quantile",
     arrival_rate=Flag(RATE, None, "Arrival rate at all replicas."),
     batch_times=Flag(TEXT, None, "Service time of a batch of 1, 2, ..., B: 2.5ms,3ms."),
     profile=reads(PROFILE, None, "A profile's mean service times up to --batch-size-max instead."),
@@ -530,42 +534,24 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
     routing=Flag(TEXT.named("ROUTING"), "round-robin", "round-robin, random or shared-queue."),
     users=Flag(COUNT, None, "Number of users in a closed loop, instead of a rate."),
 )
-def bulk(
-    arrival_rate: str | None,
-    batch_times: str | None,
-    profile: str | None,
-    batch_size_max: int | None,
-    batch_size_min: int,
-    batch_wait: str,
-    timer: str,
-    batch_service: str,
-    service_cv: float,
-    replicas: int,
-    routing: str,
-    users: int | None,
-    think_time: str | None,
-    quantile: list[float] | None,
-    output: Format,
-    *,
-    as_json: bool,
-) -> None:
+def bulk(context: typer.Context, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
     """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
     from capacity.question.plan import Routing
     from capacity.queues.batch.which_law import BatchService, BulkQuestion
     from capacity.server.batch.batching import BatchTimer
 
+    given = context.params
+    rate, think_time = given["arrival_rate"], given["think_time"]
+    names = ("batch_times", "profile", "batch_size_max", "replicas")
     question = BulkQuestion(
-        batch_times_s=_read_batch_times_s(batch_times, profile, batch_size_max, replicas),
-        arrival_rate_rps=None if arrival_rate is None else parse_rate_rps(arrival_rate, "--arrival-rate"),
-        batch_size_min=batch_size_min,
-        batch_wait_max_s=parse_duration_s(batch_wait, "--batch-wait"),
-        timer=read_choice(BatchTimer, timer, "--timer"),
-        batch_service=read_choice(BatchService, batch_service, "--batch-service"),
-        service_cv=service_cv,
-        replicas=replicas,
-        routing=read_choice(Routing, routing, "--routing"),
-        users=users,
+        batch_times_s=_read_batch_times_s(*(given[name] for name in names)),
+        arrival_rate_rps=None if rate is None else parse_rate_rps(rate, "--arrival-rate"),
+        batch_wait_max_s=parse_duration_s(given["batch_wait"], "--batch-wait"),
+        timer=read_choice(BatchTimer, given["timer"], "--timer"),
+        batch_service=read_choice(BatchService, given["batch_service"], "--batch-service"),
+        routing=read_choice(Routing, given["routing"], "--routing"),
         think_time_s=None if think_time is None else parse_duration_s(think_time, "--think-time"),
+        **{name: given[name] for name in ("batch_size_min", "service_cv", "replicas", "users")},
     )
     emit_law(question.model, question.law(), quantile, output, as_json=as_json)
 

@@ -10,7 +10,8 @@ import typer
 from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
-from capacity.question.asked import COUNT, DURATION, FILE, FLAGS, REQUIRED, TEXT, Flag, reads, writes
+from capacity.question.asked import FLAGS
+from capacity.question.flag import COUNT, DURATION, FILE, REQUIRED, TEXT, Flag, reads, writes
 from capacity.question.parse import duration_s, read_profile, read_routing
 from capacity.units import parse_duration_s, parse_rate_rps
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.question import parse
-from capacity.question.asked import ON_OFF, REQUIRED, SHARE, Flag
 from capacity.question.budget import Effort
+from capacity.question.flag import ON_OFF, REQUIRED, SHARE, Flag
 from capacity.question.verbs import EFFORT, in_both, keywords, typed_name
 
 

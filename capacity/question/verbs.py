@@ -10,29 +10,24 @@ from functools import cache
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.question.asked import (
+from capacity.question.asked import FLAGS, QUANTILES, ROUTINGS, ROUTINGS_IN_WORDS, STATISTICS, TOKEN_MEASURES
+from capacity.question.flag import (
     ARRIVALS,
     CONFIDENCE,
     COUNT,
     COUNTS,
     DURATION,
     FILE,
-    FLAGS,
     NAME,
     NUMBER,
     PLAN,
     PRICE,
     PROFILE,
     QUANTILE,
-    QUANTILES,
     RATE,
     REQUIRED,
-    ROUTINGS,
-    ROUTINGS_IN_WORDS,
-    STATISTICS,
     SWITCH,
     TEXT,
-    TOKEN_MEASURES,
     Flag,
     argument,
     reads,

@@ -79,6 +79,9 @@ class AskedFleet(Protocol):
     def plan(self, profile: Any, asked: Asked) -> Any:
         """The one fleet of a profile that flags describe; what they leave out is as usual."""
 
+    def usual(self, asked: Asked) -> dict[str, Any]:
+        """What the flags of `compare` say of all fleets that do not say it themselves, by the keys of `--fleet`."""
+
     def running(self, profile: Any, running: RunningPlan) -> tuple[Any, tuple[str, ...]]:
         """The plan that a server runs, by its own configuration, and notes on what that leaves out."""
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from capacity.commands.guard import Guarded, StrictTyper
 from capacity.commands.lazy import Plain
 from capacity.commands.options import flags
-from capacity.question.asked import COUNT, NUMBER, TEXT, Flag, Kind, argument, switch
+from capacity.question.flag import COUNT, NUMBER, TEXT, Flag, Kind, argument, switch
 
 ROOT = Path(__file__).parents[2]
 

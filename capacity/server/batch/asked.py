@@ -13,7 +13,7 @@ from capacity.question.arguments import Asked, many
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Routing
-from capacity.question.verbs import refuse_for_batches
+from capacity.question.verbs import BATCHING, VERBS, refuse_for_batches
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.settings import BatchSettings
@@ -81,6 +81,13 @@ class AskedBatches:
             preferred_sizes=rule.preferred_sizes,
             queue_limit=asked.get("queue_limit"),
         )
+
+    def usual(self, asked: Asked) -> dict[str, Any]:
+        """How batches start, and how many may wait."""
+        flags = VERBS["compare"].flags
+        names = [name for name in BATCHING.split() if asked[name] not in (None, flags[name].default)]
+        limit = {} if asked.queue_limit is None else {"queue-limit": str(asked.queue_limit)}
+        return {name.replace("_", "-"): asked[name] for name in names} | limit
 
     def running(self, profile: ServiceProfile, running: RunningPlan) -> tuple[BatchPlan, tuple[str, ...]]:
         """The plan that a server runs, whose replicas share its queue; its batches are as large as the profile's."""

@@ -124,6 +124,10 @@ class AskedEngines:
         profile.require(plan.sequences_max, plan.batched_tokens_max)
         return plan
 
+    def usual(self, asked: Asked) -> dict[str, Any]:
+        """No value, as each fleet says all of its engines."""
+        return {}
+
     def running(self, profile: LlmProfile, running: RunningPlan) -> tuple[TokenPlan, tuple[str, ...]]:
         """Refuse the plan of a server, which forms batches."""
         raise InputError(
