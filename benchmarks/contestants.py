@@ -86,10 +86,6 @@ def c_loops(system: System) -> list[Contestant]:
         )
     else:
         loop = functools.partial(
-            loops.own_queues,
-            rate_rps=rate_rps,
-            service_mean_s=1.0,
-            replicas=replicas,
-            routing=system.routing,
+            loops.own_queues, rate_rps=rate_rps, service_mean_s=1.0, replicas=replicas, routing=system.routing
         )
     return [Contestant(C, system, 4_000_000, loop)]

@@ -79,10 +79,7 @@ _RUN_HELD = {
     "excludes": "time of the host between steps",
     "kv": "at least what the published run held at once",
 }
-_NO_RUN = {
-    "excludes": "time of the host between steps",
-    "kv": "not known, since no run was published",
-}
+_NO_RUN = {"excludes": "time of the host between steps", "kv": "not known, since no run was published"}
 
 
 def splitwise(folder: Path, name: str, hardware: str, device: str) -> dict[str, Any]:

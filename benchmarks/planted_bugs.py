@@ -530,7 +530,7 @@ BUGS = (
         "test_deploy_features.py::test_triton_turns_away_whoever_has_too_little_left"),
     Bug("a file is silent on what it does not set", "features.unset_notes", "    if places:", "    if not places:",
         "test_deploy_features.py::test_nothing_is_left_out_in_silence"),
-    Bug("vLLM counts what waits alone", "vllm._vllm_flags", "plan.sequences_max + recovery.plan.queue_limit",
+    Bug("vLLM counts what waits alone", "vllm._flags", "plan.sequences_max + recovery.plan.queue_limit",
         "recovery.plan.queue_limit", "test_deploy_features.py::test_vllm_counts_what_runs_and_what_waits"),
     # foreign files
     Bug("a line that was cut off is taken", "Document.records", 'not line.endswith("\\n")', "not line",

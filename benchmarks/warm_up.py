@@ -53,9 +53,7 @@ def report(name: str, cut: list[tuple[Floats, Floats]]) -> None:
     waits, responses = ([pair[i] for pair in cut] for i in (0, 1))
     mean = deviation([float(x.mean()) for x in waits], float(np.concatenate(waits).mean()), LAW.wait_mean_s)
     p99 = deviation(
-        [p99_of(x) for x in responses],
-        p99_of(np.concatenate(responses)),
-        LAW.response_quantile_s(0.99),
+        [p99_of(x) for x in responses], p99_of(np.concatenate(responses)), LAW.response_quantile_s(0.99)
     )
     print(f"{name:26} mean wait {mean}   P99 {p99}")
 

@@ -25,23 +25,11 @@ _NAMES = {
     "capacity.api.workload": ("describe_workload",),
     "capacity.api.imports": ("import_file",),
     "capacity.api.audit": ("audit",),
-    "capacity.profile.load": (
-        "load_profile",
-        "bundled_names",
-    ),
-    "capacity.profile.profile": (
-        "ServiceProfile",
-        "BatchTiming",
-    ),
+    "capacity.profile.load": ("load_profile", "bundled_names"),
+    "capacity.profile.profile": ("ServiceProfile", "BatchTiming"),
     "capacity.profile.contention": ("Contention",),
-    "capacity.profile.quantization": (
-        "quantize",
-        "load_measured_quantization",
-    ),
-    "capacity.profile.scalability": (
-        "UniversalScalability",
-        "fit_scalability",
-    ),
+    "capacity.profile.quantization": ("quantize", "load_measured_quantization"),
+    "capacity.profile.scalability": ("UniversalScalability", "fit_scalability"),
     "capacity.traffic.workload": (
         "Workload",
         "ClosedPopulation",
@@ -55,28 +43,11 @@ _NAMES = {
     "capacity.server.batch.batching": ("BatchTimer",),
     "capacity.server.batch.plan": ("Plan",),
     "capacity.question.candidate": ("Verdict",),
-    "capacity.performance": (
-        "Performance",
-        "Interval",
-        "format_interval",
-    ),
-    "capacity.errors": (
-        "CapacityError",
-        "InputError",
-        "DomainError",
-        "UnstableError",
-        "InconclusiveError",
-    ),
+    "capacity.performance": ("Performance", "Interval", "format_interval"),
+    "capacity.errors": ("CapacityError", "InputError", "DomainError", "UnstableError", "InconclusiveError"),
     "capacity.queues.curves": ("curves",),
-    "capacity.render.plot": (
-        "new_plot",
-        "new_panels",
-        "PALETTE",
-    ),
-    "capacity.units": (
-        "format_duration",
-        "format_rate",
-    ),
+    "capacity.render.plot": ("new_plot", "new_panels", "PALETTE"),
+    "capacity.units": ("format_duration", "format_rate"),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -344,8 +344,7 @@ class SimulationJudge:
         if not isinstance(estimate, ResampledQuantile):
             return math.inf
         return estimate.times_enough(
-            lambda interval: reach(interval) <= limit.allowed or interval.low > limit.allowed,
-            self.confidence,
+            lambda interval: reach(interval) <= limit.allowed or interval.low > limit.allowed, self.confidence
         )
 
 

@@ -80,11 +80,7 @@ def holds(verdict: Verdict, *, meets_limits: bool) -> str:
     """A verdict in words."""
     if verdict is Verdict.MISSED and meets_limits:
         return "holds, but more is needed now"
-    told = {
-        Verdict.MET: "holds",
-        Verdict.MISSED: "does not hold",
-        Verdict.INCONCLUSIVE: "is in doubt",
-    }
+    told = {Verdict.MET: "holds", Verdict.MISSED: "does not hold", Verdict.INCONCLUSIVE: "is in doubt"}
     return told[verdict]
 
 
@@ -138,10 +134,7 @@ def _by_interval(limit: Limit, performance: Performance, candidate: Candidate) -
 
 def _refusal(name: str, candidate: Candidate) -> Finding:
     return Finding(
-        name=name,
-        verdict=candidate.verdict,
-        message=format_refusal(candidate),
-        rejection=candidate.rejection,
+        name=name, verdict=candidate.verdict, message=format_refusal(candidate), rejection=candidate.rejection
     )
 
 

@@ -82,12 +82,7 @@ def picked(noun: object, *names: str) -> Document:
 
 
 def simulation_document(
-    scenario: Any,
-    performance: Performance,
-    caveats: Iterable["Caveat"],
-    *,
-    seed: int,
-    confidence: float,
+    scenario: Any, performance: Performance, caveats: Iterable["Caveat"], *, seed: int, confidence: float
 ) -> Document:
     """Document of `capacity simulate`."""
     return {

@@ -142,11 +142,7 @@ def measure_of(name: str) -> str:
 
 
 def _why(
-    run: LoadRun,
-    found: Performance,
-    first: Compared,
-    rows: Sequence[Compared],
-    overhead_s: float,
+    run: LoadRun, found: Performance, first: Compared, rows: Sequence[Compared], overhead_s: float
 ) -> str:
     """What makes the difference, as far as means and stages tell."""
     if found.ttft_mean_s is not None:

@@ -16,11 +16,7 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 
 
 def performance_at_rates(
-    question: Question,
-    today: Candidate,
-    judge: Judge,
-    progress: Progress,
-    confidence: float = 0.95,
+    question: Question, today: Candidate, judge: Judge, progress: Progress, confidence: float = 0.95
 ) -> tuple[tuple[float, Candidate], ...]:
     """Performance of a plan at about ten rates and at today's, rising; it ends after two refusals above today's.
 

@@ -115,11 +115,7 @@ def _requests(report: Part) -> Requests:
 def _request(detail: Part) -> Request:
     sent_ns = instant_ns(detail.text("timestamp"), f"{detail.where}.timestamp")
     took_ns = nanoseconds(detail.whole("latency"), 1, f"{detail.where}.latency")
-    return Request(
-        sent_ns=sent_ns - took_ns,
-        took_ns=took_ns,
-        is_good=detail.text("status") == _OK,
-    )
+    return Request(sent_ns=sent_ns - took_ns, took_ns=took_ns, is_good=detail.text("status") == _OK)
 
 
 def _of_details(requests: Requests) -> dict[str, Any]:

@@ -8,13 +8,7 @@ from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import (
-    Interval,
-    Performance,
-    Quantiles,
-    format_interval,
-    format_share_interval,
-)
+from capacity.performance import Interval, Performance, Quantiles, format_interval, format_share_interval
 from capacity.units import format_duration, format_quantile, format_share, parse_duration_s
 
 

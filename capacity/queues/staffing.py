@@ -122,11 +122,7 @@ def _smallest(
 
     def good(servers: int) -> bool:
         return meets(
-            MMc(
-                arrival_rate_rps=arrival_rate_rps,
-                service_rate_rps=service_rate_rps,
-                servers=servers,
-            )
+            MMc(arrival_rate_rps=arrival_rate_rps, service_rate_rps=service_rate_rps, servers=servers)
         )
 
     stable, most = servers_stable_min(arrival_rate_rps, service_rate_rps), int(SERVERS_MAX)

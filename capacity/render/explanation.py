@@ -44,10 +44,7 @@ def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
     yield explanation.plan.names.others, [_neighbour(explanation, one) for one in explanation.neighbours]
     yield "What the answer depends on", list(_sensitivities(explanation))
     yield "Checked", [f"{one.what}: {one.how}." for one in explanation.assumptions if one.checked]
-    yield (
-        "Assumed",
-        [f"{one.what}: {one.how}." for one in explanation.assumptions if not one.checked],
-    )
+    yield ("Assumed", [f"{one.what}: {one.how}." for one in explanation.assumptions if not one.checked])
     yield "What would save most", list(_savings(explanation))
 
 

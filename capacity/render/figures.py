@@ -118,9 +118,7 @@ def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
 
 
 def replicas_curve(
-    chosen: "Candidate[Any]",
-    limit: "Limit",
-    candidates: "Iterable[Candidate[Any]]",
+    chosen: "Candidate[Any]", limit: "Limit", candidates: "Iterable[Candidate[Any]]"
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan

@@ -8,13 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sentences import (
-    explain,
-    format_headroom,
-    format_loss,
-    format_missed_at,
-    format_verdict,
-)
+from capacity.answer.sentences import explain, format_headroom, format_loss, format_missed_at, format_verdict
 from capacity.performance import Performance, format_interval
 from capacity.question.candidate import Candidate, Reason
 from capacity.question.objective import Limit, Measure, Objective, format_value

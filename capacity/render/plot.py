@@ -127,12 +127,7 @@ def new_panels(
 
 
 def new_stack(
-    y_titles: Sequence[str],
-    *,
-    x_title: str,
-    shares: Sequence[float],
-    width: float = 7.5,
-    height: float = 4.3,
+    y_titles: Sequence[str], *, x_title: str, shares: Sequence[float], width: float = 7.5, height: float = 4.3
 ) -> "Panels":
     """Empty plots one above the other, which share their x axis and have no titles.
 

@@ -331,17 +331,11 @@ def rate_section(found: Findings) -> Section:
     lead += " The verdicts at other rates come from shorter simulations too."
     drawn = figures.draw_rates(spots, limit, workload.arrival_rate_rps, accepted_rps)
     rows = [
-        (
-            Cell(text=format_rate(rate_rps)),
-            Cell(text=_value(limit, _found(one, limit))),
-            _word_cell(one),
-        )
+        (Cell(text=format_rate(rate_rps)), Cell(text=_value(limit, _found(one, limit))), _word_cell(one))
         for rate_rps, one in found.rates
     ]
     table = Table(
-        caption=f"{_capital(limit.what)} by arrival rate",
-        heads=("rate", limit.what, "verdict"),
-        rows=rows,
+        caption=f"{_capital(limit.what)} by arrival rate", heads=("rate", limit.what, "verdict"), rows=rows
     )
     return Section(
         key="rate", title=title, lead=lead, svg=_chart(drawn, "rate", f"{title}. {lead}"), table=table

@@ -78,8 +78,7 @@ def description_tables(
         title="Counts (the dispersion of Poisson is 1)",
     )
     yield table(
-        ("<test of Poisson", "statistic", "p", "p, adjusted", "<"),
-        (_test_row(test) for test in about.tests),
+        ("<test of Poisson", "statistic", "p", "p, adjusted", "<"), (_test_row(test) for test in about.tests)
     )
     yield Text(f"{about.verdict[0].upper()}{about.verdict[1:]}.")
     if error is not None:

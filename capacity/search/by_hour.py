@@ -60,11 +60,7 @@ class Schedule:
 
 
 def schedule(
-    question: Question,
-    plan: Plan,
-    rates_rps: Sequence[float],
-    judge: Judge,
-    progress: Progress,
+    question: Question, plan: Plan, rates_rps: Sequence[float], judge: Judge, progress: Progress
 ) -> Schedule:
     """The fewest replicas of the recommended kind for each hour; an hour without requests has one device.
 

@@ -178,10 +178,7 @@ class Certifier:
         if not trial.candidate.accepted:
             return None
         return Certified(
-            candidate=trial.candidate,
-            whole=trial.whole,
-            survived=trial.survived,
-            certificate=certificate,
+            candidate=trial.candidate, whole=trial.whole, survived=trial.survived, certificate=certificate
         )
 
 

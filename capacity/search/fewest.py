@@ -66,10 +66,7 @@ def fewest_enough(
 
 
 def halve_in(
-    is_enough: Callable[[int], bool],
-    refused: int,
-    accepted: int,
-    is_in_doubt: Callable[[int], bool] = never,
+    is_enough: Callable[[int], bool], refused: int, accepted: int, is_in_doubt: Callable[[int], bool] = never
 ) -> int:
     """The smallest number that is enough, between one that is not and one that is; arguments as of `fewest_enough`."""
     while accepted - refused > finest(refused, is_in_doubt):

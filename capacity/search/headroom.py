@@ -223,10 +223,7 @@ def _probed(scenario: Scenario, judge: Judge, progress: Callable[[str], None], r
         return judge.probe(scenario.at_rate(rate_rps), probes.requests_left)
 
     probes = Ends(
-        accepted_rps=today_rps,
-        refused_rps=refused_rps,
-        judged=judged,
-        requests_max=effort.probes_max or 0,
+        accepted_rps=today_rps, refused_rps=refused_rps, judged=judged, requests_max=effort.probes_max or 0
     )
     probes.rise(today_rps, effort.first_step)
     probes.halve_in(effort.probed_to)

@@ -140,8 +140,7 @@ def stretches_of(points: Sequence[Point]) -> list[Stretch]:
         high = above[0].size if above else math.inf
         found.append(
             Stretch(
-                low=Interval(value=start, low=low, high=start),
-                high=Interval(value=end, low=end, high=high),
+                low=Interval(value=start, low=low, high=start), high=Interval(value=end, low=end, high=high)
             )
         )
     return found
@@ -167,10 +166,7 @@ RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
 
 
 def find_rates(
-    scenario: AnyScenario,
-    judge: Judge,
-    progress: Callable[[str], None],
-    confidence: float = 0.95,
+    scenario: AnyScenario, judge: Judge, progress: Callable[[str], None], confidence: float = 0.95
 ) -> Rates:
     """All rates or numbers of users at which the plan meets its objective, each end to one per cent, or to one user.
 
@@ -377,10 +373,7 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
     for low, high in rates.doubts:
         mend = ", and ".join(dict.fromkeys(mends[doubt] for doubt in _doubts(rates, low, high)))
         where = f"at {scale.text(low)}" if low == high else f"from {scale.text(low)} to {scale.text(high)}"
-        yield Caveat(
-            code=CaveatCode.RATES_IN_DOUBT,
-            message=f"{where} the plan is undecided; {mend}",
-        )
+        yield Caveat(code=CaveatCode.RATES_IN_DOUBT, message=f"{where} the plan is undecided; {mend}")
     end = rates.stretches[-1].high if rates.stretches else None
     is_doubted = end is not None and any(high > end.value for _, high in rates.doubts)
     if end is not None and end.high == math.inf and not is_doubted:

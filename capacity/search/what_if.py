@@ -77,11 +77,7 @@ class Asker:
     """
 
     def __init__(
-        self,
-        judge: Judge,
-        progress: Progress,
-        requests_max: int = REQUESTS_MAX,
-        confidence: float = 0.95,
+        self, judge: Judge, progress: Progress, requests_max: int = REQUESTS_MAX, confidence: float = 0.95
     ) -> None:
         self.judge, self.progress, self.requests_max = judge, progress, requests_max
         self.confidence = confidence
@@ -162,12 +158,7 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
 
 
 def neighbours(
-    asker: Asker,
-    question: Question,
-    plan: Plan,
-    base: Candidate | None = None,
-    *,
-    careful: bool = True,
+    asker: Asker, question: Question, plan: Plan, base: Candidate | None = None, *, careful: bool = True
 ) -> Iterator[Change[Any]]:
     """The same fleet with its settings one step up and down; a setting that some request does not fit is left out.
 

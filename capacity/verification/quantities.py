@@ -137,12 +137,7 @@ _THROUGHPUT = Quantity(
 )
 _BATCH = Quantity(name="batch", title="mean batch", shown=_count, field="batch_size_mean", tolerance=0.10)
 _LOSS = Quantity(
-    name="loss",
-    title="loss",
-    shown=format_share,
-    field="loss_probability",
-    tolerance=0.005,
-    is_absolute=True,
+    name="loss", title="loss", shown=format_share, field="loss_probability", tolerance=0.005, is_absolute=True
 )
 
 

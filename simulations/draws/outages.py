@@ -99,9 +99,7 @@ def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:
             uniforms=lambda replica: seed.generator(Purpose.FAULTS, replica).random,
         )
     slowdowns = stress.trigger.slowdowns(
-        replicas,
-        begins_s=stress.begins_s,
-        exponential=lambda: float(generator.standard_exponential()),
+        replicas, begins_s=stress.begins_s, exponential=lambda: float(generator.standard_exponential())
     )
     return in_order(away, slowdowns)
 

@@ -25,12 +25,7 @@ from simulations.kernel.state import (
     smallest,
     take_earliest,
 )
-from simulations.routing.policies import (
-    LEAST_OUTSTANDING,
-    chosen_by_ranks,
-    first_place,
-    other_place,
-)
+from simulations.routing.policies import LEAST_OUTSTANDING, chosen_by_ranks, first_place, other_place
 
 
 @inlined

@@ -110,11 +110,7 @@ def _half(case: Case, length: Length) -> Length:
 
 
 def _halves(
-    case: Case,
-    own: Sequence[Task],
-    measured: Sequence[Sample],
-    times: Sequence[ProfileTimes],
-    mapper: Mapper,
+    case: Case, own: Sequence[Task], measured: Sequence[Sample], times: Sequence[ProfileTimes], mapper: Mapper
 ) -> tuple[tuple[Pair, Pair], ...]:
     """Two runs under each of some profiles, each paired with the measured run that has its requests."""
     numbers = [number % len(own) for number in range(2 * len(times))]

@@ -323,12 +323,7 @@ def _renewal(law: Any, service: Duration) -> System:
         case _:
             raise DomainError(f"{gap.family} gaps cannot be simulated; use gamma gaps of the same scv")
     return _servers(
-        law,
-        service,
-        law.servers,
-        rate_rps=1.0 / gap.mean_s,
-        arrivals=arrivals,
-        arrivals_scv=gap.variability,
+        law, service, law.servers, rate_rps=1.0 / gap.mean_s, arrivals=arrivals, arrivals_scv=gap.variability
     )
 
 

@@ -77,10 +77,7 @@ def plan() -> SavedPlan:
 
 
 def checked(
-    plan: SavedPlan,
-    *new: NewProfile,
-    rate_rps: float | None = None,
-    baseline: SavedPlan | None = None,
+    plan: SavedPlan, *new: NewProfile, rate_rps: float | None = None, baseline: SavedPlan | None = None
 ) -> GateAnswer:
     return gate(plan, gate_inputs(plan, new, rate_rps), baseline, judge(plan.effort), silent)
 

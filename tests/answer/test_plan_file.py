@@ -86,9 +86,7 @@ WHOLE = ServiceProfile(
 )
 BREAKDOWNS = Survival(breakdowns=Breakdowns(mtbf_s=1e6, recovery_s=60.0))
 QUESTION = batch_question(
-    profiles=(WHOLE,),
-    workload=Workload(arrival_rate_rps=1.0),
-    objective=Objective.of(response={0.99: 2.0}),
+    profiles=(WHOLE,), workload=Workload(arrival_rate_rps=1.0), objective=Objective.of(response={0.99: 2.0})
 )
 PLAN = BatchPlan(profile="t4", replicas=2, batch_size_max=4)
 ANSWER = Recommendation(

@@ -163,11 +163,7 @@ def test_no_plan(verdict, code):
 
 def test_every_promise_stands_under_the_measure_that_it_limits():
     objective = Objective.of(
-        response={0.99: 0.04, 0.5: 0.01},
-        response_mean=0.02,
-        wait={0.99: 0.005},
-        loss=0.001,
-        utilization=0.8,
+        response={0.99: 0.04, 0.5: 0.01}, response_mean=0.02, wait={0.99: 0.005}, loss=0.001, utilization=0.8
     )
     assert objective_document(objective) == {
         "response_quantiles_s": {"0.5": 0.01, "0.99": 0.04},
@@ -199,11 +195,7 @@ def test_json_is_strict_and_led_by_its_version():
 
 def test_little():
     law = LittlesLaw.solve(arrival_rate_rps=40.0, in_system_mean=4.0)
-    assert plain(law) == {
-        "arrival_rate_rps": 40.0,
-        "response_mean_s": 0.1,
-        "in_system_mean": 4.0,
-    }
+    assert plain(law) == {"arrival_rate_rps": 40.0, "response_mean_s": 0.1, "in_system_mean": 4.0}
 
 
 def test_more_throughput_than_users_can_send_has_no_required_mean():

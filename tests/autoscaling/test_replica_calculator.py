@@ -197,11 +197,7 @@ def test_without_any_metric_nothing_is_recommended() -> None:
 def test_pods_are_grouped_as_in_kubernetes_own_table(name: str, pod: Pod, expected: str) -> None:
     """TestGroupPods: instants are seconds from now."""
     group = grouped(
-        [pod],
-        Metric.UTILIZATION,
-        0.0,
-        initialization_s=INITIALIZATION_S,
-        readiness_delay_s=READINESS_DELAY_S,
+        [pod], Metric.UTILIZATION, 0.0, initialization_s=INITIALIZATION_S, readiness_delay_s=READINESS_DELAY_S
     )
     assert getattr(group, expected) == [pod]
 

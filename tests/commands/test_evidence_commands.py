@@ -303,11 +303,7 @@ def test_a_server_s_configuration_is_no_dead_end(words: tuple[object, ...], said
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ("plan", "--rate", "10rps", "--slo-p99", "1s", "--profile"),
-        ("workload",),
-    ],
+    "words", [("plan", "--rate", "10rps", "--slo-p99", "1s", "--profile"), ("workload",)]
 )
 def test_a_load_test_in_the_place_of_a_profile_is_told_to_be_one(words: tuple[str, ...]) -> None:
     done = run(*words, LOCUST)

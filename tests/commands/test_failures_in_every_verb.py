@@ -66,10 +66,7 @@ def test_a_fleet_in_a_failure_is_the_one_that_is_left(
 ) -> None:
     asked = ["simulate", *AT[kind], "--engine", engine, "--quantile", "0.5"]
     gone = 2 if failures is BREAKDOWNS else 1
-    plain, left = (
-        found(*asked, "--replicas", "2"),
-        found(*asked, "--replicas", str(2 + gone), *failures),
-    )
+    plain, left = (found(*asked, "--replicas", "2"), found(*asked, "--replicas", str(2 + gone), *failures))
     assert left["performance"] == plain["performance"]
     assert (left["plan"]["replicas"], left["outage"]["plan"]) == (2 + gone, plain["plan"])
     assert left["caveats"][0]["code"] == "replicas_gone"

@@ -233,9 +233,7 @@ def test_a_curve_of_a_profile_is_shown_and_drawn(capacity, monkeypatch, file):
         """A curve."""
         asked.append((given.profile, given.replicas, given.quantile))
         return SimpleNamespace(
-            document=dict,
-            tables=lambda columns, verbose: [Text(f"{columns} {verbose}")],
-            save=saved.append,
+            document=dict, tables=lambda columns, verbose: [Text(f"{columns} {verbose}")], save=saved.append
         )
 
     monkeypatch.setattr("capacity.api.rates.curve", made_up)

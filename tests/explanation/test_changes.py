@@ -24,9 +24,7 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 PROFILE = ServiceProfile(
-    name="p",
-    timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 2, 4, 8)),
-    hourly_usd=0.5,
+    name="p", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 2, 4, 8)), hourly_usd=0.5
 )
 PLAN = BatchPlan(profile="p", replicas=3, batch_size_max=4)
 QUESTION = batch_question(

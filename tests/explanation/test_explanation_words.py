@@ -262,7 +262,7 @@ def test_what_would_save_most() -> None:
     routed = replace(FEWER, routing=Routing.LEAST_OUTSTANDING)
     free = replace(NOTHING, savings=(saving(Lever.ROUTING, None, plan=routed),))
     assert dict(sections(free))["What would save most"] == [
-        "Routing least-outstanding alone: 2 replicas of flat with batches up to 4 would be enough.",
+        "Routing least-outstanding alone: 2 replicas of flat with batches up to 4 would be enough."
     ]
     none = replace(NOTHING, nearest=of(FEWER, 0.15))
     assert dict(sections(none))["What would save most"] == [

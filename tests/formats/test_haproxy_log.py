@@ -37,13 +37,7 @@ BESIDE = "".join(
 )
 TLS = LOG.replace('"\n', '" 0/0000000000000000/0/0/0 example.org/TLSv1.3/TLS_AES_256_GCM_SHA384\n')
 TWO = LOG + line("17.000", "0/0/0/5/5", backend="other/s9")
-EXAMPLES = {
-    "log": LOG,
-    "others": OTHERS,
-    "captures": CAPTURES,
-    "ipv6": IPV6,
-    "two": TWO,
-}
+EXAMPLES = {"log": LOG, "others": OTHERS, "captures": CAPTURES, "ipv6": IPV6, "two": TWO}
 
 
 def test_backends_are_runs_and_other_lines_are_passed_over() -> None:

@@ -37,9 +37,7 @@ REFUSED = [
         (",0.2497", ",1e60", "line 13 column offset is too large for a time"),
     ]
 ]
-REFUSED += [
-    (TEXT.partition("\n")[0] + "\n", "there are no requests"),
-]
+REFUSED += [(TEXT.partition("\n")[0] + "\n", "there are no requests")]
 
 
 def test_status_400_is_a_failure_and_399_is_none() -> None:

@@ -60,10 +60,7 @@ REFUSED = [
         ('"Sorry', '"Sorry"x', "not valid CSV"),
     ]
 ]
-REFUSED += [
-    (HEADER + "\n", "there are no requests"),
-    (HEADER + "\n", "no arrivals", Kind.WORKLOAD),
-]
+REFUSED += [(HEADER + "\n", "there are no requests"), (HEADER + "\n", "no arrivals", Kind.WORKLOAD)]
 
 
 @pytest.mark.parametrize(("text", "succeeded"), [("true", 1), ("TRUE", 1), ("false", 0), ("False", 0)])

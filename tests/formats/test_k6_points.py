@@ -64,9 +64,7 @@ REFUSED = [
         ({"metric": "http_req_duration", "data": {}}, "line 8 has no type"),
     ]
 ]  # fmt: skip
-REFUSED += [
-    (as_text([DECLARED, point("vus", "00", 2)]), "has no point of http_req_duration", Kind.WORKLOAD),
-]
+REFUSED += [(as_text([DECLARED, point("vus", "00", 2)]), "has no point of http_req_duration", Kind.WORKLOAD)]
 
 
 def test_the_loop_is_open_where_iterations_were_dropped() -> None:

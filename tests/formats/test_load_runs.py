@@ -85,10 +85,7 @@ def test_what_cannot_be_is_refused(build: Callable[[], Any], said: str) -> None:
 
 def test_a_run_may_be_at_its_ends() -> None:
     run = LoadRun(
-        name="r",
-        users=0.0,
-        failed=0,
-        quantiles_s={1.0: Interval.exact(2.0), 0.0: Interval.exact(0.0)},
+        name="r", users=0.0, failed=0, quantiles_s={1.0: Interval.exact(2.0), 0.0: Interval.exact(0.0)}
     )
     assert list(run.quantiles_s) == [0.0, 1.0]
     assert (run.requests, run.batch_size, run.resolution_s) == (None, 1, 0.0)

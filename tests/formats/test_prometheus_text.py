@@ -28,12 +28,7 @@ def page(*, openmetrics: bool = False) -> str:
     return (generate_openmetrics if openmetrics else generate_latest)(registry).decode()
 
 
-EXAMPLES = {
-    "text": page(),
-    "openmetrics": page(openmetrics=True),
-    "triton": TRITON,
-    "ray": RAY,
-}
+EXAMPLES = {"text": page(), "openmetrics": page(openmetrics=True), "triton": TRITON, "ray": RAY}
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
@@ -93,7 +88,7 @@ def test_a_single_request_of_triton_has_its_times() -> None:
                 "compute_infer_duration_us": 3000, "count": 1, "exec_count": 1}  # fmt: skip
     text = "# TYPE nv_inference_count counter\n"
     run = only_run(
-        text + "".join(f'nv_inference_{name}{{model="m"}} {one}\n' for name, one in counters.items()),
+        text + "".join(f'nv_inference_{name}{{model="m"}} {one}\n' for name, one in counters.items())
     )
     assert (run.succeeded, run.batch_size, run.batch_size_mean) == (1, 1, 1.0)
     assert (run.mean_s, run.batch_mean_s) == pytest.approx((0.005, 0.003))

@@ -81,9 +81,7 @@ REFUSED = [
         ({"buckets": {"0": 201, "5": -1}}, "never below 0"),
     ]
 ]
-REFUSED += [
-    (json.dumps(REPORT), "write single requests by vegeta encode", Kind.WORKLOAD),
-]
+REFUSED += [(json.dumps(REPORT), "write single requests by vegeta encode", Kind.WORKLOAD)]
 
 
 @pytest.mark.parametrize(

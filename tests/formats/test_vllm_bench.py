@@ -50,11 +50,7 @@ E2EL = {
     "p99_e2el_ms": 3000.0,
     "p99.9_e2el_ms": 3300.0,
 }
-EXAMPLES = {
-    "result": as_vllm_bench(SEEN),
-    "totals": TOTALS,
-    "responses": TOTALS | E2EL,
-}
+EXAMPLES = {"result": as_vllm_bench(SEEN), "totals": TOTALS, "responses": TOTALS | E2EL}
 
 
 def totals(folder: Path, **others: Any) -> LoadRun:

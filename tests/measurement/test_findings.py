@@ -371,10 +371,7 @@ def watched(answer, duration_s, sleep=None):
         if sleep is not None:
             sleep(now[0])
 
-    with (
-        serving(answer) as seen,
-        Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0) as exchange,
-    ):
+    with serving(answer) as seen, Exchange(parse_address(seen.url, "--metrics"), timeout_s=5.0) as exchange:
         return watch(exchange, duration_s, clock=lambda: now[0], sleep=wait), len(seen.asked)
 
 

@@ -230,10 +230,7 @@ def test_means_that_no_batches_have_are_the_servers_fault(sum_s, said):
 
 
 @laws_hold
-@given(
-    counts=st.lists(st.integers(0, 2000), min_size=5, max_size=5),
-    position=st.floats(0.0, 1.0),
-)
+@given(counts=st.lists(st.integers(0, 2000), min_size=5, max_size=5), position=st.floats(0.0, 1.0))
 def test_any_counts_make_a_law_with_their_mean(counts, position):
     """Whatever the percentiles' buckets and the sum say of each other, a profile comes of it, with the mean exact."""
     bounds_s = (0.001, 0.0011, 0.0012, 0.05, 0.055, math.inf)

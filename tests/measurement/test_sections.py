@@ -234,8 +234,7 @@ def test_drift_knows_no_unit_and_backwards_is_the_reciprocal(samples, scale):
 
 
 @pytest.mark.parametrize(
-    ("usual_s", "limit_s"),
-    [(0.001, 0.003), (0.005, 0.015), (0.008, 0.018), (0.020, 0.030), (0.100, 0.150)],
+    ("usual_s", "limit_s"), [(0.001, 0.003), (0.005, 0.015), (0.008, 0.018), (0.020, 0.030), (0.100, 0.150)]
 )
 def test_stalls_are_beyond_thrice_the_median_or_10_ms_more(usual_s, limit_s):
     found = stalls([usual_s] * 7 + [0.999 * limit_s, 1.001 * limit_s, 2.0 * limit_s])

@@ -404,9 +404,7 @@ def test_a_request_without_stamps_may_share_a_tenth_of_its_time(share: float, ke
     """The mean square of (requests in flight - 1) may be a tenth; the second request comes late."""
     other = seen(10, 101.0 - 100.0 * share, 0.0, *[2.0] * 100, output_tokens=101)
     run = SeenRun(
-        name="bare",
-        requests=(seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101), other),
-        has_stamps=False,
+        name="bare", requests=(seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101), other), has_stamps=False
     )
     steps = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
     assert bool(steps) is kept

@@ -589,10 +589,7 @@ def test_the_common_key_of_times_is_kept_unless_in_seconds(timings, column) -> N
     assert json_profile(document(timings=sized, timings_column="mine")).timings_column == "mine"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["no-such-profile", "", "../../../etc/passwd", "/etc/passwd"],
-)
+@pytest.mark.parametrize("name", ["no-such-profile", "", "../../../etc/passwd", "/etc/passwd"])
 def test_an_unknown_name_says_where_the_known_ones_are(name: str) -> None:
     message = refusal(lambda: load_profile(name))
     assert message.startswith(

@@ -150,8 +150,7 @@ def test_without_raw_samples_nothing_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lasting_s", "count", "block"),
-    [(1.9, 100, 8), (2.1, 100, 9), (9.0, 100, 10), (9.0, 59, 5)],
+    ("lasting_s", "count", "block"), [(1.9, 100, 8), (2.1, 100, 9), (9.0, 100, 10), (9.0, 59, 5)]
 )
 def test_samples_of_spells_are_drawn_in_blocks_of_neighbours(lasting_s, count, block) -> None:
     """Four spells long, at one second a round for both sizes; at least ten blocks."""
@@ -222,8 +221,7 @@ class DoubtfulProfile:
         (promise,) = scenario.objective.limits
         high = 1.5 * promise.allowed * (1.0 - self._gain) ** fleets
         performance = Performance(
-            kind=Kind.SIMULATION,
-            response_quantiles_s={0.99: Interval(value=0.9, low=0.8, high=high)},
+            kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.8, high=high)}
         )
         return Candidate(
             plan=scenario.plan,

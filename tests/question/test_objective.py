@@ -6,20 +6,10 @@ import pytest
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.objective import (
-    TIERS,
-    Limit,
-    Measure,
-    Objective,
-    format_value,
-)
+from capacity.question.objective import TIERS, Limit, Measure, Objective, format_value
 
 EVERYTHING = Objective.of(
-    response={0.99: 0.2, 0.5: 0.05},
-    response_mean=0.08,
-    wait={0.95: 0.01},
-    loss=0.001,
-    utilization=0.8,
+    response={0.99: 0.2, 0.5: 0.05}, response_mean=0.08, wait={0.95: 0.01}, loss=0.001, utilization=0.8
 )
 FOUND = Performance(
     kind=Kind.SIMULATION,

@@ -83,8 +83,7 @@ def test_full_batches_decide_what_a_plan_sustains() -> None:
     assert sustainable_rate_rps(PROFILE, plan_of(batch_size_max=2)) == pytest.approx(320.0)
     assert load(PROFILE, 100.0, plan_of()) == pytest.approx(0.25)
     dips = ServiceProfile(
-        name="p",
-        timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=2, mean_s=0.04)),
+        name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=2, mean_s=0.04))
     )
     assert sustainable_rate_rps(dips, plan_of(batch_size_max=2)) == pytest.approx(100.0)
     ahead = plan_of(batch_size_max=2, batching=Batching.RAY_SERVE)

@@ -62,10 +62,7 @@ def test_a_device_is_in_one_zone_with_all_its_replicas(devices: int) -> None:
 
 @laws_hold
 @given(
-    st.integers(0, 3),
-    st.none() | st.integers(2, 6),
-    st.none() | st.floats(0.01, 0.99),
-    st.integers(1, 500),
+    st.integers(0, 3), st.none() | st.integers(2, 6), st.none() | st.floats(0.01, 0.99), st.integers(1, 500)
 )
 def test_one_more_replica_leaves_as_many_or_one_more(spare, zones, share, replicas) -> None:
     survival = Survival(spare=spare, zones=zones, unavailable_share=share)

@@ -167,10 +167,7 @@ def test_area_under_the_tails_is_littles_mean(rule):
     edges = edges[np.concatenate([[True], np.diff(edges) > 1e-9 * times[-1]])]
     edges = edges[edges <= (12 if queue.batch_size_min > 1 else 4) * times[-1] + 2 * max(times) + wait_s]
     x, w = leggauss(4)
-    for tail, mean_s in (
-        (queue.response_tail, queue.response_mean_s),
-        (queue.wait_tail, queue.wait_mean_s),
-    ):
+    for tail, mean_s in ((queue.response_tail, queue.response_mean_s), (queue.wait_tail, queue.wait_mean_s)):
         area = sum(
             weight * (high - low) / 2 * tail((low + high) / 2 + node * (high - low) / 2)
             for low, high in pairwise(edges)

@@ -161,8 +161,7 @@ def test_transforms_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "scv"),
-    [(Family.EXPONENTIAL, None), (Family.ERLANG, 0.2), (Family.HYPEREXPONENTIAL, 4.0)],
+    ("family", "scv"), [(Family.EXPONENTIAL, None), (Family.ERLANG, 0.2), (Family.HYPEREXPONENTIAL, 4.0)]
 )
 def test_phases_have_the_same_tail_and_transform(family: Family, scv: float | None) -> None:
     """P(S > t) = start e^(generator t) 1, and E e^(-s S) = start (s - generator)^-1 exit."""
@@ -259,8 +258,7 @@ def test_an_scv_that_a_family_cannot_have(family: Family, scv: float, message: s
 
 
 @pytest.mark.parametrize(
-    "family",
-    [Family.EXPONENTIAL, Family.ERLANG, Family.HYPEREXPONENTIAL, Family.GAMMA, Family.LOGNORMAL],
+    "family", [Family.EXPONENTIAL, Family.ERLANG, Family.HYPEREXPONENTIAL, Family.GAMMA, Family.LOGNORMAL]
 )
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, True])
 def test_bad_numbers_are_refused(family: Family, bad: float) -> None:

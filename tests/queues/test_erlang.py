@@ -72,8 +72,7 @@ def relative(value: float, truth: mp.mpf) -> float:
 
 # Load carried at 1 % loss, from the Erlang B tables that telephone engineers use.
 @pytest.mark.parametrize(
-    ("lines", "load"),
-    [(1, 0.0101), (2, 0.153), (5, 1.36), (10, 4.46), (15, 8.11), (20, 12.0), (50, 37.9)],
+    ("lines", "load"), [(1, 0.0101), (2, 0.153), (5, 1.36), (10, 4.46), (15, 8.11), (20, 12.0), (50, 37.9)]
 )
 def test_loss_table_of_one_percent(lines: int, load: float) -> None:
     last_digit = 10.0 ** (math.floor(math.log10(load)) - 2)

@@ -93,12 +93,7 @@ def test_impossible_quantiles_are_refused(quantiles: dict[float, float]) -> None
 
 
 def report(throughput_rps: float = 100.0, **reported: object) -> LoadTestReport:
-    return LoadTestReport(
-        users=100,
-        think_time_s=0.3,
-        throughput_rps=throughput_rps,
-        **reported,
-    )
+    return LoadTestReport(users=100, think_time_s=0.3, throughput_rps=throughput_rps, **reported)
 
 
 SEEN = {0.99: 0.340, 0.5: 0.045}  # out of order on purpose

@@ -210,11 +210,7 @@ class Takacs:
 
             # sigma = A*(c mu (1 - sigma)) is a cubic: 1 is a root, the one within (0, 1) is wanted
             full = c * mu
-            quadratic = [
-                full**2,
-                -(full**2 + full * trace),
-                full * busy + slow * fast,
-            ]
+            quadratic = [full**2, -(full**2 + full * trace), full * busy + slow * fast]
             discriminant = mp.sqrt(quadratic[1] ** 2 - 4 * quadratic[0] * quadratic[2])
             self.sigma = 2 * quadratic[2] / (-quadratic[1] + discriminant)
             assert abs(self.sigma / transform(full * (1 - self.sigma)) - 1) < mp.mpf(10) ** -40

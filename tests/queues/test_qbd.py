@@ -258,11 +258,7 @@ def random_queue(
 
 
 queues = given(
-    st.integers(0, 10**6),
-    st.floats(1e-6, 0.999999),
-    st.integers(1, 3),
-    st.integers(1, 3),
-    st.integers(1, 5),
+    st.integers(0, 10**6), st.floats(1e-6, 0.999999), st.integers(1, 3), st.integers(1, 3), st.integers(1, 5)
 )
 
 

@@ -231,11 +231,7 @@ def test_breakdown_figures() -> None:
 def test_one_server_that_breaks_down(share: float, mu: float, xi: float, eta: float) -> None:
     rate = share * mu * eta / (xi + eta)
     law = BreakdownMMc(
-        arrival_rate_rps=rate,
-        service_rate_rps=mu,
-        servers=1,
-        failure_rate_per_s=xi,
-        repair_rate_per_s=eta,
+        arrival_rate_rps=rate, service_rate_rps=mu, servers=1, failure_rate_per_s=xi, repair_rate_per_s=eta
     )
     both = xi + eta
     expected = rate * (both**2 + xi * mu) / (both * (mu * eta - rate * both))

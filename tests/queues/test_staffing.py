@@ -11,11 +11,7 @@ from capacity.errors import DomainError, InputError
 from capacity.queues.markov.erlang import SERVERS_MAX, servers_stable_min
 from capacity.queues.markov.mm1 import MM1
 from capacity.queues.markov.mmc import MMc
-from capacity.queues.staffing import (
-    servers_for_response,
-    servers_for_wait,
-    servers_for_wait_probability,
-)
+from capacity.queues.staffing import servers_for_response, servers_for_wait, servers_for_wait_probability
 
 HIT = 1.0 + 1e-13  # a share that is hit exactly is kept, whatever the rounding of load and limit
 laws = settings(derandomize=True, deadline=None, max_examples=80)

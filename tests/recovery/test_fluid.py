@@ -49,11 +49,7 @@ def stress(
         server=BatchServer(profile=profile),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals()),
         plan=BatchPlan(
-            profile=profile.name,
-            replicas=replicas,
-            batch_size_max=batch,
-            routing=routing,
-            queue_limit=limit,
+            profile=profile.name, replicas=replicas, batch_size_max=batch, routing=routing, queue_limit=limit
         ),
         clients=clients,
         trigger=trigger,

@@ -220,12 +220,7 @@ def test_a_sweep_has_a_line_of_its_highest_quantile_for_each_fleet() -> None:
         }
         return tuple(given.get(name) for name in names)
 
-    rows = [
-        row(10.0, 1, 0.02),
-        row(20.0, 1, 0.04),
-        row(10.0, 2, 0.01, ends=False),
-        row(20.0, 2, None),
-    ]
+    rows = [row(10.0, 1, 0.02), row(20.0, 1, 0.04), row(10.0, 2, 0.01, ends=False), row(20.0, 2, None)]
     plot = draw_sweep(table, rows)
     assert titles(plot) == ("arrival rate (requests/s)", "response (ms)")
     assert plot.figure.get_suptitle() == "P90 of the response"

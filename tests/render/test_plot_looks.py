@@ -10,16 +10,7 @@ from matplotlib.image import AxesImage
 from shown import inches
 
 from capacity.performance import Interval
-from capacity.render.plot import (
-    GREY,
-    LIMITS,
-    PALE,
-    PALETTE,
-    Plot,
-    new_panels,
-    new_plot,
-    new_stack,
-)
+from capacity.render.plot import GREY, LIMITS, PALE, PALETTE, Plot, new_panels, new_plot, new_stack
 
 SPAN = Interval(value=2.0, low=1.0, high=4.0)
 

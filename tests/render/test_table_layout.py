@@ -18,11 +18,7 @@ def styles(columns: tuple[str, ...], at: int, number: int) -> list[str]:
 
 @pytest.mark.parametrize(
     ("columns", "at"),
-    [
-        (("<name", "P99", "<verdict"), 2),
-        (("<name", "<outcome", "<why"), 1),
-        (("<verdict",), 0),
-    ],
+    [(("<name", "P99", "<verdict"), 2), (("<name", "<outcome", "<why"), 1), (("<verdict",), 0)],
 )
 def test_verdicts_alone_are_coloured(columns: tuple[str, ...], at: int) -> None:
     for number in range(len(columns)):

@@ -192,10 +192,7 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
 
     def rates(accepted_rps: float | None, plan: TokenPlan = ENGINES) -> list[str]:
         scenario: Any = QUESTION.scenario(plan)
-        points = (
-            Point(size=45.0, candidate=judged(3, Verdict.MET)),
-            Point(size=60.0, candidate=unstable(3)),
-        )
+        points = (Point(size=45.0, candidate=judged(3, Verdict.MET)), Point(size=60.0, candidate=unstable(3)))
         held = [0.0, accepted_rps] if accepted_rps else []
         kept = [Point(size=rate_rps, candidate=points[0].candidate) for rate_rps in held]
         found = Rates(

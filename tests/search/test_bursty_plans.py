@@ -25,13 +25,7 @@ from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.burstiness import irregularity
-from capacity.traffic.workload import (
-    ArrivalProcess,
-    MmppArrivals,
-    PoissonArrivals,
-    TraceArrivals,
-    Workload,
-)
+from capacity.traffic.workload import ArrivalProcess, MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, draw
 from simulations.judge import SimulationJudge
 

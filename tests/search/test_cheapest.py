@@ -379,10 +379,7 @@ class CostlyJudge(FatefulJudge):
 
 
 TWO_PRICES = batch_question(
-    profiles=(
-        profile_of("dear", {1: 0.01}, hourly_usd=1.0),
-        profile_of("cheap", {1: 0.01}, hourly_usd=0.6),
-    ),
+    profiles=(profile_of("dear", {1: 0.01}, hourly_usd=1.0), profile_of("cheap", {1: 0.01}, hourly_usd=0.6)),
     workload=Workload(arrival_rate_rps=90.0, arrivals=GammaArrivals(cv=1.0)),
     objective=P99,
     replicas_max=64,

@@ -35,8 +35,7 @@ pytestmark = pytest.mark.usefixtures("no_headroom")
 
 FIVE_PERCENT = Errors(accept=0.05, refuse=0.05)
 PROFILE = ServiceProfile(
-    name="made-up",
-    timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02)),
+    name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02))
 )
 
 

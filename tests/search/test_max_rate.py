@@ -146,9 +146,7 @@ class ByRate(NoJudge):
             rejection = Rejection(reason=Reason.BUDGET, allowed=10.0, needed=20.0)
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         found = Performance(
-            kind=Kind.SIMULATION,
-            response_quantiles_s={0.99: Interval.exact(value_s)},
-            loss_probability=0.0,
+            kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(value_s)}, loss_probability=0.0
         )
         return judged(scenario, found)
 

@@ -374,11 +374,7 @@ def test_fleets_that_wait_are_tried_until_200_million_requests_are_spent(request
 
 @pytest.mark.parametrize(
     ("requests", "certified"),
-    [
-        (400_000_000, [1, 2, 4]),
-        (400_000_001, [1, 2]),
-        (1, [*(2**k for k in range(13)), 5000]),
-    ],
+    [(400_000_000, [1, 2, 4]), (400_000_001, [1, 2]), (1, [*(2**k for k in range(13)), 5000])],
 )
 def test_larger_fleets_are_certified_up_to_800_million_requests_or_the_end_of_the_space(requests, certified):
     """None is confirmed; each step to the next fleet is twice as large as the one before."""
@@ -391,8 +387,7 @@ def test_larger_fleets_are_certified_up_to_800_million_requests_or_the_end_of_th
 
 
 @pytest.mark.parametrize(
-    ("requests", "certified"),
-    [(1, [3, 4, 5, 6]), (399_999_999, [3, 4, 6, 5]), (400_000_000, [3, 6, 4, 5])],
+    ("requests", "certified"), [(1, [3, 4, 5, 6]), (399_999_999, [3, 4, 6, 5]), (400_000_000, [3, 6, 4, 5])]
 )
 def test_fleets_that_wait_are_certified_one_by_one_within_the_budget(requests, certified) -> None:
     """Without a batch wait 6 replicas are enough; with one the search accepts 3, but no certificate does.

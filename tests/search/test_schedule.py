@@ -159,11 +159,7 @@ def test_the_fleet_of_an_hour_is_found_by_bisection_or_one_by_one(wait_s, enough
             return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.MISSED)
 
     plan = BatchPlan(
-        profile="made-up",
-        replicas=11,
-        batch_size_max=8,
-        batch_wait_max_s=wait_s,
-        routing=Routing.RANDOM,
+        profile="made-up", replicas=11, batch_size_max=8, batch_wait_max_s=wait_s, routing=Routing.RANDOM
     )
     bursty = Workload(
         arrival_rate_rps=900.0, arrivals=GammaArrivals(cv=2.0)

@@ -297,9 +297,7 @@ def test_some_spikes_are_survived_however_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "clients",
-    [Clients(timeout_s=0.5), Clients(attempts=3)],
-    ids=["one attempt", "endless patience"],
+    "clients", [Clients(timeout_s=0.5), Clients(attempts=3)], ids=["one attempt", "endless patience"]
 )
 def test_a_fleet_that_cannot_be_held_down_is_not_simulated(clients: Clients) -> None:
     def refuse(stress: Stress, number: int) -> Run:
@@ -321,10 +319,7 @@ def test_the_screen() -> None:
 
 def test_spikes_are_asked_for_that_overload() -> None:
     seen = screen(
-        fleet_in_trouble("spike:9x,30s", rate_rps=80.0),
-        judge_of(recovers_from(1)),
-        silent,
-        replicas_max=4,
+        fleet_in_trouble("spike:9x,30s", rate_rps=80.0), judge_of(recovers_from(1)), silent, replicas_max=4
     )
     assert [spike.factor for spike in seen.spikes] == [8.0, 6.4]
 

@@ -116,11 +116,7 @@ def test_demand_is_scaled_by_rate_or_by_whole_users() -> None:
 
 def test_limits_on_times_are_relaxed_and_shares_stay() -> None:
     objective = Objective.of(
-        response={0.5: 0.01, 0.99: 0.03},
-        response_mean=0.02,
-        wait={0.9: 0.004},
-        loss=0.01,
-        utilization=0.8,
+        response={0.5: 0.01, 0.99: 0.03}, response_mean=0.02, wait={0.9: 0.004}, loss=0.01, utilization=0.8
     )
     twice = relaxed_objective(objective, 2.0)
     assert list(map(str, twice.limits)) == [

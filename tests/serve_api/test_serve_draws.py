@@ -62,12 +62,7 @@ def test_a_version_that_takes_or_gives_other_things_is_refused():
     serving = deployed()
     check_alike(deployed("v1.1.0"), serving)
     names = serving.backend.features
-    for fields in (
-        {"features": (*names, "more")},
-        {"features": names[:-1]},
-        {"classes": 3},
-        {"classes": 1},
-    ):
+    for fields in ({"features": (*names, "more")}, {"features": names[:-1]}, {"classes": 3}, {"classes": 1}):
         new = deployed("v1.1.0", **fields)
         count = len(new.backend.features)
         with pytest.raises(InputError) as caught:

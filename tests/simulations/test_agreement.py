@@ -113,18 +113,9 @@ def test_quantities_are_read_from_where_they_are():
     """Two replications of 4 and 2 served requests on two replicas: 1 and 2 were lost."""
     samples = [
         sample_of(
-            np.array(waits) + 1.0,
-            waits,
-            window_s=window_s,
-            busy_s=busy_s,
-            batches=2.0,
-            largest=2,
-            lost=lost,
+            np.array(waits) + 1.0, waits, window_s=window_s, busy_s=busy_s, batches=2.0, largest=2, lost=lost
         )
-        for waits, window_s, busy_s, lost in (
-            ([0.0, 1.0, 1.0, 2.0], 8.0, 8.0, 1),
-            ([0.0, 2.0], 4.0, 1.6, 2),
-        )
+        for waits, window_s, busy_s, lost in (([0.0, 1.0, 1.0, 2.0], 8.0, 8.0, 1), ([0.0, 2.0], 4.0, 1.6, 2))
     ]
     everything = {
         "loss_probability": 3.0 / 9.0,

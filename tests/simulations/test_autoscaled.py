@@ -108,8 +108,7 @@ def draws_of(asked: ScaledFleet, seed: Seed = SEED) -> AttemptDraws:
 
 
 @pytest.mark.parametrize(
-    ("rate_rps", "level"),
-    [(20.0, 0.6), (20.0, 0.45), (7.0, 0.3), (33.0, 0.8), (50.0, 0.75), (1.0, 0.6)],
+    ("rate_rps", "level"), [(20.0, 0.6), (20.0, 0.45), (7.0, 0.3), (33.0, 0.8), (50.0, 0.75), (1.0, 0.6)]
 )
 def test_a_constant_rate_ends_at_the_load_over_the_target_within_the_tolerance(rate_rps, level) -> None:
     """Without any chance: ceil(load / target), or any number whose utilization is within 10 % of the target."""

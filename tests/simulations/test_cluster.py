@@ -429,10 +429,7 @@ def converse(
     )
     count = len(think_s)
     draws = ClosedDraws(
-        users=users,
-        think_s=np.array(think_s),
-        service=np.full(count, 0.5),
-        routing=np.full(2 * count, 0.5),
+        users=users, think_s=np.array(think_s), service=np.full(count, 0.5), routing=np.full(2 * count, 0.5)
     )
 
     service_times = fixed(lambda size: service_s)

@@ -6,15 +6,7 @@ from dataclasses import replace
 import numpy as np
 import oracle
 import pytest
-from cases import (
-    LawTimes,
-    assert_kernel_gives,
-    closed,
-    coinciding,
-    continuous,
-    fixed,
-    service_times,
-)
+from cases import LawTimes, assert_kernel_gives, closed, coinciding, continuous, fixed, service_times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from invariants import (

@@ -12,12 +12,7 @@ from capacity.question.plan import Routing
 pytestmark = pytest.mark.long
 
 MM1 = System(
-    name="M/M/1",
-    rate_rps=0.5,
-    replicas=1,
-    routing=Routing.SHARED_QUEUE,
-    warm_up=0,
-    p99_s=-np.log(0.01) / 0.5,
+    name="M/M/1", rate_rps=0.5, replicas=1, routing=Routing.SHARED_QUEUE, warm_up=0, p99_s=-np.log(0.01) / 0.5
 )
 
 

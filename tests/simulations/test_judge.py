@@ -40,8 +40,7 @@ from simulations.statistics.profile_error import profile_error, sampling_interva
 from simulations.statistics.sample import Sample
 
 PROFILE = ServiceProfile(
-    name="made-up",
-    timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02)),
+    name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02))
 )
 PLAN = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
 WORKLOAD = Workload(arrival_rate_rps=60.0)
@@ -227,11 +226,7 @@ def test_what_is_found_of_other_promises_by_hand() -> None:
     samples = [sample_of([1.0] * 98, [0.1] * 98, busy_s=1.0 + 0.2 * (k % 2), lost=2) for k in range(20)]
     pool = Pool.of(samples)
     objective = Objective.of(
-        response={0.9: 1.0},
-        response_mean=1.0,
-        wait={0.9: 1.0},
-        loss=0.5,
-        utilization=0.5,
+        response={0.9: 1.0}, response_mean=1.0, wait={0.9: 1.0}, loss=0.5, utilization=0.5
     )
     values = {one.measure.value: found(pool, one, 0.95, 2).value for one in objective.limits}
     assert values == {

@@ -86,10 +86,7 @@ def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
         rate_rps = load * PROFILE.throughput_rps(4)
         return BatchCase(
             scenario=Scenario(
-                profile=PROFILE,
-                workload=Workload(arrival_rate_rps=rate_rps),
-                plan=plan,
-                quantiles=(0.99,),
+                profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, quantiles=(0.99,)
             )
         ).length.warm_up
 

@@ -35,8 +35,7 @@ from simulations.statistics.sample import Length
 
 SERVICE_S = 0.010
 PROFILE = ServiceProfile(
-    name="p",
-    timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S), BatchTiming(batch_size=4, mean_s=0.016)),
+    name="p", timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S), BatchTiming(batch_size=4, mean_s=0.016))
 )
 PLAN = BatchPlan(profile="p", replicas=1, batch_size_max=1)
 SPIKE = Spike(factor=2.0, startup_time_s=3.0)

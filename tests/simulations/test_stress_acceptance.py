@@ -249,10 +249,7 @@ def test_nobody_has_a_reply_four_minutes_later(name: str, monkeypatch: pytest.Mo
     assert goodput(run, ends_s, ends_s + 245.0) == 0.0
 
 
-UNHARMED = {
-    "6 replicas": stress(SPIKE, replicas=6),
-    "a loss, 5 replicas": stress(LOSS, replicas=5),
-}
+UNHARMED = {"6 replicas": stress(SPIKE, replicas=6), "a loss, 5 replicas": stress(LOSS, replicas=5)}
 
 
 @pytest.mark.parametrize("name", UNHARMED)

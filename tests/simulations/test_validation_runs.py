@@ -160,11 +160,7 @@ def test_theory_of_faults_and_copies_in_closed_form() -> None:
     late = math.exp(-1.0)
     hedges = theory(trouble.hedged(UNIT, 1.0, P50))
     assert hedges == pytest.approx(
-        {
-            "attempts_mean": 1.0 + late,
-            "response_mean_s": 1.0 - late / 2.0,
-            "response_p50_s": math.log(2.0),
-        }
+        {"attempts_mean": 1.0 + late, "response_mean_s": 1.0 - late / 2.0, "response_p50_s": math.log(2.0)}
     )
 
 

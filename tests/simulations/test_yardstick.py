@@ -135,12 +135,7 @@ LAWS = {
     ),
     "the shorter of two queues": (
         lambda seed: loops.own_queues(
-            seed,
-            100_000,
-            rate_rps=1.6,
-            service_mean_s=1.0,
-            replicas=2,
-            routing=Routing.LEAST_OUTSTANDING,
+            seed, 100_000, rate_rps=1.6, service_mean_s=1.0, replicas=2, routing=Routing.LEAST_OUTSTANDING
         ),
         ShortestQueue(arrival_rate_rps=1.6, service_rate_rps=1.0),
     ),

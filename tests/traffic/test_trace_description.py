@@ -158,10 +158,7 @@ def test_short_traffic_has_windows_of_its_own():
 @pytest.mark.parametrize(
     ("instants_s", "message"),
     [
-        (
-            tuple(range(19)),
-            "monday has 19 arrivals; describing traffic needs at least 20: record for longer",
-        ),
+        (tuple(range(19)), "monday has 19 arrivals; describing traffic needs at least 20: record for longer"),
         (tuple(1e16 + 2.0 * k for k in range(30)), "monday: instants_s[0] must be finite and within 1e+15"),
     ],
 )

@@ -16,14 +16,7 @@ from capacity.measurement.metrics import Histogram, read_page
 from capacity.measurement.sections import SECTIONS_MAX
 from capacity.server.batch.plan import BatchPlan
 from capacity.verification.clock import WallClock, precise_runner
-from capacity.verification.watch import (
-    Look,
-    MetricsWatch,
-    ServerUse,
-    batching_notes,
-    look_instants_s,
-    uses,
-)
+from capacity.verification.watch import Look, MetricsWatch, ServerUse, batching_notes, look_instants_s, uses
 from capacity.verification.watch import look as look_at
 
 

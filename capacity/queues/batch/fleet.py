@@ -19,10 +19,7 @@ from capacity.units import QUANTILES
 
 
 def predict(
-    profile: ServiceProfile,
-    workload: Workload,
-    plan: BatchPlan,
-    quantiles: tuple[float, ...] = QUANTILES,
+    profile: ServiceProfile, workload: Workload, plan: BatchPlan, quantiles: tuple[float, ...] = QUANTILES
 ) -> Performance:
     """Performance of a plan by the law that describes it exactly, the request overhead included.
 
@@ -74,8 +71,7 @@ def _require_law(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -
         )
     if profile.wake_s > 0.0:
         raise _no_law(
-            "a slower first batch after an idle pause",
-            "simulate instead, or leave wake_s out of the profile",
+            "a slower first batch after an idle pause", "simulate instead, or leave wake_s out of the profile"
         )
     if rejects(plan):
         raise _no_law("a queue limit", "simulate instead, or plan without one")

@@ -7,12 +7,7 @@ import numpy as np
 
 from capacity.errors import DomainError
 from capacity.queues.durations import Duration, Family
-from capacity.queues.general.qbd import (
-    MarkovArrivals,
-    PhaseQueue,
-    per_service,
-    require_servers,
-)
+from capacity.queues.general.qbd import MarkovArrivals, PhaseQueue, per_service, require_servers
 from capacity.queues.markov.erlang import require_stable
 from capacity.units import require_not_negative, require_positive
 

@@ -31,11 +31,7 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
         InputError: the target cannot have a feature of the plan.
     """
     name = shlex.quote(printable(fleet.saved.file))
-    lines = [
-        *_evaluated(fleet),
-        "",
-        *(f"- {note}" for note in (*notes, *unset_notes(fleet, target))),
-    ]
+    lines = [*_evaluated(fleet), "", *(f"- {note}" for note in (*notes, *unset_notes(fleet, target)))]
     made = [
         f"{mark} Written by: capacity render {name} --target {target}",
         f"{mark} Planned by: {printable(command_to_repeat(fleet.saved))}",  # on one line, to be copied

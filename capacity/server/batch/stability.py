@@ -249,5 +249,5 @@ def _require_large_batches(profile: ServiceProfile, workload: Workload, plan: Ba
     raise UnstableError(
         f"unstable plan: load {busy:.3f} >= 1 ({format_rate(workload.arrival_rate_rps)} on {count}): with a batch wait "
         f"of {format_duration(plan.batch_wait_max_s)} ray-serve closes batches before they are large; use a longer "
-        "--batch-wait, or more replicas",
+        "--batch-wait, or more replicas"
     )

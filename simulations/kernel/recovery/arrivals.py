@@ -8,15 +8,7 @@ from simulations.compiled import borrowing
 from simulations.kernel.recovery.balancer import choice
 from simulations.kernel.recovery.clients import deposit, fail, leave_memory, pays
 from simulations.kernel.recovery.events import push, push_timeout
-from simulations.kernel.recovery.state import (
-    ARRIVAL,
-    CRASHED,
-    FIRST_TRIES,
-    HEDGE,
-    NO_ONE,
-    REJECTED,
-    World,
-)
+from simulations.kernel.recovery.state import ARRIVAL, CRASHED, FIRST_TRIES, HEDGE, NO_ONE, REJECTED, World
 
 
 @borrowing

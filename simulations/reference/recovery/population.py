@@ -34,12 +34,7 @@ class Population:
     """
 
     def __init__(
-        self,
-        clock: Clock,
-        clients: Clients,
-        abandoned: Abandoned,
-        backoff: list[list[float]],
-        counts: Counts,
+        self, clock: Clock, clients: Clients, abandoned: Abandoned, backoff: list[list[float]], counts: Counts
     ) -> None:
         self._clock = clock
         self._clients = clients
