@@ -1,7 +1,6 @@
 """Report: a saved plan as one HTML page for those who decide, with the numbers beside every chart."""
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from capacity.answer.documents import arrivals_name
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sentences import (
     demand,
@@ -32,10 +30,9 @@ from capacity.render import report_figures as figures
 from capacity.render.autoscaling.report import DayPart, day_parts
 from capacity.render.plan import shown_limit
 from capacity.render.plot import Panels
-from capacity.render.report_command import command_to_repeat, is_bundled
-from capacity.render.tables import plan_rows
+from capacity.render.report_command import commands, inputs
 from capacity.search.recommendation import Recommendation
-from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.traffic.workload import ClosedPopulation
 from capacity.units import format_duration, format_quantile, format_rate
 
 if TYPE_CHECKING:
@@ -125,7 +122,7 @@ def write_page(found: Findings) -> PlanReport:
         limits=list(_limit_rows(found)),
         price=_price(found),
         what_ifs=[
-            *_one_fewer(reasons),
+            *[("With one fewer", one) for one in reasons[:1]],
             ("If a replica dies", _one_lost(found)),
             *_alternatives(found, reasons),
         ],
@@ -139,8 +136,8 @@ def write_page(found: Findings) -> PlanReport:
             window_section(found),
             refused_section(found),
         ],
-        inputs=list(_inputs(found)),
-        commands=_commands(found.saved),
+        inputs=list(inputs(found.saved, found.digest)),
+        commands=commands(found.saved),
         confidence=_confidence(found),
         shades=list(enumerate(figures.SHADES)),
         dark_shades=list(enumerate(figures.DARK_SHADES)),
@@ -217,10 +214,6 @@ def _price(found: Findings) -> str:
     if hourly_usd is None:
         return "Not known: the profile has no price. Plan with --hourly-usd to have one."
     return f"{hourly_usd:.3f} USD/h, about {_HOURS_OF_MONTH * hourly_usd:.0f} USD in a month of 730 hours"
-
-
-def _one_fewer(reasons: Sequence[str]) -> list[tuple[str, str]]:
-    return [("With one fewer", reasons[0])] if reasons else []
 
 
 _HEADS = {
@@ -603,38 +596,3 @@ def refused_section(found: Findings) -> Section:
     heads = ("fleet", "load", limit.what, "verdict")
     table = Table(caption="Refused after a simulation, the nearest first", heads=heads, rows=rows)
     return Section(key="refused", title=title, lead=lead, table=table)
-
-
-def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
-    saved, effort = found.saved, found.saved.effort
-    yield from plan_rows(saved.plan)
-    yield "traffic", demand(saved.question.workload).removeprefix("at ").removeprefix("for ")
-    if isinstance(saved.question.workload, Workload):
-        yield "arrivals", arrivals_name(saved.question.workload)
-    yield "objective", limits_in_words(saved.question.objective)
-    profile = saved.question.profile(saved.plan.profile)
-    if profile.facts:
-        yield "measured", ", ".join(profile.facts)
-    if profile.source:
-        yield "source", ", ".join(f"{key}: {value}" for key, value in profile.source.items())
-    yield "seed", str(effort.seed)
-    yield "precision asked", f"{100.0 * effort.precision:g} %"
-    yield "requests at most", f"{effort.requests_max:,}".replace(",", " ")
-    yield "saved plan", saved.name
-    if found.digest is not None:
-        yield "its SHA-256", found.digest
-    yield "made with", ", ".join(f"{name} {version}" for name, version in saved.versions.items())
-
-
-def _commands(saved: SavedPlan) -> list[str]:
-    """Commands that make the plan and this page again; the profile may be in the plan's file alone."""
-    unnamed = (one for one in saved.question.profiles if one.path is None and not is_bundled(one))
-    names = ", ".join(one.name for one in unnamed)
-    note = (
-        [f"# {names}: give its file instead of the name; {saved.name} has its measurements"] if names else []
-    )
-    return [*note, command_to_repeat(saved), f"capacity report {_quoted(saved.file)} -o report.html"]
-
-
-def _quoted(name: str) -> str:
-    return shlex.quote(name)

@@ -1,10 +1,11 @@
-"""Report command: the command that repeats a saved plan, flag by flag."""
+"""Report command: what a saved plan was made with, and the command that repeats it, flag by flag."""
 
 import shlex
 from collections.abc import Iterator
 
 from capacity.answer.documents import arrivals_name
 from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.sentences import demand, limits_in_words
 from capacity.errors import CapacityError
 from capacity.profile.load import all_bundled_names
 from capacity.question.budget import Effort
@@ -13,7 +14,8 @@ from capacity.question.parse import find_profile
 from capacity.question.plan import Measured, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.traffic.workload import ClosedPopulation, TraceArrivals
+from capacity.render.tables import plan_rows
+from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
 from capacity.units import typed_duration
 
 _SLO_QUANTILES = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99", 0.999: "p999"}
@@ -122,3 +124,35 @@ def _effort(effort: Effort) -> Iterator[str]:
         value = getattr(effort, name)
         if value != getattr(_USUAL, name):
             yield from (f"--{name.replace('_', '-')}", str(value))
+
+
+def inputs(saved: SavedPlan, digest: str | None) -> Iterator[tuple[str, str]]:
+    """What a saved plan was asked, and by what it was answered; `digest` is that of its file."""
+    effort = saved.effort
+    yield from plan_rows(saved.plan)
+    yield "traffic", demand(saved.question.workload).removeprefix("at ").removeprefix("for ")
+    if isinstance(saved.question.workload, Workload):
+        yield "arrivals", arrivals_name(saved.question.workload)
+    yield "objective", limits_in_words(saved.question.objective)
+    profile = saved.question.profile(saved.plan.profile)
+    if profile.facts:
+        yield "measured", ", ".join(profile.facts)
+    if profile.source:
+        yield "source", ", ".join(f"{key}: {value}" for key, value in profile.source.items())
+    yield "seed", str(effort.seed)
+    yield "precision asked", f"{100.0 * effort.precision:g} %"
+    yield "requests at most", f"{effort.requests_max:,}".replace(",", " ")
+    yield "saved plan", saved.name
+    if digest is not None:
+        yield "its SHA-256", digest
+    yield "made with", ", ".join(f"{name} {version}" for name, version in saved.versions.items())
+
+
+def commands(saved: SavedPlan) -> list[str]:
+    """Commands that make the plan and this page again; the profile may be in the plan's file alone."""
+    unnamed = (one for one in saved.question.profiles if one.path is None and not is_bundled(one))
+    names = ", ".join(one.name for one in unnamed)
+    note = (
+        [f"# {names}: give its file instead of the name; {saved.name} has its measurements"] if names else []
+    )
+    return [*note, command_to_repeat(saved), f"capacity report {shlex.quote(saved.file)} -o report.html"]
