@@ -11,18 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from capacity.errors import DomainError, InputError
-from capacity.files import (
-    ROWS_MAX,
-    Line,
-    check_target,
-    csv_rows,
-    holds,
-    parse_list,
-    parse_object,
-    read_as,
-    read_text,
-    versions,
-)
+from capacity.files import ROWS_MAX, check_target, csv_rows, holds, read_text, versions
+from capacity.json_text import Line, parse_list, parse_object, read_as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +121,7 @@ def test_a_list_and_an_object_are_told_apart() -> None:
 
 
 def test_the_number_of_values_counts_containers_and_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capacity.files.VALUES_MAX", 3)
+    monkeypatch.setattr("capacity.json_text.VALUES_MAX", 3)
     assert parse_list("[{}, 2]", "a.json", "a list") == [{}, 2]
     for text in ("[{}, 2, 3]", "[{}, {}]", "[[], []]"):
         with pytest.raises(InputError, match="has more than 3 values; keep fewer"):

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # A file imports from its own folder or from one further up in its list.
 CAPACITY = [
-    ("errors", "units", "performance", "files", "confidence"),
+    ("errors", "units", "performance", "files", "json_text", "confidence"),
     ("profile", "traffic"),
     ("formats",),
     ("evidence",),

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from capacity.explanation.binding import Binding
     from capacity.explanation.explanation import Explanation
     from capacity.explanation.savings import Saving
-    from capacity.profile.llm import LlmProfile
-    from capacity.profile.profile import ServiceProfile
     from capacity.profile.scalability import ScalabilityFit, UniversalScalability
     from capacity.question.candidate import Candidate, LikeIt, Rejection
     from capacity.question.caveat import Caveat
@@ -281,50 +279,6 @@ def arrivals_name(workload: Workload) -> str:
             return f"trace:{name}"
         case SurgingArrivals(base=base) | ModulatedArrivals(bursts=base):
             return arrivals_name(Workload(arrival_rate_rps=workload.arrival_rate_rps, arrivals=base))
-
-
-def profile_document(profile: "ServiceProfile") -> Document:
-    """A profile as a row of `capacity profiles`."""
-    from capacity.search.batch_caveats import plausibility_caveats
-
-    return {
-        **picked(profile, "name", "model", "device", "kind", "precision", "runtime", "batch_sizes"),
-        "service_mean_s": [profile.service_mean_s(size) for size in profile.batch_sizes],
-        "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
-        **picked(profile, "knee_batch_size", "spells", "batch_work_s", "request_work_s", "wake_s"),
-        **picked(profile, "request_overhead_s", "hourly_usd", "source"),
-        "caveats": plain(plausibility_caveats(profile, 0.99)),
-    }
-
-
-def llm_profile_document(profile: "LlmProfile") -> Document:
-    """A profile of a language model as `capacity profiles` lists it."""
-    from capacity.search.engines import llm_profile_caveats
-
-    names = ("name", "model", "device", "devices", "tensor_parallel", "precision", "engine", "kv")
-    return {
-        **picked(profile, *names),
-        **picked(profile, "limits_measured", "hourly_usd"),
-        "steps": len(profile.steps),
-        "decode": _decode_documents(profile),
-        **picked(profile, "source"),
-        "caveats": plain(tuple(llm_profile_caveats(profile))),
-    }
-
-
-def _decode_documents(profile: "LlmProfile") -> list[Document]:
-    """Steps that only decode, at the middle of the measured contexts."""
-    table = profile.table
-    context = float(table.context[len(table.context) // 2])
-    return [
-        {
-            "requests": int(requests),
-            "context_tokens": int(context),
-            "mean_s": table.mean_s(decode_requests=float(requests), kv_tokens=float(requests) * context),
-        }
-        for requests in table.decode_requests
-        if requests >= 1
-    ]
 
 
 def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from capacity.answer.saved_plan import SavedPlan, saved_form
 from capacity.errors import InputError
-from capacity.files import located, read_as
+from capacity.files import located
+from capacity.json_text import read_as
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat

@@ -6,7 +6,8 @@ from typing import Any
 
 from capacity.answer.saved_plan import SavedPlan, saved_form
 from capacity.errors import InputError
-from capacity.files import Line, located, read_as
+from capacity.files import located
+from capacity.json_text import Line, read_as
 from capacity.question.autoscaler import Autoscaler, read_target
 from capacity.question.candidate import Verdict
 from capacity.question.plan import Plan

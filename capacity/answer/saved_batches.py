@@ -13,7 +13,8 @@ from capacity.answer.saved_parts import (
     workload_to_document,
 )
 from capacity.errors import InputError, quoted
-from capacity.files import FILE_BYTES_MAX, printable, read_as
+from capacity.files import FILE_BYTES_MAX, printable
+from capacity.json_text import read_as
 from capacity.profile.formats import SignedProfile, signed
 from capacity.question.plan import Routing
 from capacity.question.question import Question

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from capacity.files import Line, located, read_as
+from capacity.files import located
+from capacity.json_text import Line, read_as
 from capacity.performance import Interval
 from capacity.search.by_hour import HOURS, Schedule
 from capacity.traffic.daily import DailyCurve

@@ -15,7 +15,7 @@ from capacity.answer.saved_parts import (
     workload_to_document,
 )
 from capacity.errors import InputError
-from capacity.files import Line, read_as
+from capacity.json_text import Line, read_as
 from capacity.profile.formats import digest
 from capacity.profile.llm import LlmProfile
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document

@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 from capacity.answer.documents import plain
 from capacity.errors import InputError
-from capacity.files import Line, printable, read_as
+from capacity.files import printable
+from capacity.json_text import Line, read_as
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.resilience import Survival
 from capacity.search.recommendation import Certificate

@@ -18,14 +18,13 @@ from capacity.files import (
     check_target,
     holds,
     located,
-    parse_object,
     printable,
-    read_as,
     read_text,
     repeatable,
     versions,
     write_whole,
 )
+from capacity.json_text import parse_object, read_as
 from capacity.profile.formats import digest
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile

@@ -24,8 +24,8 @@ def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """List the bundled profiles, with throughput by batch size and its knee."""
     if context.invoked_subcommand is not None:
         return
-    from capacity.answer.documents import llm_profile_document, profile_document
     from capacity.profile.load import bundled_llm_names, bundled_names, load_llm, load_profile
+    from capacity.render.profiles import llm_profile_document, profile_document
 
     bundled = [load_profile(name) for name in bundled_names()]
     engines = [load_llm(name) for name in bundled_llm_names()]

@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 
 from capacity.errors import InputError
-from capacity.files import VALUES_MAX, located
+from capacity.files import located
 from capacity.formats.document import Document, Part, each, number, seconds_per
 from capacity.formats.load_test import LoadTest
 from capacity.formats.seen_runs import load_run, load_test
+from capacity.json_text import VALUES_MAX
 from capacity.profile.llm_runs import REQUESTS_MAX, SeenRequest, SeenRun, token_gaps
 
 NAME = "aiperf profile, its profile_export.jsonl"

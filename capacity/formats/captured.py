@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from capacity.errors import InputError
-from capacity.files import parse_object
+from capacity.json_text import parse_object
 
 Unwrap = Callable[[Iterable[str]], Iterator[str]]
 _DOCKER = {"log", "stream", "time"}

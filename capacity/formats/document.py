@@ -16,14 +16,13 @@ from capacity.files import (
     csv_rows,
     decimals,
     is_read_once,
-    parse_list,
-    parse_object,
     printable,
     read_lines,
     read_parts,
     read_text,
 )
 from capacity.formats.captured import Unwrap, unwrapping
+from capacity.json_text import parse_list, parse_object
 
 _DIGITS_MAX = 40
 _ROWS_ALIKE, _ROWS_SEEN = 10, 100  # rows of a CSV that show how many decimals its tool writes

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import parse_list, printable
+from capacity.files import printable
 from capacity.formats.document import Document, each, number, parsed, placed, whole
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.json_text import parse_list
 from capacity.performance import Interval
 
 NAME = "guidellm benchmark, as CSV"

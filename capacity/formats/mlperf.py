@@ -12,10 +12,11 @@ from decimal import Decimal
 from functools import partial
 
 from capacity.errors import InputError, quoted
-from capacity.files import parse_object, printable
+from capacity.files import printable
 from capacity.formats.document import Document, Part, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row
+from capacity.json_text import parse_object
 from capacity.performance import Interval
 
 NAME = "MLPerf LoadGen (mlperf_log_summary.txt, mlperf_log_detail.txt)"

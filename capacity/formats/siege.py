@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import parse_object
 from capacity.formats.document import Document, Part, parsed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.json_text import parse_object
 
 NAME = "siege"
 RESOLUTION_S = 0.01

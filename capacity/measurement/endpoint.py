@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from capacity.errors import DependencyError, InconclusiveError, InputError, quoted
-from capacity.files import parse_object, printable, read_text
+from capacity.files import printable, read_text
+from capacity.json_text import parse_object
 from capacity.measurement.findings import MEASURED_BY, Measurement, Stop, sampled, server_machine
 from capacity.measurement.http import Address, Answer, Exchange, check_server_times, server_times
 from capacity.measurement.metrics import UNTOLD, scrape

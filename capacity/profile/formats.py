@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import Line, csv_rows, located, parse_object, printable, read_as
+from capacity.files import csv_rows, located, printable
+from capacity.json_text import Line, parse_object, read_as
 from capacity.profile.contention import INSTANCES_MAX, Contention, from_sweep, measured
 from capacity.profile.profile import (
     BATCH_SIZE_LIMIT,

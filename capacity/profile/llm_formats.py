@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, Literal
 
 from capacity.errors import InputError, quoted
-from capacity.files import Line, csv_rows, located, printable, read_as
+from capacity.files import csv_rows, located, printable
+from capacity.json_text import Line, read_as
 from capacity.profile.llm import (
     Coefficients,
     Engine,

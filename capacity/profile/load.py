@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 from capacity.errors import InputError
-from capacity.files import is_file, parse_object, printable, read_text, repeatable, unpacked_name
+from capacity.files import is_file, printable, read_text, repeatable, unpacked_name
+from capacity.json_text import parse_object
 from capacity.profile.formats import parse_csv, read_document
 from capacity.profile.profile import ServiceProfile
 

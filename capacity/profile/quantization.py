@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from capacity.errors import DomainError, InputError
-from capacity.files import Line, parse_object, read_as
+from capacity.json_text import Line, parse_object, read_as
 from capacity.performance import Interval
 from capacity.units import require_count, require_positive
 

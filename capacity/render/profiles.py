@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import Document, llm_profile_document, profile_document
+from capacity.answer.documents import Document, picked, plain
 from capacity.profile.llm import KvCache, LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.render.charts import profile_chart
@@ -112,6 +112,50 @@ def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
         ("prompt tokens", "step"),
         ((f"{n:g}", format_duration(steps.mean_s(n))) for n in steps.prefill_tokens.tolist() if n >= 1),
     )
+
+
+def profile_document(profile: "ServiceProfile") -> Document:
+    """A profile as a row of `capacity profiles`."""
+    from capacity.search.batch_caveats import plausibility_caveats
+
+    return {
+        **picked(profile, "name", "model", "device", "kind", "precision", "runtime", "batch_sizes"),
+        "service_mean_s": [profile.service_mean_s(size) for size in profile.batch_sizes],
+        "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
+        **picked(profile, "knee_batch_size", "spells", "batch_work_s", "request_work_s", "wake_s"),
+        **picked(profile, "request_overhead_s", "hourly_usd", "source"),
+        "caveats": plain(plausibility_caveats(profile, 0.99)),
+    }
+
+
+def llm_profile_document(profile: "LlmProfile") -> Document:
+    """A profile of a language model as `capacity profiles` lists it."""
+    from capacity.search.engines import llm_profile_caveats
+
+    names = ("name", "model", "device", "devices", "tensor_parallel", "precision", "engine", "kv")
+    return {
+        **picked(profile, *names),
+        **picked(profile, "limits_measured", "hourly_usd"),
+        "steps": len(profile.steps),
+        "decode": _decode_documents(profile),
+        **picked(profile, "source"),
+        "caveats": plain(tuple(llm_profile_caveats(profile))),
+    }
+
+
+def _decode_documents(profile: "LlmProfile") -> list[Document]:
+    """Steps that only decode, at the middle of the measured contexts."""
+    table = profile.table
+    context = float(table.context[len(table.context) // 2])
+    return [
+        {
+            "requests": int(requests),
+            "context_tokens": int(context),
+            "mean_s": table.mean_s(decode_requests=float(requests), kv_tokens=float(requests) * context),
+        }
+        for requests in table.decode_requests
+        if requests >= 1
+    ]
 
 
 _SHOWN: dict[type, Shown] = {

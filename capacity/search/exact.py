@@ -306,21 +306,8 @@ class BatchTheory:
     mends = MENDS
     confirms_anew = False
     curve_loads: tuple[float, ...] = (
-        0.05,
-        0.15,
-        0.25,
-        0.35,
-        0.45,
-        0.55,
-        0.65,
-        0.7,
-        0.75,
-        0.8,
-        0.85,
-        0.9,
-        0.93,
-        0.95,
-    )
+        0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95,
+    )  # fmt: skip
 
     def require(self, profile: ServiceProfile) -> None:
         """Refuse a profile without batches of one."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from capacity.errors import InputError, quoted
-from capacity.files import shown
+from capacity.json_text import shown
 from capacity.question.plan import Routing
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.files import parse_object, printable, read_text
+from capacity.files import printable, read_text
+from capacity.json_text import parse_object
 from capacity.measurement.http import Address, parse_address
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure, Objective

@@ -31,7 +31,8 @@ from capacity.answer.saved_plan import (
     write_plan_file,
 )
 from capacity.errors import DependencyError, InputError
-from capacity.files import FILE_BYTES_MAX, located, parse_object, read_as
+from capacity.files import FILE_BYTES_MAX, located
+from capacity.json_text import parse_object, read_as
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.contention import measured
 from capacity.profile.formats import digest, parse_csv, parse_json, profile_to_document

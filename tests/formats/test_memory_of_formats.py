@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from capacity.errors import CapacityError
-from capacity.files import VALUES_MAX
 from capacity.formats.document import Document
 from capacity.formats.registry import Kind, known_format, read
+from capacity.json_text import VALUES_MAX
 
 SIZE = 100_000  # bytes of each of the files below
 # Bytes that one of a file may take, and what is taken whatever the file holds.

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from capacity.errors import InputError
-from capacity.files import parse_object
 from capacity.formats.document import Document
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples, Times
 from capacity.formats.own_load_test import load_test_to_document, read_load_test, recognises
+from capacity.json_text import parse_object
 from capacity.performance import Interval
 from capacity.traffic.lengths import LengthRows
 

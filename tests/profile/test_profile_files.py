@@ -523,7 +523,7 @@ def test_depth_just_below_what_the_parser_refuses_does_not_break_the_message() -
 
 
 def test_too_many_samples_or_timings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capacity.files.ROWS_MAX", 2)
+    monkeypatch.setattr("capacity.json_text.ROWS_MAX", 2)
     assert json_profile(timing(samples_ms=[3, 4])).timings
     assert "timings[0].samples_ms must be a list, of 2 at most" in json_refusal(timing(samples_ms=[3, 4, 5]))
     three = [{"batch_size": size, "mean_ms": 3} for size in (1, 2, 3)]

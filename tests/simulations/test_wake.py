@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from cases import assert_kernel_gives, fixed
 
-from capacity.answer.documents import profile_document
 from capacity.errors import DomainError
 from capacity.performance import Kind, Performance
 from capacity.profile.formats import read_document
@@ -19,6 +18,7 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import predict
+from capacity.render.profiles import profile_document
 from capacity.search.exact import judge_exactly
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.files import printable, read_as
+from capacity.files import printable
+from capacity.json_text import read_as
 from capacity.question.plan import Plan
 from capacity.recovery.parse import read_budget, read_shedding
 from capacity.recovery.protection import Shedding
