@@ -21,7 +21,7 @@ from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.render import tokens
+from capacity.render import profiles
 from capacity.render.rates import rates_tables
 from capacity.render.tables import performance_rows, short_rows, sweep_table
 from capacity.search.max_rate import Point, Rates, stretches_of
@@ -250,18 +250,18 @@ def test_a_sweep_has_a_line_for_each_row() -> None:
 def test_the_sources_and_the_check_of_a_profile() -> None:
     check = SaturationCheck(saturated_throughput_rps=20.0, input_tokens=128, output_tokens=64)
     profile = replace(LINE, check=check, source={"steps": "a test"})
-    assert rows(tokens.check_table(profile, 21.0)) == [
+    assert rows(profiles.check_table(profile, 21.0)) == [
         ["steps", "a test"],
         ["request overhead", "0 s"],
         ["check", "21 rps by these steps, 20 rps measured (+5.0%), of 128 input and 64 output tokens"],
     ]
-    assert len(rows(tokens.check_table(profile, None))) == 2
-    assert len(rows(tokens.check_table(LINE, 21.0))) == len(LINE.source) + 1
+    assert len(rows(profiles.check_table(profile, None))) == 2
+    assert len(rows(profiles.check_table(LINE, 21.0))) == len(LINE.source) + 1
 
 
 def test_the_screen_of_a_profile() -> None:
     """A step takes 5 ms + 0.2 ms per decoding request + 20 µs per prompt token + 10 ns per cached token read."""
-    shown = text(tokens.llm_profile_pieces(LINE))
+    shown = text(profiles.llm_profile_pieces(LINE))
     assert shown[:5] == [
         "model  a model", "device  1 x a device", "engine  unknown, vllm-v1",
         "KV cache  16384 tokens in blocks of 16",
@@ -270,7 +270,7 @@ def test_the_screen_of_a_profile() -> None:
     assert shown[5].startswith("decoding requests  reading ")
     assert "512  15.2 ms" in shown
     bare = replace(LINE, model=None, device=None, engine=replace(LINE.engine, name="vLLM", version="0.9"))
-    assert text(tokens.llm_profile_pieces(bare))[:3] == [
+    assert text(profiles.llm_profile_pieces(bare))[:3] == [
         "model  unknown",
         "device  1 x unknown",
         "engine  vLLM 0.9, vllm-v1",
