@@ -157,8 +157,8 @@ def from_saved(verb: str, world: str, folder: Path) -> list[str]:
             return [verb, plan, "-o", str(folder / "report.html")]
         case "render":
             engines = "llama-server" if world == "token: llama.cpp" else "vllm"
-            target = "kubernetes" if world.startswith("batch") else engines
-            return [verb, plan, "--target", target, "-o", str(folder / "rendered.yaml")]
+            target, file = ("kubernetes", "yaml") if world.startswith("batch") else (engines, "sh")
+            return [verb, plan, "--target", target, "-o", str(folder / f"rendered.{file}")]
         case "stress":
             return [verb, "--plan", plan, "--trigger", "spike:2x,10s", "--timeout", "10s"]
         case "autoscale":

@@ -25,6 +25,7 @@ from capacity.profile.load import load_llm
 from capacity.question.budget import Effort
 from capacity.question.plan import Routing
 from capacity.question.question import Question
+from capacity.question.resilience import Survival
 from capacity.render.deploy.registry import render
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
@@ -245,6 +246,13 @@ def test_each_engine_has_a_target_of_its_own() -> None:
         InputError, match=r"--target llama-server is for those of llama-cpp; use --target vllm"
     ):
         render(saved(), "llama-server")
+
+
+def test_commands_of_engines_say_what_the_fleet_survives() -> None:
+    plan = saved()
+    survives = replace(plan, question=replace(plan.question, survival=Survival(spare=1)))
+    line = "# TTFT P99 <= 500 ms, TPOT mean <= 10 ms, and with 1 replica gone."
+    assert line in render(survives, "vllm").splitlines()
 
 
 def test_the_command_of_llama_server() -> None:

@@ -44,7 +44,8 @@ def _evaluated(saved: SavedPlan) -> Iterator[str]:
     plan, profile = saved.plan, saved.profile
     yield f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''} of this command behind {plan.routing.value},"
     yield f"evaluated at {format_rate(saved.question.workload.arrival_rate_rps)}:"
-    yield f"{', '.join(map(str, saved.question.objective.limits))}."
+    events = [f", and with {event}" for event, _ in saved.question.events(plan)]
+    yield f"{', '.join(map(str, saved.question.objective.limits))}{''.join(events)}."
     version = f" with {profile.engine.name} {profile.engine.version}" if profile.engine.version else ""
     yield (
         f"Steps were measured on {profile.device or 'a device that the profile does not name'}{version}; another "
