@@ -125,6 +125,9 @@ QUANTILE_FIELDS = (
     "itl_quantiles_s",
     "response_quantiles_s",
     "wait_quantiles_with_losses_s",
+    "ttft_quantiles_with_losses_s",
+    "tpot_quantiles_with_losses_s",
+    "itl_quantiles_with_losses_s",
     "response_quantiles_with_losses_s",
 )
 
@@ -189,6 +192,9 @@ class Performance:
     itl_quantiles_s: Quantiles = field(default_factory=dict)
     response_quantiles_s: Quantiles = field(default_factory=dict)
     wait_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
+    ttft_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
+    tpot_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
+    itl_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     response_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     relative_error_max: Mapping[str, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,6 +37,8 @@ from simulations.statistics.reduction import Reduction
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.workers import leave_if_abandoned
+
+AnySample = TypeVar("AnySample", bound=Sample)
 
 # Above this many atoms each is so light that a cell describes it well enough.
 _ATOMS_MAX = 4096
@@ -264,15 +267,24 @@ def attempted(
 
 def _of_attempts(task: Task, outcomes: Outcomes, part: slice) -> Sample:
     """Sample of a part of the requests, as their clients see them; of a run that was given up, all are late."""
-    arrived_s, attempts = outcomes.arrived_s[part], np.maximum(outcomes.attempts[part], 1)
+    arrived_s = outcomes.arrived_s[part]
     count = len(arrived_s)
     reduction = _reduction(task, Length(warm_up=0, measured=count, cool_down=0), count)
     reduction.add(arrived_s, outcomes.started_s[part], outcomes.answered_s[part], outcomes.batch_size[part])
     window_s = float(arrived_s[-1] - arrived_s[0]) * count / (count - 1)
-    return replace(
+    sample = replace(
         reduction.sample(window_s, may_be_empty=True),
         busy_s=float(np.cumsum(outcomes.busy_s[part])[-1]),
         batches=float(np.cumsum(outcomes.batches[part])[-1]),
+    )
+    return with_attempts(sample, outcomes, part)
+
+
+def with_attempts(sample: AnySample, outcomes: Outcomes, part: slice) -> AnySample:
+    """The sample of a part of the requests, with how often their clients have tried."""
+    attempts = np.maximum(outcomes.attempts[part], 1)
+    return replace(
+        sample,
         attempts=int(attempts.sum()),
         retried=int((attempts > 1).sum()),
         fallen=int(outcomes.stopped_s < math.inf),

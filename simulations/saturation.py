@@ -276,13 +276,14 @@ def _found(case: _Case, done: Progress) -> Saturation:
 
 def saturated(scenario: TokenScenario) -> Saturation:
     """Saturation of one engine of a scenario."""
-    plan = replace(scenario.plan, replicas=1, routing=Routing.ROUND_ROBIN)
+    plan = replace(scenario.plan, replicas=1, routing=Routing.ROUND_ROBIN, queue_limit=None)
     return saturation(scenario.profile, plan, scenario.lengths, scenario.cached_share)
 
 
 def token_load(scenario: TokenScenario) -> float:
     """Arrival rate over the rate at which the fleet saturates."""
-    return scenario.workload.arrival_rate_rps / (scenario.plan.replicas * saturated(scenario).rate_rps)
+    rate_rps: float = scenario.workload.arrival_rate_rps
+    return rate_rps / (scenario.plan.replicas * saturated(scenario).rate_rps)
 
 
 def settling_requests(scenario: TokenScenario) -> float:

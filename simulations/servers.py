@@ -25,9 +25,9 @@ from simulations.case import Case
 from simulations.cases.batch import BatchCase
 from simulations.cases.clients import ClientCase
 from simulations.cases.controlled import ControlledCase
-from simulations.cases.engine import EngineCase, rules_of
+from simulations.cases.engine import EngineCase, fleet_of
 from simulations.draws.arrivals import Purpose, Seed
-from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
+from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
@@ -141,13 +141,7 @@ def _batches(
 def _engines(
     server: TokenEngine, stress: Stress[TokenPlan], seed: Seed, service_times: ServiceTimes | None
 ) -> Simulated:
-    fleet = EngineFleet(
-        table=server.profile.table,
-        rules=rules_of(server.scenario(stress.workload, stress.plan)),
-        replicas=stress.plan.replicas,
-        routing=stress.plan.routing,
-        queue_limit=stress.plan.queue_limit,
-    )
+    fleet = fleet_of(server.scenario(stress.workload, stress.plan))
 
     def draw(arrived_s: Floats) -> AttemptDraws:
         draws = attempt_draws(stress.clients, stress.plan.routing, seed, arrived_s)

@@ -25,7 +25,7 @@ from capacity.question.resilience import Survival
 from capacity.server.engine.plan import MEASURES, TokenPlan
 from capacity.server.engine.space import EngineQuestion, EngineSpace
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
-from capacity.traffic.workload import ArrivalProcess, Workload
+from capacity.traffic.workload import ArrivalProcess
 
 LENGTHS_MAX = 200_000  # rows that a file holds
 _NOTHING = Survival()
@@ -74,6 +74,7 @@ class EngineQuestionDocument:
     replicas_max: int
     cached_share: float
     in_order: bool
+    queue_limit: int | None = None
     survival: Survival = _NOTHING
 
     def question(self, trace: ArrivalProcess | None) -> EngineQuestion:
@@ -86,8 +87,6 @@ class EngineQuestionDocument:
             InputError: an invalid question, or a profile or a trace that was edited.
         """
         workload = read_workload_document(self.workload, "question.workload", trace)
-        if not isinstance(workload, Workload):
-            raise InputError("question.workload must have an arrival rate")
         profiles = (one.read(f"question.profiles[{at}]") for at, one in enumerate(self.profiles))
         return Question(
             profiles=tuple(profiles),
@@ -99,6 +98,7 @@ class EngineQuestionDocument:
                 batched_tokens_max=self.batched_tokens_max,
                 cached_share=self.cached_share,
                 in_order=self.in_order,
+                queue_limit=self.queue_limit,
             ),
             routings=self.routings,
             replicas_max=self.replicas_max,
@@ -135,6 +135,7 @@ class SavedEngines:
             "replicas_max": question.replicas_max,
             "cached_share": space.cached_share,
             "in_order": space.in_order,
+            **({} if space.queue_limit is None else {"queue_limit": space.queue_limit}),
             **survival,
         }
 

@@ -90,8 +90,7 @@ def _sizes_of_a_curve(scenario: AnyScenario, asked: Asked) -> list[float]:
     judge = Work(asked.effort, map, asked.progress).judge
     most_rps = theory.size_max(replace(scenario, workload=Workload(arrival_rate_rps=1.0)), judge)
     if isinstance(demand, ClosedPopulation):
-        least_s = scenario.profile.service_floor_mean_s(scenario.plan.batch_size_max)
-        saturating = most_rps * (demand.think_time_s + least_s)
+        saturating = most_rps * demand.think_time_s + theory.in_service(scenario, judge)
         return sorted({*(scale.whole(share * saturating) for share in _USERS), *scale.tried})
     rates_rps = {*(share * most_rps for share in theory.curve_loads), *scale.tried}
     return sorted(rate_rps for rate_rps in rates_rps if rate_rps < most_rps)

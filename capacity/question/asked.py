@@ -67,10 +67,8 @@ _SUCH_WAIT = {"p99": ": 5ms"}
 _BATCHES = "an engine puts a new batch together for each step; its limits are --sequences-max and --batched-tokens-max"
 _NO_WAIT = "an engine starts a step as soon as the one before has ended, and never waits for a batch to fill"
 _NO_FORMING = "it says how a server forms batches; an engine's rules are --engine-policy"
-_RATE_ONLY = "users who wait for their answers are not simulated beside an engine; give --rate or --arrivals"
 _TROUBLE = "what goes wrong with engines is simulated by capacity stress alone; give it the plan, saved by -o"
 _NO_AUTOSCALER = "fleets of engines are not simulated with an autoscaler"
-_NO_LOSS = "the queue of an engine is simulated without a limit"
 
 FLAGS: Mapping[str, Flag] = dict(
     (
@@ -115,9 +113,8 @@ FLAGS: Mapping[str, Flag] = dict(
                 COUNT,
                 None,
                 "Number of users in a closed loop, instead of --rate; with --think-time.",
-                engines_lack=_RATE_ONLY,
             ),
-            think_time=Flag(DURATION, None, "Mean think time of a user: 300ms.", engines_lack=_RATE_ONLY),
+            think_time=Flag(DURATION, None, "Mean think time of a user: 300ms."),
             loop=Flag(
                 TEXT.named("OPEN|CLOSED"),
                 None,
@@ -148,7 +145,6 @@ FLAGS: Mapping[str, Flag] = dict(
                 SHARE,
                 None,
                 "Largest share of requests that may be rejected, with --queue-limit: 0.1%.",
-                engines_lack=f"{_NO_LOSS}, so that no request is lost",
             ),
             utilization_max=Flag(
                 SHARE,
@@ -230,7 +226,6 @@ FLAGS: Mapping[str, Flag] = dict(
                 COUNT,
                 None,
                 "Queue capacity per replica; requests that find it full are rejected.",
-                engines_lack=f"{_NO_LOSS}, except by capacity stress",
             ),
             replicas_max=Flag(COUNT, 1024, "Largest number of replicas to consider."),
             hourly_usd=Flag(

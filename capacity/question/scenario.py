@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.question.autoscaler import Autoscaler, read_autoscaler
-from capacity.question.objective import BETWEEN_TOKENS, Objective
+from capacity.question.objective import BETWEEN_TOKENS, Measure, Objective
 from capacity.question.parse import within
-from capacity.question.plan import AnyPlan, AnyProfile, rejects
+from capacity.question.plan import AnyPlan, AnyProfile
 from capacity.question.resilience import Outage, Spike, Survival
 from capacity.traffic.lengths import AnyLengths
-from capacity.traffic.workload import Demand, Workload
+from capacity.traffic.workload import Demand, Workload, is_patient
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # has defaults, as Python does from 3.13 on
@@ -65,11 +65,6 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         if self.lengths is None:
             return
         require_second_tokens(self.objective, self.lengths)
-        if rejects(self.plan):
-            raise InputError(
-                "the queue of an engine is simulated without a limit but in trouble; leave the limit out, or take "
-                "capacity stress"
-            )
 
     @property
     def quantile_max(self) -> float:
@@ -125,6 +120,16 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         """The same scenario at another arrival rate, or with another number of users."""
         demand: Any = self.workload
         return replace(self, workload=demand.sized(size))
+
+
+def require_losses(objective: Objective, workload: Demand, queue_limit: int | None) -> None:
+    """Refuse a limit of losses where no request can be lost.
+
+    Raises:
+        InputError: there is one.
+    """
+    if objective.allowed(Measure.LOSS) is not None and queue_limit is None and is_patient(workload):
+        raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 
 
 # A scenario of any kind of server.

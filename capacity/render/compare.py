@@ -104,7 +104,6 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
     ):
         if any(value is not None for value in values):
             yield name, *("" if value is None else f"{value:.4g}" for value in values)
-    has_losses = any(one.response_quantiles_with_losses_s for one in performances)
     for measure in _MEASURES:
         name = measure.short or "response"
         if measure.mean.value in performances[0].intervals:
@@ -112,14 +111,17 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
                 f"{name}, mean",
                 *(format_interval(one.intervals[measure.mean.value]) for one in performances),
             )
-        served = " of served requests" if has_losses and measure is Measure.RESPONSE else ""
+        has_losses = any(getattr(one, measure.with_losses) for one in performances)
+        served = " of served requests" if has_losses else ""
         for q in getattr(performances[0], measure):
             found = (getattr(one, measure)[q] for one in performances)
             yield f"{name}{served}, {format_quantile(q)}", *map(format_interval, found)
-    for q in performances[0].response_quantiles_s if has_losses else ():
-        late = [(one.response_quantiles_with_losses_s or one.response_quantiles_s)[q] for one in performances]
-        lost = performances[0].lost_word
-        yield f"response, {lost} as late, {format_quantile(q)}", *map(format_interval, late)
+        for q in getattr(performances[0], measure) if has_losses else ():
+            late = [(getattr(one, measure.with_losses) or getattr(one, measure))[q] for one in performances]
+            yield (
+                f"{name}, {performances[0].lost_word} as late, {format_quantile(q)}",
+                *map(format_interval, late),
+            )
 
 
 def _cost(contender: Contender[Any, Any], performance: Performance) -> str:

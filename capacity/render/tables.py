@@ -251,7 +251,6 @@ def simulation_table(scenario: "AnyScenario", performance: Performance, *, verbo
 
 def short_rows(performance: Performance, quantiles: Collection[float] | None = None) -> list[tuple[str, str]]:
     """Load, losses and the durations, rejected requests counted as late; for some quantiles or all."""
-    late = performance.response_quantiles_with_losses_s
 
     def shown(found: Quantiles) -> Quantiles:
         return {q: value for q, value in found.items() if quantiles is None or q in quantiles}
@@ -263,10 +262,10 @@ def short_rows(performance: Performance, quantiles: Collection[float] | None = N
     rows.extend(_controller_rows(performance))
     if quantiles is None and performance.response_mean_s is not None:
         rows.append(("response, mean", format_duration(performance.response_mean_s)))
-    for measure in _OF_TOKENS:
-        rows.extend(_quantile_rows(measure.short, shown(getattr(performance, measure))))
-    found = shown(late or performance.response_quantiles_s)
-    rows.extend(_quantile_rows(f"response{f', {performance.lost_word} as late' if late else ''}", found))
+    for measure in (*_OF_TOKENS, Measure.RESPONSE):
+        late = getattr(performance, measure.with_losses)
+        name = f"{measure.short or 'response'}{f', {performance.lost_word} as late' if late else ''}"
+        rows.extend(_quantile_rows(name, shown(late or getattr(performance, measure))))
     return [*rows, *_token_rows(performance)]
 
 
@@ -392,15 +391,11 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
         rows.append(("throughput", format_rate(performance.throughput_rps)))
     rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
     rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
-    for measure in _OF_TOKENS:
-        rows.extend(_quantile_rows(measure.short, getattr(performance, measure)))
-    served = " of served requests" if performance.response_quantiles_with_losses_s else ""
-    rows.extend(_quantile_rows(f"response{served}", performance.response_quantiles_s))
-    rows.extend(
-        _quantile_rows(
-            f"response, {performance.lost_word} as late", performance.response_quantiles_with_losses_s
-        )
-    )
+    for measure in (*_OF_TOKENS, Measure.RESPONSE):
+        name, late = measure.short or "response", getattr(performance, measure.with_losses)
+        served = f"{name} of served requests" if late else name
+        rows.extend(_quantile_rows(served, getattr(performance, measure)))
+        rows.extend(_quantile_rows(f"{name}, {performance.lost_word} as late", late))
     rows.extend(_token_rows(performance, verbose=True))
     rows.extend(
         (f"error of {name}, at most", f"{100.0 * error:.3g} %" if error < math.inf else "not known")

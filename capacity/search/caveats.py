@@ -279,7 +279,8 @@ def scenario_caveats(
     """
     yield from outage_caveats([scenario])
     yield from theory_of(scenario.profile).caveats(scenario, performance)
-    yield from storm_caveats(scenario.workload, scenario.plan, performance)
+    if theory_of(scenario.profile).serves_all:
+        yield from storm_caveats(scenario.workload, scenario.plan, performance)
     if performance.kind is not Kind.REPLAY:
         yield from trace_caveats(scenario.workload, like_it)
         yield from day_caveats(scenario)

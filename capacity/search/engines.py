@@ -1,5 +1,6 @@
 """Engines of a language model as a search sees them: what is known without simulating a fleet, and what stays open."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejecti
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Limit
 from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT
+from capacity.question.plan import REPLICAS_LIMIT, rejects
 from capacity.question.question import Family
 from capacity.recovery.stress import Stress
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
@@ -19,6 +20,7 @@ from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.space import EngineQuestion
 from capacity.traffic.lengths import LengthLaws, LengthRows
+from capacity.traffic.workload import ClosedPopulation, Workload
 
 # Loads and shares of the KV cache above which there is a note.
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
@@ -37,6 +39,7 @@ class EngineTheory:
     careful_requests_max = 0  # a request takes some hundred times as long to simulate as in batches
     mends = ENGINE_MENDS
     confirms_anew = True  # a saved plan does not keep where it began
+    serves_all = False
     curve_loads: tuple[float, ...] = (
         0.1,
         0.3,
@@ -72,10 +75,21 @@ class EngineTheory:
     def devices_min(
         self, question: EngineQuestion, family: Family[LlmProfile], floors: Floors, judge: Judge
     ) -> int:
-        """Fewest engines with a load below 1, after the failures to survive."""
+        """Fewest engines with a load below 1, or that need not lose too many, after the failures to survive."""
+        return question.survival.devices_min(
+            self._engines_min(question, family, judge), question.replicas_min
+        )
+
+    def _engines_min(self, question: EngineQuestion, family: Family[LlmProfile], judge: Judge) -> int:
+        """Fewest engines at which queues do not grow for ever, nor lose more than is allowed; one for users."""
+        workload, allowed = question.workload, question.objective.loss_allowed
+        if isinstance(workload, ClosedPopulation):
+            return 1
         (engine,) = question.fleets(family, 1)
-        stable = judge.saturated(question.scenario(engine)).engines_min(question.workload.arrival_rate_rps)
-        return question.survival.devices_min(stable, question.replicas_min)
+        one = judge.saturated(question.scenario(engine))
+        if engine.queue_limit is None:
+            return one.engines_min(workload.arrival_rate_rps)
+        return 1 if allowed is None else one.engines_min((1.0 - allowed) * workload.arrival_rate_rps)
 
     def one_by_one(self, question: EngineQuestion, family: Family[LlmProfile], floors: Floors) -> list[bool]:
         """An empty list, on the assumption that more engines never hurt."""
@@ -110,18 +124,40 @@ class EngineTheory:
         """Saturation as it was measured."""
         return judge.saturated(scenario)
 
+    def in_service(self, scenario: TokenScenario, judge: Judge) -> float:
+        """Requests that run in saturated engines."""
+        return scenario.plan.replicas * judge.saturated(scenario).running_mean
+
     def size_max(self, scenario: TokenScenario, judge: Judge) -> float:
-        """Capacity with all engines saturated."""
-        return scenario.swing * scenario.plan.replicas * judge.saturated(scenario).rate_rps
+        """Capacity with all engines saturated, or twice the users whom that serves in the longest limited time.
+
+        N users who think for Z and take R are served at the rate N/(Z + R), which is at most the capacity: twice as
+        many take longer than that on average.
+        """
+        served_rps: float = scenario.swing * scenario.plan.replicas * judge.saturated(scenario).rate_rps
+        users = scenario.workload
+        if not isinstance(users, ClosedPopulation):
+            return served_rps
+        longest_s = max(
+            (one.allowed for one in scenario.objective.limits if one.measure.is_duration), default=0.0
+        )
+        in_time = served_rps * (users.think_time_s + longest_s) + self.in_service(scenario, judge)
+        return float(math.ceil(2.0 * in_time))
 
     def served_max_rps(self, scenario: TokenScenario, judge: Judge) -> float:
-        """Capacity of the engines."""
-        return self.size_max(scenario, judge)
+        """Capacity of the engines, or with a queue limit more, as some may be lost."""
+        served_rps, allowed = self.size_max(scenario, judge), scenario.objective.loss_allowed
+        return (
+            served_rps
+            if scenario.plan.queue_limit is None or allowed is None
+            else served_rps / (1.0 - allowed)
+        )
 
     def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
         """Few loads, as each takes long, and no confirmations; a higher rate was never seen to be faster."""
         loads = (0.01, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
-        return RatesEffort(loads=loads, only_rises=scenario.autoscaler is None, careful_max=0)
+        overloads = () if scenario.plan.queue_limit is None else (1.0, 1.1, 1.3)
+        return RatesEffort(loads=(*loads, *overloads), only_rises=scenario.autoscaler is None, careful_max=0)
 
     def lone(self, scenario: TokenScenario, confidence: float) -> None:
         """None, as there is no law of a lone request."""
@@ -163,6 +199,7 @@ class EngineTheory:
 
     def load_min(self, question: EngineQuestion, plan: TokenPlan, judge: Judge) -> float:
         """The load in the plan's own setting."""
+        assert isinstance(question.workload, Workload)  # noqa: S101  (users have no load)
         rate_rps = judge.saturated(question.scenario(plan)).rate_rps
         return question.workload.arrival_rate_rps / (plan.replicas * rate_rps)
 
@@ -213,17 +250,18 @@ class EngineTheory:
 
 def engine_caveats(scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
     """What an answer about a language model does not say by itself, whatever its arrivals."""
-    if performance.load is not None and performance.load >= 1.0:  # of a replay, which has an end
+    load = 0.0 if rejects(scenario.plan) else performance.load or 0.0  # a full queue takes no more
+    if load >= 1.0:  # of a replay, which has an end
         yield Caveat(
             code=CaveatCode.LOAD_HIGH,
-            message=f"the load is {performance.load:.2f}: more requests come than the engines can serve, and wait the "
+            message=f"the load is {load:.2f}: more requests come than the engines can serve, and wait the "
             "longer the longer that lasts; an error of 1 % in the profile changes the latency several times over",
         )
-    elif performance.load is not None and performance.load > _LOAD_HIGH:
+    elif load > _LOAD_HIGH:
         yield Caveat(
             code=CaveatCode.LOAD_HIGH,
-            message=f"the load is {performance.load:.2f}: an error of 1 % in the profile changes the latency by "
-            f"{1.0 / (1.0 - performance.load):.0f} % or more; leave room, or check with a load test",
+            message=f"the load is {load:.2f}: an error of 1 % in the profile changes the latency by "
+            f"{1.0 / (1.0 - load):.0f} % or more; leave room, or check with a load test",
         )
     if performance.preemption_rate:
         yield Caveat(

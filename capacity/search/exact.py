@@ -144,6 +144,7 @@ class Theory(Protocol):
         careful_requests_max: simulated requests that longer trials of what-ifs may take where short ones leave a doubt.
         confirms_anew: whether a confirmation begins with the fewest requests, whatever it took to choose the plan.
         curve_loads: shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
+        serves_all: whether attempts are served that no client waits for, so that retries can keep a fleet down.
     """
 
     search_requests_max: int
@@ -152,6 +153,7 @@ class Theory(Protocol):
     mends: Mapping[Doubt, str]
     confirms_anew: bool
     curve_loads: tuple[float, ...]
+    serves_all: bool
 
     def require(self, profile: Any) -> None:
         """Refuse a profile that lacks what every fleet needs."""
@@ -188,6 +190,9 @@ class Theory(Protocol):
 
     def saturation(self, scenario: Any, judge: Any) -> Saturation | None:
         """What one replica of a plan does while requests always wait; None if theory needs no more than its rate."""
+
+    def in_service(self, scenario: Any, judge: Any) -> float:
+        """How many requests a fleet serves at once when it sustains most."""
 
     def size_max(self, scenario: Any, judge: Any) -> float:
         """The rate from which on queues grow for ever [requests/s], or the users from whom on all wait too long."""
@@ -305,6 +310,7 @@ class BatchTheory:
     careful_requests_max = 60_000_000
     mends = MENDS
     confirms_anew = False
+    serves_all = True
     curve_loads: tuple[float, ...] = (
         0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95,
     )  # fmt: skip
@@ -411,6 +417,11 @@ class BatchTheory:
 
     def saturation(self, scenario: BatchScenario, judge: object) -> None:
         """None, as the capacity follows from the largest batch."""
+
+    def in_service(self, scenario: BatchScenario, judge: object) -> float:
+        """Its capacity, for as long as a service takes at least."""
+        profile, plan = scenario.profile, scenario.plan
+        return sustainable_rate_rps(profile, plan) * profile.service_floor_mean_s(plan.batch_size_max)
 
     def size_max(self, scenario: BatchScenario, judge: object) -> float:
         """Capacity with every batch full, or the users whom that serves in time."""

@@ -267,7 +267,8 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     profile, performance = question.profile(plan.profile), certified.candidate.performance
     if performance is not None:
         yield from search.theory.caveats(question.scenario(plan), performance)
-        yield from storm_caveats(question.workload, plan, performance)
+        if search.theory.serves_all:
+            yield from storm_caveats(question.workload, plan, performance)
     if profile.hourly_usd is None:
         yield Caveat(
             code=CaveatCode.PRICE_UNKNOWN,

@@ -131,8 +131,7 @@ def _with_a_setting(
 ) -> tuple[Recommendation[Any], str | None, Runs | None]:
     """The best setting with which the plan still meets the objective; None if there is none."""
     for remedy in _best_first(enough):
-        stress = remedy.found.stress
-        plan = stress.server.untroubled(stress.plan)
+        plan = remedy.found.stress.plan
         again = planned if plan == planned.plan else replan(plan)
         if again.plan == plan:
             return again, remedy.setting, remedy.found

@@ -47,8 +47,5 @@ class Server(Protocol):
     def capacity_rps(self, plan: Any) -> float:
         """Requests that a fleet serves in a second if some always wait. [requests/s]"""
 
-    def untroubled(self, plan: Any) -> Any:
-        """The part of a plan that the objective is held for without trouble."""
-
     def late_margin_s(self, plan: Any) -> float:
         """Time before its deadline from which on a waiting request is mostly answered too late. [s]"""

@@ -276,6 +276,18 @@ class ClientCase(Case):
         """Load above which its kind of server accepts no plan."""
         return self.whole.knee
 
+    def widened(self, performance: Performance, confidence: float, seed: int, mapper: Mapper) -> Any:
+        """The performance with the profile's own error, as its kind of server has it."""
+        return self.whole.widened(performance, confidence, seed, mapper)
+
+    def resampled_pools(self, seed: Seed, mapper: Mapper) -> Sequence[Pool]:
+        """Runs under resampled profiles, of its kind of server."""
+        return self.whole.resampled_pools(seed, mapper)
+
+    def widened_by(self, pools: Sequence[Pool], performance: Any, confidence: float) -> Any:
+        """The performance with intervals widened by the scatter of such pools."""
+        return self.whole.widened_by(pools, performance, confidence)
+
     @property
     def known_samples(self) -> Callable[[float], Sequence[float]] | None:
         """Numbers of samples behind a quantile, of its kind of server."""

@@ -5,40 +5,49 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 import numpy as np
 
 from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval, Kind, Performance
+from capacity.profile.distribution import constant
 from capacity.profile.llm_sampling import has_spread, resampled_steps
+from capacity.profile.steps import StepTable
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Measure
 from capacity.question.overload import Overload
+from capacity.recovery.protection import Abandoned
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthRows
-from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
+from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload, is_patient, is_trace
 from capacity.units import format_rate
 from simulations.case import Case, arrivals_scv, modulated, one_for_all
 from simulations.day import Day
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
+from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes, backoff_draws, routing_draws
+from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats
 from simulations.draws.service import ServiceTimes
-from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, EngineRules, Loop, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import run_engines
-from simulations.replication import Engine
+from simulations.replication import Engine, attempted, with_attempts
 from simulations.saturation import require_check, saturated, settling_requests, token_load
 from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
 from simulations.statistics.performances import engine_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import widened
-from simulations.statistics.relaxation import relaxation_requests
+from simulations.statistics.relaxation import (
+    closed_relaxation_requests,
+    open_relaxation_requests,
+    turns_requests,
+)
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.statistics.tally import tally_of_cells
@@ -50,6 +59,9 @@ from simulations.workers import Mapper, leave_if_abandoned
 # true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool; those of the
 # response's P99 in 97 %.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 6_000
+_RELAXATIONS_SEEN_OF_USERS = 50_000
+# Requests of each user within which the order of users changes.
+_TURNS_MAX = 1_000
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
 _MEASURED_PER_WARM_UP = 4
 # Limits beyond the knee, where no plan is accepted: runs are only long enough for clear refusals.
@@ -73,13 +85,26 @@ _BURSTS_SHARE, _BURSTS_NARROWING_SHARE, _BURSTS_PROBE_SHARE = 0.015, 0.0075, 0.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTask:
-    """Inputs of one run, as a worker gets them; `strata` as in `simulations.replication.Task`."""
+    """Inputs of one run, as a worker gets them; `strata` and `waiting_max` as in `simulations.replication.Task`."""
 
     scenario: TokenScenario
     length: Length
     seed: Seed
     engine: Engine = Engine.KERNEL
     strata: PhaseStrata | None = None
+    waiting_max: float = math.inf
+
+
+class Served(NamedTuple):
+    """A run, and the time in which the requests that count have arrived, during which time is counted.
+
+    Attributes:
+        outcomes: of all requests, where clients may try again.
+    """
+
+    records: TokenRecords
+    window_s: float
+    outcomes: Outcomes | None = None
 
 
 def rules_of(scenario: TokenScenario) -> EngineRules:
@@ -94,13 +119,31 @@ def serve(
     """Serve requests under a plan; refuse a step outside of what was measured."""
     run = serve_engines if engine is Engine.KERNEL else run_engines
     plan, profile = scenario.plan, scenario.profile
-    records = run(profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s)
+    records = run(
+        profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s, plan.queue_limit
+    )
     records.require_measured(profile.table, profile.name)
     return records
 
 
+def fleet_of(scenario: TokenScenario, window_s: tuple[float, float] = ALWAYS) -> EngineFleet:
+    """The engines of a scenario, in front of which clients may try again."""
+    plan = scenario.plan
+    return EngineFleet(
+        table=scenario.profile.table,
+        rules=rules_of(scenario),
+        replicas=plan.replicas,
+        routing=plan.routing,
+        queue_limit=plan.queue_limit,
+        window_s=window_s,
+    )
+
+
 def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraws:
-    """The requests of one run; the same users at every rate and under every plan."""
+    """The requests of one run; the same users at every rate and under every plan.
+
+    Users in a closed loop send their first requests evenly spread over the time in which the first is served alone.
+    """
     stream = Stream(scenario.workload, requests, seed)
     count = stream.requests
     if scenario.in_order:
@@ -111,14 +154,24 @@ def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraw
         )
     else:
         given, got = scenario.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
+    loop, users = None, stream.users
+    if users is not None:
+        alone_s = _alone_s(scenario.profile.table, int(given[0]), int(got[0]))
+        loop = Loop(users=users, think_s=stream.think_s(count), spread_s=alone_s)
     return TokenDraws(
-        arrived_s=stream.arrived_s(count),
+        arrived_s=stream.arrived_s(count) if loop is None else np.zeros(count),
         input_tokens=given,
         output_tokens=got,
         cached_tokens=np.floor(scenario.cached_share * given).astype(np.int64),
         routing=stream.routing(count),
         noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
+        loop=loop,
     )
+
+
+def _alone_s(table: StepTable, given: int, got: int) -> float:
+    """Time of a request that meets no other, its prompt in one step. [s]"""
+    return table.mean_s(given) + (got - 1) * table.mean_s(decode_requests=1, kv_tokens=given + got / 2.0)
 
 
 def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
@@ -137,14 +190,15 @@ def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
 
 def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
     """Sample of a part of the requests; quantities per time are counted while these arrive."""
-    records, window_s = _served(task, draws, part)
-    sample = _sampler(task, draws, records)
-    return sample(records=records, part=part, window_s=window_s)
+    served = _served(task, draws, part)
+    sample = _sampler(task, draws, served.records)
+    found = sample(records=served.records, part=part, window_s=served.window_s)
+    return found if served.outcomes is None else with_attempts(found, served.outcomes, part)
 
 
 def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStrata) -> Strata:
     """Samples of the strata of these requests, each over the time that its requests take at its rate."""
-    records, window_s = _served(task, draws, part)
+    records, window_s, _ = _served(task, draws, part)
     labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
     labels[: part.start] = labels[part.stop :] = -1
     samples, half, sample = [], (part.start + part.stop) // 2, _sampler(task, draws, records)
@@ -156,12 +210,40 @@ def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStr
     return Strata(weights=strata.weights, samples=tuple(samples))
 
 
-def _served(task: TokenTask, draws: TokenDraws, part: slice) -> tuple[TokenRecords, float]:
-    """Records of all requests, and the time in which a part of them arrived, during which time is counted. [s]"""
+def _served(task: TokenTask, draws: TokenDraws, part: slice) -> Served:
+    """A run of all requests, of which a part counts."""
+    if draws.loop is not None:
+        counted = replace(draws, loop=draws.loop._replace(counted=(part.start, part.stop)))
+        records = serve(task.scenario, counted, task.engine)
+        return Served(records, float(records.arrived_s[part.stop] - records.arrived_s[part.start]))
     arrived_s = draws.arrived_s[part]
     gap_s = (arrived_s[-1] - arrived_s[0]) / (len(arrived_s) - 1)
     window_s = (float(arrived_s[0]), float(arrived_s[-1] + gap_s))
-    return serve(task.scenario, draws, task.engine, window_s), window_s[1] - window_s[0]
+    if is_patient(task.scenario.workload):
+        return Served(serve(task.scenario, draws, task.engine, window_s), window_s[1] - window_s[0])
+    outcomes = _attempted(task, draws, window_s)
+    assert outcomes.tokens is not None  # noqa: S101  (which engines have)
+    return Served(outcomes.tokens, window_s[1] - window_s[0], outcomes)
+
+
+def _attempted(task: TokenTask, draws: TokenDraws, window_s: tuple[float, float]) -> Outcomes:
+    """A run whose clients give up, retry or hedge, and whose engines stop what no client waits for."""
+    scenario, seed = task.scenario, task.seed
+    clients, profile = scenario.workload.clients, scenario.profile
+    attempts = AttemptDraws(
+        arrived_s=draws.arrived_s,
+        service=np.zeros((0, 0)),
+        routing=routing_draws(draws.routing, clients, scenario.plan.routing, seed),
+        backoff=backoff_draws(len(draws.arrived_s), clients, seed),
+        lengths=draws,
+    )
+    overhead = profile.overhead
+    outside_s = overhead.request_s + overhead.per_input_token_s * scenario.lengths.moments.input
+    fleet, patience = fleet_of(scenario, window_s), inside(clients, outside_s)
+    outcomes = attempted(fleet, attempts, patience, Abandoned.STOPPED, task.waiting_max, task.engine)
+    assert outcomes.tokens is not None  # noqa: S101  (which engines have)
+    outcomes.tokens.require_measured(profile.table, profile.name)
+    return outcomes
 
 
 def _sampler(task: TokenTask, draws: TokenDraws, records: TokenRecords) -> Callable[..., TokenSample]:
@@ -177,17 +259,22 @@ def _sampler(task: TokenTask, draws: TokenDraws, records: TokenRecords) -> Calla
 
 
 def require_tokens_answerable(scenario: TokenScenario) -> float:
-    """Load of a scenario; refuses one without a steady state or outside of the profile.
+    """Load of a scenario, 0 of users; refuses one without a steady state or outside of the profile.
+
+    Users in a closed loop, and queues with a limit, have a steady state at any load.
 
     Raises:
         UnstableError: the queues would grow; the message names the fewest replicas that would be stable.
-        DomainError: settings or lengths are outside of what was measured.
+        DomainError: settings or lengths are outside of what was measured, or users keep their first order.
     """
     plan = scenario.plan
     scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
     require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
+    if isinstance(scenario.workload, ClosedPopulation):
+        _require_turns(scenario, scenario.workload)
+        return 0.0
     load = token_load(scenario)
-    if load >= 1.0:
+    if load >= 1.0 and plan.queue_limit is None:
         one = saturated(scenario)
         least = one.engines_min(scenario.workload.arrival_rate_rps)
         count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
@@ -207,7 +294,7 @@ def require_below_knee(scenario: TokenScenario) -> None:
         InconclusiveError: the load is too near saturation; the message names a rate that has an answer.
     """
     load = require_tokens_answerable(scenario)
-    if load > KNEE:
+    if load > KNEE and scenario.plan.queue_limit is None:
         raise InconclusiveError(
             f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile changes the latency "
             "several times over; add a replica, or ask for a rate below "
@@ -225,7 +312,7 @@ class EngineCase(Case):
     def simulated(self) -> Self:
         """One engine if it represents all and may, else the whole fleet."""
         scenario = self.scenario
-        if self.is_whole or self.is_path:
+        if self.is_whole or self.is_path or isinstance(scenario.workload, ClosedPopulation):
             return self
         plan = scenario.plan
         alike = BatchPlan(
@@ -237,9 +324,19 @@ class EngineCase(Case):
         return replace(self, scenario=alone)
 
     @property
-    def load(self) -> float:
-        """Arrival rate over the rate at which the fleet saturates."""
-        return token_load(self.scenario)
+    def load(self) -> float | None:
+        """Arrival rate over the rate at which the fleet saturates; None of users, who have no rate of their own."""
+        return None if isinstance(self.scenario.workload, ClosedPopulation) else token_load(self.scenario)
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether requests may be lost: rejected by full queues, or given up."""
+        return self.scenario.plan.queue_limit is not None or not is_patient(self.scenario.workload)
+
+    @property
+    def serves_all(self) -> bool:
+        """False, as an engine stops a request whose client has gone."""
+        return False
 
     @property
     def deciding(self) -> tuple[Measure, ...]:
@@ -258,8 +355,8 @@ class EngineCase(Case):
 
     def is_seen(self, pool: Pool) -> bool:
         """Whether a pool has values of every limited duration; requests of one output token have no TPOT."""
-        limited = {one.measure for one in self.scenario.objective.limits} - {Measure.MISSED}
-        return all(pool.counts(measure) for measure in limited)
+        limited = {one.measure for one in self.scenario.objective.limits if one.measure.is_duration}
+        return pool.counted > 0 and all(pool.counts(measure) for measure in limited)
 
     @property
     def bursts(self) -> BurstRuns | None:
@@ -268,7 +365,7 @@ class EngineCase(Case):
         Spells are not cut: an engine's quantities are counted by time, and not by the stratum of a request.
         """
         workload = self.simulated.scenario.workload
-        arrivals = modulated(workload.arrivals)
+        arrivals = None if isinstance(workload, ClosedPopulation) else modulated(workload.arrivals)
         if arrivals is None:
             return None
         simulated, one = self.simulated.scenario, saturated(self.scenario)
@@ -284,6 +381,7 @@ class EngineCase(Case):
             service_s=running / min(burst_rps / simulated.plan.replicas, one.rate_rps),
             variability=variability,
             batch=math.ceil(one.running_mean),
+            places=_places(simulated),
         )
         return BurstRuns(
             arrivals=arrivals, arrival_rate_rps=workload.arrival_rate_rps, fed=fed, may_cut=False
@@ -295,19 +393,23 @@ class EngineCase(Case):
         if (bursts := self.bursts) is not None:
             return bursts.relaxation_requests
         simulated = self.simulated.scenario
-        replicas, load = simulated.plan.replicas, min(token_load(simulated), _LOAD_MAX)
+        if isinstance(simulated.workload, ClosedPopulation):
+            return _relaxation_of_users(simulated, simulated.workload)
+        replicas, load = simulated.plan.replicas, token_load(simulated)
         variability = arrivals_scv(simulated.workload) + simulated.lengths.moments.output_scv
         in_service = _forgotten_with(simulated, variability) * replicas
-        return relaxation_requests(load, replicas, in_service, variability)
+        places = _places(simulated)
+        load = min(load, _LOAD_MAX) if places is None else load
+        return open_relaxation_requests(load, replicas, in_service, variability, places)
 
     @property
     def length(self) -> Length:
         """Length of one run; all of a recorded path but its start."""
         forgotten = self.relaxation_requests
-        if self.simulated.load > KNEE:  # such a run may refuse, and never accepts
+        if self.simulated.is_beyond_knee:  # such a run may refuse, and never accepts
             forgotten = min(forgotten, _FORGOTTEN_MAX)
         warm_up = math.ceil(_RELAXATIONS * forgotten)
-        if isinstance(self.scenario.workload.arrivals, TraceArrivals):
+        if is_trace(self.scenario.workload):
             return path_length(len(self.scenario.workload.arrivals.instants_s), warm_up)
         measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
         if (bursts := self.bursts) is not None:
@@ -321,6 +423,9 @@ class EngineCase(Case):
         beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
         if self.is_path:
             return beyond
+        if isinstance(self.scenario.workload, ClosedPopulation):  # each user is an observation
+            of_each = _RELAXATIONS_SEEN_OF_USERS / self.scenario.workload.users
+            return max(care * of_each * self.relaxation_requests, beyond)
         of_each = _RELAXATIONS_SEEN_MIN / self.replicas
         if (bursts := self.bursts) is not None:
             return max(care * bursts.counted_min(of_each), beyond)
@@ -383,7 +488,7 @@ class EngineCase(Case):
         """Requests worth simulating: beyond the knee for a refusal alone, else what a confirmation needs."""
         is_rate = stage in (Stage.HEADROOM, Stage.PROBE)
         allowed = self._budget_of_rate(stage, requests_max, effort) if is_rate else requests_max
-        if self.load > KNEE:
+        if self.is_beyond_knee:
             return min(allowed, _KNEE_REQUESTS)
         enough = math.inf if self.bursts is None else _BURSTS_SHARE * requests_max
         if stage not in _SEARCHING and enough < math.inf:
@@ -395,7 +500,7 @@ class EngineCase(Case):
         times = effort if stage is Stage.PROBE else 2 * effort
         share = _HEADROOM_SHARE if self.bursts is None else min(_HEADROOM_SHARE, times * _BURSTS_PROBE_SHARE)
         budget = int(share * requests_max)
-        if self.load < 1.0:
+        if (self.load or 0.0) < 1.0:
             budget = min(budget, times * self.requests_to_settle)
         return max(budget, 1)
 
@@ -405,7 +510,12 @@ class EngineCase(Case):
 
     def refused(self, confidence: float) -> Candidate[TokenPlan] | None:
         """The plan as missed, if its queue grows for ever, or for too long in bursts; None if neither is certain."""
-        rejection = _refuse_load(self.scenario, self.load)
+        workload = self.scenario.workload
+        rejection = (
+            _refuse_users(self.scenario, workload)
+            if isinstance(workload, ClosedPopulation)
+            else _refuse_load(self.scenario, token_load(self.scenario))
+        )
         return (
             None
             if rejection is None
@@ -414,12 +524,12 @@ class EngineCase(Case):
 
     @property
     def knee(self) -> float:
-        """Load of 5 % below saturation."""
-        return KNEE
+        """Load of 5 % below saturation; none where a queue limit keeps waits short."""
+        return KNEE if self.scenario.plan.queue_limit is None else math.inf
 
     def widened(self, performance: Performance, confidence: float, seed: int, mapper: Mapper) -> Performance:
         """The performance with intervals widened by the scatter under profiles resampled from the measured steps."""
-        return with_step_error(self.scenario, performance, confidence, seed, mapper)
+        return self.widened_by(self.resampled_pools(Seed(value=seed), mapper), performance, confidence)
 
     def resampled_pools(self, seed: Seed, mapper: Mapper) -> list[Pool]:
         """Runs of `resampled_pools`; none if the profile does not have the scatter of its steps."""
@@ -442,7 +552,14 @@ class EngineCase(Case):
             quantiles=quantiles,
             confidence=confidence,
             has_limits=bool(self.scenario.objective.together),
+            may_lose=self.may_lose,
         )
+
+
+def _places(scenario: TokenScenario) -> int | None:
+    """Places in one engine and in front of it; None if its queue has no limit."""
+    limit = scenario.plan.queue_limit
+    return None if limit is None else limit + math.ceil(saturated(scenario).running_mean)
 
 
 def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
@@ -450,6 +567,8 @@ def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
 
     The capacity in a burst is taken to be higher by the largest error of the profile.
     """
+    if scenario.plan.queue_limit is not None:
+        return _refuse_losses(scenario, load)
     if load >= 1.0:
         return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=load)
     arrivals, one = scenario.workload.arrivals, saturated(scenario)
@@ -463,6 +582,61 @@ def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
         in_service=one.running_mean,
     )
     return refuse_overload(engine, scenario.objective.limits)
+
+
+def _refuse_losses(scenario: TokenScenario, load: float) -> Rejection | None:
+    """Reason why engines that cannot serve all arrivals lose too many, as lost requests are late; else None.
+
+    The capacity is taken to be higher by the largest error of the profile.
+    """
+    allowed, lost = scenario.objective.loss_allowed, 1.0 - 1.0 / (KNEE * load)
+    if allowed is None or lost <= allowed:
+        return None
+    return Rejection.of_losses(scenario.objective.strictest_of_losses, lost)
+
+
+def _refuse_users(scenario: TokenScenario, users: ClosedPopulation) -> Rejection | None:
+    """Reason why this many users must take longer than a limit on the mean response; None if there is none.
+
+    N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most the capacity
+    of the fleet, which is taken to be higher by the largest error of the profile.
+
+    Source:
+        Denning & Buzen (1978), The operational analysis of queueing network models, ACM Computing Surveys 10(3).
+    """
+    limit = next((one for one in scenario.objective.limits if one.measure is Measure.RESPONSE_MEAN), None)
+    if limit is None:
+        return None
+    served_rps = scenario.plan.replicas * saturated(scenario).rate_rps / KNEE
+    mean_s = users.users / served_rps - users.think_time_s
+    return Rejection.of(limit, mean_s) if mean_s > limit.allowed else None
+
+
+def _relaxation_of_users(scenario: TokenScenario, users: ClosedPopulation) -> float:
+    """Requests within which users in a closed loop forget how they began.
+
+    Those who wait walk among the engines. Where all answers have as many tokens, they also change the turns in which
+    they are served, by thinking for longer than a step takes, and by nothing else.
+    """
+    plan, one = scenario.plan, saturated(scenario)
+    alike = BatchPlan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
+    walk = closed_relaxation_requests(users, alike, plan.replicas * one.rate_rps)
+    if scenario.lengths.moments.output_scv > 0.0:
+        return walk
+    return max(walk, turns_requests(users, constant(one.step_mean_s)))
+
+
+def _require_turns(scenario: TokenScenario, users: ClosedPopulation) -> None:
+    """Refuse users who are served in the order of their start for longer than can be simulated.
+
+    Raises:
+        DomainError: says what changes that.
+    """
+    if _relaxation_of_users(scenario, users) > _TURNS_MAX * users.users:
+        raise DomainError(
+            "all answers have the same number of tokens, and users who hardly think are served in the order of their "
+            "start for ever; give lengths of outputs that differ, or a longer --think-time"
+        )
 
 
 def _forgotten_with(scenario: TokenScenario, variability: float) -> float:
@@ -490,22 +664,12 @@ def resampled_pools(case: EngineCase, seed: Seed, mapper: Mapper = map) -> list[
     return [Pool.of([sample]) for sample in mapper(replicate_tokens, tasks)]
 
 
-def with_step_error(
-    scenario: TokenScenario, performance: Performance, confidence: float, seed: int, mapper: Mapper = map
-) -> Performance:
-    """The performance with intervals widened by the same requests under profiles resampled from the measured steps.
+def widened_by(pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
+    """The performance with intervals widened by the scatter of pools under resampled profiles, if there are any.
 
     Source:
         Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
     """
-    if not has_spread(scenario.profile):
-        return performance
-    pools = resampled_pools(EngineCase(scenario=scenario), Seed(value=seed), mapper)
-    return widened_by(pools, performance, confidence)
-
-
-def widened_by(pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
-    """The performance with intervals widened by the scatter of pools under resampled profiles, if there are any."""
     if not pools:
         return performance
     spread = student_t(confidence, len(pools) - 1)
@@ -551,7 +715,7 @@ def replay(
     """Result of exactly the requests of a trace, served from an empty fleet; quantiles have no interval."""
     draws = draw_tokens(scenario, 0, Seed(value=0))
     records = serve(scenario, draws, engine)
-    span_s = float(records.finished_s.max() - draws.arrived_s[0])
+    span_s = float(np.nanmax(records.finished_s) - draws.arrived_s[0])
     sample = token_sample(
         draws,
         records,
@@ -570,6 +734,7 @@ def replay(
         quantiles=quantiles,
         confidence=0.95,
         has_limits=bool(scenario.objective.together),
+        may_lose=scenario.plan.queue_limit is not None,
         kind=Kind.REPLAY,
     )
     return draws, records, performance

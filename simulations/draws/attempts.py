@@ -19,7 +19,7 @@ from capacity.traffic.clients import Clients
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ALONE, ServiceTimes
-from simulations.draws.tokens import EngineRules, TokenDraws
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 
 
 def _nothing() -> Floats:
@@ -89,6 +89,8 @@ class Outcomes:
         batch_size: size of that batch; 0 if the request failed, shape `(requests,)`.
         busy_s, batches: time of a replica and number of batches that all attempts of a request took, each its share of
             its batch, shape `(requests,)`. [s]
+        tokens: records of engines of language models, which count time and gaps between tokens of all attempts; None
+            of others.
     """
 
     arrived_s: Floats
@@ -108,6 +110,7 @@ class Outcomes:
     batch_size: Integers = field(default_factory=_none)
     busy_s: Floats = field(default_factory=_nothing)
     batches: Floats = field(default_factory=_nothing)
+    tokens: TokenRecords | None = None
 
 
 class Fleet(Protocol):
@@ -188,6 +191,7 @@ class EngineFleet:
     Attributes:
         queue_limit: limit of each engine's queue, above which attempts are rejected. Attempts that join the next pass
             still count as waiting, as in vLLM's `num_requests_waiting`.
+        window_s: passes that end in it count for what is on record of gaps and of time. [s]
     """
 
     table: StepTable
@@ -195,6 +199,7 @@ class EngineFleet:
     replicas: int
     routing: Routing
     queue_limit: int | None = None
+    window_s: tuple[float, float] = ALWAYS
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
         """Raise a DomainError for what engines in trouble do not have, and for draws without lengths."""

@@ -63,16 +63,33 @@ class EngineRules(NamedTuple):
         )
 
 
+class Loop(NamedTuple):
+    """Users in a closed loop, each of whom waits for the answer, thinks, and sends the next request.
+
+    Attributes:
+        think_s: time from the answer to a request until its user sends another, by request in order of arrival, shape
+            `(requests,)`. [s]
+        spread_s: time over which the first requests are evenly spread. [s]
+        counted: numbers of the requests with whose arrivals time begins to count, and ends.
+    """
+
+    users: int
+    think_s: Floats
+    spread_s: float
+    counted: tuple[int, int] = (0, 2**62)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenDraws:
     """The requests of one run; every array has the shape `(requests,)`.
 
     Attributes:
-        arrived_s: instants from 0 on, in order. [s]
+        arrived_s: instants from 0 on, in order; zeros of users in a closed loop, as they are not known before. [s]
         input_tokens, output_tokens: at least one of each.
         cached_tokens: input tokens that are assumed to be cached before the request comes.
         routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
         noise_seed: seed of the noise of passes.
+        loop: users in a closed loop, who send these requests; None if they arrive from outside.
     """
 
     arrived_s: Floats
@@ -81,6 +98,7 @@ class TokenDraws:
     cached_tokens: Integers
     routing: Floats
     noise_seed: int = 0
+    loop: Loop | None = None
 
     def __post_init__(self) -> None:
         count = len(self.arrived_s)
@@ -91,6 +109,8 @@ class TokenDraws:
             raise DomainError("there must be lengths and two routing draws for each request")
         if count and min(int(self.input_tokens.min()), int(self.output_tokens.min())) < 1:
             raise DomainError("a request has at least one input token and one output token")
+        if self.loop is not None and (len(self.loop.think_s) != count or self.loop.users < 1):
+            raise DomainError(f"{count} requests of users need a user, and as many think times")
 
     def require_served(self, rules: EngineRules) -> None:
         """Refuse requests that these rules could never serve.
@@ -167,10 +187,14 @@ def pass_noise(noise: Floats, seed: int, replica: int, number: int) -> float:
 class TokenRecords:
     """Records of all requests; every array of requests has the shape `(requests,)`.
 
+    Where clients try again, a request is its attempt that was answered in time.
+
     Attributes:
-        first_s, finished_s: instants of the first and of the last output token. [s]
+        arrived_s: instants of arrival. [s]
+        first_s, finished_s: instants of the first and of the last output token; NaN of a request without an answer.
+            [s]
         preemptions: number of times each was preempted.
-        replica: replica that served each.
+        replica: replica that served each; -1 of a request without an answer.
         gap_counts: times between output tokens of one request, counted by cell of `cells.CELLS`.
         steps, busy_s: number of passes, and their total time, over all replicas. [s]
         running_s, block_s: integrals over time of running requests, and of blocks in use. [s]
@@ -181,6 +205,7 @@ class TokenRecords:
             a prompt's past, over all passes.
     """
 
+    arrived_s: Floats
     first_s: Floats
     finished_s: Floats
     preemptions: Integers

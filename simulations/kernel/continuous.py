@@ -26,12 +26,20 @@ from simulations.draws.tokens import (
     TokenDraws,
     TokenRecords,
 )
-from simulations.kernel.state import NO_REQUEST, Structs
+from simulations.kernel.state import (
+    NO_REQUEST,
+    Structs,
+    come_back,
+    next_return_s,
+    returns_of,
+    take_earliest,
+)
 from simulations.routing.candidates import fewer_outstanding
 from simulations.routing.policies import LEAST_OUTSTANDING, POWER_OF_TWO, ROUTINGS, first_place, other_place
 
 _POLICIES = (Scheduler.VLLM_V1, Scheduler.LLAMA_CPP)
 VLLM_V1, LLAMA_CPP = range(2)
+NO_REPLICA = -1  # of a request that a full queue has refused
 STEPS, COMPUTED, THROWN_OUT, CACHED, ALLOCATED, FREED = range(6)
 PARTS, PROMPT, PAST, DECODING, READ = range(5)
 
@@ -60,7 +68,8 @@ _REQUEST = np.dtype(
 # the line so far. Where there are slots, `first` is the place of the one that is longest idle, `settled` were idle when
 # a pass was composed last, and `seen` is the turn of the last request that was in the line then: who is no later was
 # deferred. Passes take `slow` times as long as usual, and the next `torn` of them may compute tokens of requests that
-# were called off.
+# were called off. `gone` is the last request that was done and was not asked for since; who was done before it is
+# `behind` it.
 _ENGINE = np.dtype(
     _whole(
         "count",
@@ -81,6 +90,7 @@ _ENGINE = np.dtype(
         "joined",
         "seen",
         "torn",
+        "gone",
     )
     + _whole("outstanding")
     + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s", "slow")
@@ -111,7 +121,8 @@ class World(NamedTuple):
         totals: `STEPS` to `FREED`.
         largest: as in `TokenRecords`.
         noise_seed: as of `TokenDraws`.
-        window_s: what counts of gaps and integrals: passes that end from the one instant on, before the other.
+        window_s: what counts of gaps and integrals: passes that end from the one instant on, before the other; shape
+            `(2,)`. [s]
     """
 
     rules: tuple[int, ...]
@@ -126,7 +137,7 @@ class World(NamedTuple):
     gaps: Integers
     totals: Integers
     largest: Floats
-    window_s: tuple[float, float]
+    window_s: Floats
     noise_seed: int
 
 
@@ -137,25 +148,44 @@ def serve_engines(
     routing: Routing,
     draws: TokenDraws,
     window_s: tuple[float, float] = ALWAYS,
+    queue_limit: int | None = None,
 ) -> TokenRecords:
     """Serve all requests of `draws`; the same records as `run_engines`, bit for bit."""
     draws.require_served(rules)
-    rows = rows_for(len(draws.arrived_s))
+    count, loop, policy = len(draws.arrived_s), draws.loop, ROUTINGS.index(routing)
+    rows = rows_for(count)
     rows["input"], rows["output"] = draws.input_tokens, draws.output_tokens
     rows["assumed"] = draws.cached_tokens
-    sequences = min(rules.sequences_max, max(1, len(rows)))
+    sequences = min(rules.sequences_max, max(1, count))
     world = world_of(table, rules, replicas, sequences, draws.noise_seed, window_s)._replace(rows=rows)
-    _serve(world, draws.arrived_s, draws.routing, ROUTINGS.index(routing))
-    rows, engines = world.rows, world.engines
-    if len(rows) and not rows["finished_s"].min() > 0.0:
+    arrived_s = draws.arrived_s
+    if loop is None:
+        _serve(world, arrived_s, draws.routing, policy, -1 if queue_limit is None else queue_limit)
+    else:
+        arrived_s, world.window_s[:] = np.zeros(count), np.inf
+        returns = returns_of(loop.users, count, loop.spread_s)
+        _serve_users(world, returns, loop.think_s, arrived_s, draws.routing, policy, loop.counted)
+    rows = world.rows
+    if not ((rows["finished_s"] > 0.0) | (rows["replica"] == NO_REPLICA)).all():
         raise RuntimeError("requests were left in the line")
+    return records_of(world, arrived_s, rows)
+
+
+def records_of(world: World, arrived_s: Floats, requests: Structs) -> TokenRecords:
+    """The records of a run.
+
+    Args:
+        requests: with `first_s`, `finished_s`, `preemptions` and `replica`, shape `(requests,)`.
+    """
+    engines = world.engines
     totals = [int(one) for one in world.totals]
     largest = world.largest.tolist()
     return TokenRecords(
-        first_s=rows["first_s"].copy(),
-        finished_s=rows["finished_s"].copy(),
-        preemptions=rows["preemptions"].copy(),
-        replica=rows["replica"].copy(),
+        arrived_s=arrived_s,
+        first_s=requests["first_s"].copy(),
+        finished_s=requests["finished_s"].copy(),
+        preemptions=requests["preemptions"].copy(),
+        replica=requests["replica"].copy(),
         gap_counts=world.gaps,
         steps=totals[STEPS],
         busy_s=math.fsum(engines["busy_s"]),
@@ -183,6 +213,7 @@ def world_of(
     engines["head"] = engines["tail"] = NO_REQUEST
     engines["stretch"], engines["ends_s"], engines["since_s"] = -1, np.inf, np.inf
     engines["settled"] = sequences
+    engines["gone"] = NO_REQUEST
     engines["free"] = engines["loose"] = rules.blocks
     engines["slow"] = 1.0
     tags = np.zeros((replicas, sequences), dtype=_TAG)
@@ -200,7 +231,7 @@ def world_of(
         gaps=np.zeros(CELLS, dtype=np.int64),
         totals=np.zeros(6, dtype=np.int64),
         largest=np.zeros(4),
-        window_s=window_s,
+        window_s=np.array(window_s, dtype=np.float64),
         noise_seed=noise_seed,
     )
 
@@ -690,7 +721,7 @@ def run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one lo
     members, read, done = engine.count, engine.read, engine.stretch
     started_s, ends_s, busy_s = engine.started_s, engine.ends_s, engine.busy_s
     running_s, block_s = engine.running_s, engine.block_s
-    from_s, to_s = world.window_s
+    from_s, to_s = world.window_s[0], world.window_s[1]
     wide, narrow = _nodes_around(table[2], members)
     span = table[2][narrow] - table[2][wide]
     share = 0.0 if span == 0.0 else min(max((members - table[2][wide]) / span, 0.0), 1.0)
@@ -796,6 +827,7 @@ def _dismiss(world: World, r: int, now_s: float) -> None:
             kept += 1
             continue
         rows[request].finished_s = now_s
+        rows[request].behind, engines[r].gone = engines[r].gone, request
         release(world, r, request, 0)
         if world.rules[8] == LLAMA_CPP:
             idle(world, r, rows[request].slot)
@@ -804,11 +836,10 @@ def _dismiss(world: World, r: int, now_s: float) -> None:
 
 
 @inlined
-def _hand_out(world: World, r: int, now_s: float) -> None:
-    """The tokens of a pass that has ended."""
+def _hand_out(world: World, r: int, now_s: float, counts: bool) -> None:  # noqa: FBT001
+    """The tokens of a pass that has ended; whether the gaps before them count."""
     rows, engines, parts, sizes, gaps = world.rows, world.engines, world.parts, world.sizes, world.gaps
     buffer, done = engines[r].which, 0
-    counts = world.window_s[0] <= now_s < world.window_s[1]
     since_s, alike = now_s, 0  # most had their last token at one instant, and are counted together
     for at in range(sizes[r, buffer, PARTS]):
         if not parts[r, buffer, at].brings:
@@ -841,20 +872,27 @@ def _dismiss_parts(world: World, r: int, buffer: int, now_s: float) -> None:
             row.finished_s = now_s
             engines[r].outstanding -= 1
             _leave_line(world, r, request)
+            row.behind, engines[r].gone = engines[r].gone, request
     _dismiss(world, r, now_s)
 
 
 @inlined
-def end_pass(world: World, r: int, now_s: float) -> None:
-    """A pass outside of a run has ended: its tokens are handed out."""
-    engine, (from_s, to_s) = world.engines[r], world.window_s
+def end_pass(world: World, r: int, now_s: float, is_counted: bool) -> None:  # noqa: FBT001
+    """A pass has ended: its tokens are handed out.
+
+    Args:
+        is_counted: whether it was the last of a run of passes, which has counted it.
+    """
+    engine = world.engines[r]
     span_s = now_s - engine.started_s
-    world.totals[STEPS] += 1
-    if from_s <= now_s < to_s:
+    counts = not is_counted and world.window_s[0] <= now_s < world.window_s[1]
+    if not is_counted:
+        world.totals[STEPS] += 1
+    if counts:
         engine.busy_s += span_s
         engine.running_s += span_s * engine.count
         engine.block_s += span_s * (world.rules[2] - engine.free)
-    _hand_out(world, r, now_s)
+    _hand_out(world, r, now_s, counts)
 
 
 @inlined
@@ -874,10 +912,16 @@ def begin_pass(world: World, r: int, now_s: float) -> None:
 
 
 @borrowing
-def advance(world: World, r: int, until_s: float) -> None:
-    """Let a replica compute all passes that end by an instant, and start those that follow them."""
+def advance(world: World, r: int, until_s: float, stops: bool) -> None:  # noqa: FBT001
+    """Let a replica compute all passes that end by an instant, and start those that follow them.
+
+    Args:
+        stops: whether it goes no further than the end of a pass with which a request is done.
+    """
     engines = world.engines
     while True:
+        if stops and engines[r].gone != NO_REQUEST:
+            return
         if engines[r].ends_s == np.inf:
             if engines[r].head == NO_REQUEST or engines[r].since_s >= until_s:
                 return
@@ -891,7 +935,7 @@ def advance(world: World, r: int, until_s: float) -> None:
             now_s = engines[r].ends_s
             if now_s > until_s:
                 return
-            end_pass(world, r, now_s)
+            end_pass(world, r, now_s, False)  # noqa: FBT003  (compiled code takes positions)
         begin_pass(world, r, now_s)
 
 
@@ -913,27 +957,103 @@ def join(world: World, r: int, request: int, now_s: float) -> None:
     engines[r].tail = request
 
 
-@borrowing
-def _serve(world: World, arrived_s: Floats, uniforms: Floats, routing: int) -> None:
-    """Let requests arrive, one after the other, each at the replica that the router picks."""
+@inlined
+def is_line_full(waiting: int, limit: int) -> bool:
+    """Whether as many wait for a place among the running requests as may; a limit below 0 is none."""
+    return 0 <= limit <= waiting
+
+
+@inlined
+def _arrive(world: World, request: int, now_s: float, uniforms: Floats, routing: int, limit: int) -> None:
+    """A request arrives at the replica that the router picks, which refuses it where too many wait."""
     rows, engines = world.rows, world.engines
     replicas = len(engines)
-    for request in range(len(arrived_s)):
-        now_s = arrived_s[request]
-        r = first_place(routing, request, uniforms, 2 * request, replicas)
-        if routing == LEAST_OUTSTANDING:
-            for other in range(replicas):
-                advance(world, other, now_s)
-            for other in range(1, replicas):
-                r = fewer_outstanding(engines, r, other)
-        if routing == POWER_OF_TWO:
-            second = other_place(routing, r, uniforms, 2 * request, replicas)
-            advance(world, r, now_s)
-            advance(world, second, now_s)
-            r = fewer_outstanding(engines, r, second)
-        advance(world, r, now_s)
+    r = first_place(routing, request, uniforms, 2 * request, replicas)
+    if routing == LEAST_OUTSTANDING:
+        for other in range(replicas):
+            advance(world, other, now_s, False)  # noqa: FBT003  (compiled code takes positions)
+        for other in range(1, replicas):
+            r = fewer_outstanding(engines, r, other)
+    if routing == POWER_OF_TWO:
+        second = other_place(routing, r, uniforms, 2 * request, replicas)
+        advance(world, r, now_s, False)  # noqa: FBT003
+        advance(world, second, now_s, False)  # noqa: FBT003
+        r = fewer_outstanding(engines, r, second)
+    advance(world, r, now_s, False)  # noqa: FBT003
+    if is_line_full(engines[r].outstanding - engines[r].count, limit):
+        row = rows[request]
+        row.replica, row.first_s, row.finished_s = NO_REPLICA, np.nan, np.nan
+    else:
         rows[request].replica = r
         engines[r].outstanding += 1
         join(world, r, request, now_s)
-    for r in range(replicas):
-        advance(world, r, np.inf)
+
+
+@borrowing
+def _serve(world: World, arrived_s: Floats, uniforms: Floats, routing: int, limit: int) -> None:
+    """Let requests arrive, one after the other."""
+    for request in range(len(arrived_s)):
+        _arrive(world, request, arrived_s[request], uniforms, routing, limit)
+    for r in range(len(world.engines)):
+        advance(world, r, np.inf, False)  # noqa: FBT003
+
+
+@inlined
+def _event_s(world: World, r: int) -> float:
+    """The instant at which something happens at a replica; a pass from rest begins just after it. [s]"""
+    engine = world.engines[r]
+    if engine.ends_s < np.inf:
+        return float(engine.ends_s)
+    return np.inf if engine.head == NO_REQUEST else float(np.nextafter(engine.since_s, np.inf))
+
+
+@inlined
+def _earliest(world: World, before_s: float) -> tuple[int, float]:
+    """The replica at which something happens first, and how far it may go on before others might change that. [s]"""
+    first, first_s, second_s = NO_REPLICA, np.inf, before_s
+    for r in range(len(world.engines)):
+        instant_s = _event_s(world, r)
+        if instant_s < first_s and instant_s <= before_s:
+            first, first_s, second_s = r, instant_s, min(first_s, second_s)
+        else:
+            second_s = min(second_s, instant_s)
+    return first, second_s
+
+
+@borrowing
+def _serve_users(
+    world: World,
+    returns: Floats,
+    think_s: Floats,
+    arrived_s: Floats,
+    uniforms: Floats,
+    routing: int,
+    counted: tuple[int, int],
+) -> None:
+    """Let users send, wait and think until all requests have come, and serve those that are left.
+
+    Args:
+        returns: heap of the instants at which users send.
+        arrived_s: is filled, by request.
+        counted: as in `Loop`; until then nothing counts.
+    """
+    rows, engines = world.rows, world.engines
+    for request in range(len(rows)):
+        while True:
+            now_s = next_return_s(returns)
+            r, until_s = _earliest(world, now_s)
+            if r == NO_REPLICA:
+                break
+            advance(world, r, until_s, True)  # noqa: FBT003
+            while engines[r].gone != NO_REQUEST:
+                done = engines[r].gone
+                come_back(returns, rows[done].finished_s + think_s[done])
+                engines[r].gone = rows[done].behind
+        take_earliest(returns)
+        arrived_s[request] = now_s
+        for end in range(2):
+            if request == counted[end]:
+                world.window_s[end] = now_s
+        _arrive(world, request, now_s, uniforms, routing, -1)
+    for r in range(len(engines)):
+        advance(world, r, np.inf, False)  # noqa: FBT003

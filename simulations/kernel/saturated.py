@@ -105,7 +105,7 @@ class SaturatedEngine:
     def advance(self, span_s: float) -> None:
         """Compute all steps that end within a time. [s]"""
         self._now_s += span_s
-        advance(self._world, 0, self._now_s)
+        advance(self._world, 0, self._now_s, False)  # noqa: FBT003  (compiled code takes positions)
 
     @property
     def progress(self) -> Progress:

@@ -50,9 +50,18 @@ def run(
     route = router(plan.routing, replicas, draws.routing.tolist())
     finish: Callable[[Batch], None] = batches.append
     if isinstance(draws, ClosedDraws):
-        population = Population(clock, draws, arrived_s, batches, route)
+
+        def send(request: int) -> None:
+            arrived_s.append(clock.now)
+            route(request).join(request)
+
+        def answer(batch: Batch) -> None:
+            batches.append(batch)
+            population.answer(batch.requests, batch.finished_s)
+
+        population = Population(clock, draws.users, draws.think_s.tolist(), send)
         population.begin(spread_s=service_times(1, uniforms[0]))
-        finish = population.answer
+        finish = answer
     else:
         clock.process(_arrive(clock, arrived_s, route))
     for replica in replicas:

@@ -1,7 +1,7 @@
 """Engine: replicas of a language model that batch continuously, in SimPy; the reference for the kernel."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -9,9 +9,11 @@ from capacity.profile.llm import Scheduler as Policy
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from simulations.draws.cells import CELLS, cell_of
+from simulations.draws.records import Floats
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
 from simulations.reference.blocks import BlockPool
 from simulations.reference.llama_cpp import LlamaCpp
+from simulations.reference.population import Population
 from simulations.reference.replica import Clock, Moment, Phase
 from simulations.reference.scheduler import Part, Request, Scheduler
 from simulations.reference.vllm import VllmV1
@@ -22,29 +24,85 @@ POLICIES: dict[Policy, type[VllmV1] | type[LlamaCpp]] = {Policy.VLLM_V1: VllmV1,
 
 
 class Tally:
-    """What all replicas add to."""
+    """What all replicas add to.
 
-    def __init__(self, requests: int, window_s: tuple[float, float]) -> None:
-        self._window_s = window_s
-        self.first_s = np.zeros(requests)
-        self.finished_s = np.zeros(requests)
-        self.replica = np.zeros(requests, dtype=np.int64)
+    Attributes:
+        window_s: passes that end from the one instant on, before the other, count for gaps and integrals. [s]
+        busy_s, running_s, block_s: by replica, as in `TokenRecords`.
+    """
+
+    def __init__(self, requests: int, replicas: int, window_s: tuple[float, float]) -> None:
+        self.window_s = list(window_s)
+        self.first_s = np.full(requests, np.nan)
+        self.finished_s = np.full(requests, np.nan)
+        self.replica = np.full(requests, -1, dtype=np.int64)
         self.preemptions = np.zeros(requests, dtype=np.int64)
         self.gap_counts = np.zeros(CELLS, dtype=np.int64)
         self.steps = self.computed = 0
         self.largest = [0.0, 0.0, 0.0, 0.0]
+        self.busy_s, self.running_s, self.block_s = ([0.0] * replicas for _ in range(3))
 
-    def counts(self, now_s: float) -> bool:
-        """Whether a pass that ends now is in the window."""
-        return self._window_s[0] <= now_s < self._window_s[1]
+    def passes(self, replica: int, span_s: float, now_s: float, scheduler: Scheduler, used: int) -> None:
+        """A pass has ended at a replica, with this many blocks in use."""
+        self.steps += 1
+        if self._counts(now_s):
+            self.busy_s[replica] += span_s
+            self.running_s[replica] += span_s * len(scheduler.running)
+            self.block_s[replica] += span_s * used
 
     def token(self, request: Request, now_s: float) -> None:
         """A request gets its next token."""
         if request.generated == 1:
-            self.first_s[request.number] = now_s
-        elif self.counts(now_s):
+            request.first_s = now_s
+        elif self._counts(now_s):
             self.gap_counts[cell_of(now_s - request.token_s)] += 1
         request.token_s = now_s
+
+    def answered(self, number: int, request: Request, replica: int, now_s: float) -> None:
+        """A request has all its tokens.
+
+        Args:
+            number: of the request among all, which `request` may be one of several attempts at.
+        """
+        self.first_s[number], self.finished_s[number] = request.first_s, now_s
+        self.preemptions[number], self.replica[number] = request.preemptions, replica
+
+    def records(self, arrived_s: Floats, schedulers: Sequence[Scheduler]) -> TokenRecords:
+        """The records of a run."""
+        return TokenRecords(
+            arrived_s=arrived_s,
+            first_s=self.first_s,
+            finished_s=self.finished_s,
+            preemptions=self.preemptions,
+            replica=self.replica,
+            gap_counts=self.gap_counts,
+            steps=self.steps,
+            busy_s=math.fsum(self.busy_s),
+            running_s=math.fsum(self.running_s),
+            block_s=math.fsum(self.block_s),
+            computed=self.computed,
+            thrown_out=sum(one.thrown_out for one in schedulers),
+            cached=sum(one.cached for one in schedulers),
+            allocated=sum(one.blocks.allocated for one in schedulers),
+            freed=sum(one.blocks.freed for one in schedulers),
+            largest=(self.largest[0], self.largest[1], self.largest[2], self.largest[3]),
+        )
+
+    def pass_s(self, table: StepTable, parts: list[Part]) -> float:
+        """How long a pass takes on average, which is noted. [s]"""
+        prefill = [part for part in parts if not part.is_decode]
+        decode = [part for part in parts if part.is_decode]
+        tokens = sum(part.tokens for part in prefill)
+        past = sum(part.tokens * part.before for part in prefill) / max(1, tokens)
+        read = sum(part.before + 1 for part in decode)
+        sizes = (float(len(decode)), float(tokens), read / max(1, len(decode)), past)
+        self.largest = [max(pair) for pair in zip(self.largest, sizes, strict=True)]
+        self.computed += sum(part.tokens for part in parts)
+        return table.mean_s(tokens, past, len(decode), read)
+
+    def _counts(self, now_s: float) -> bool:
+        """Whether a pass that ends now is in the window."""
+        return self.window_s[0] <= now_s < self.window_s[1]
 
 
 class EngineReplica:
@@ -58,21 +116,20 @@ class EngineReplica:
         table: StepTable,
         tally: Tally,
         noise_seed: int,
+        answer: Callable[[Request], None],
     ) -> None:
         self.index = index
         self.outstanding = 0  # requests routed here and not yet finished
         self._clock, self._rules, self._table, self._tally = clock, rules, table, tally
-        self._noise_seed, self._passes = noise_seed, 0
+        self._noise_seed, self._passes, self._answer = noise_seed, 0, answer
         pool = BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching)
         self.scheduler: Scheduler = POLICIES[rules.scheduler](rules, pool)
         self._call: Moment | None = None  # what an idle engine waits for
-        self.busy_s = self.running_s = self.block_s = 0.0
 
     def accept(self, request: Request) -> None:
         """A request arrives here."""
         self.scheduler.join(request)
         self.outstanding += 1
-        self._tally.replica[request.number] = self.index
         if self._call is not None:
             self._call.at(self._clock.now, Phase.DISPATCH, self.index)
             self._call = None
@@ -90,14 +147,9 @@ class EngineReplica:
             ends_s = self._ends_s(parts)
             self._passes += 1
             following = self.scheduler.compose() if self._rules.ahead else []
-            running, used = len(self.scheduler.running), self._rules.blocks - blocks.free
             yield Moment(self._clock).at(ends_s, Phase.COMPLETION, self.index)
-            span_s = ends_s - started_s
-            self._tally.steps += 1
-            if self._tally.counts(ends_s):
-                self.busy_s += span_s
-                self.running_s += span_s * running
-                self.block_s += span_s * used
+            used = self._rules.blocks - blocks.free
+            self._tally.passes(self.index, ends_s - started_s, ends_s, self.scheduler, used)
             self._hand_out(parts)
 
     def _ends_s(self, parts: list[Part]) -> float:
@@ -106,16 +158,8 @@ class EngineReplica:
         return float(self._clock.now + self._duration_s(parts) * noise)
 
     def _duration_s(self, parts: list[Part]) -> float:
-        """How long the pass takes."""
-        prefill = [part for part in parts if not part.is_decode]
-        decode = [part for part in parts if part.is_decode]
-        tokens = sum(part.tokens for part in prefill)
-        past = sum(part.tokens * part.before for part in prefill) / max(1, tokens)
-        read = sum(part.before + 1 for part in decode)
-        sizes = (float(len(decode)), float(tokens), read / max(1, len(decode)), past)
-        self._tally.largest = [max(pair) for pair in zip(self._tally.largest, sizes, strict=True)]
-        self._tally.computed += sum(part.tokens for part in parts)
-        return self._table.mean_s(tokens, past, len(decode), read)
+        """How long the pass takes on average."""
+        return self._tally.pass_s(self._table, parts)
 
     def _hand_out(self, parts: list[Part]) -> None:
         """The tokens of a pass that has ended; who has all of them leaves."""
@@ -125,9 +169,54 @@ class EngineReplica:
             self._tally.token(request, self._clock.now)
             if request.is_done:
                 self.scheduler.finish(request)
-                self._tally.finished_s[request.number] = self._clock.now
-                self._tally.preemptions[request.number] = request.preemptions
+                self._tally.answered(request.number, request, self.index, self._clock.now)
                 self.outstanding -= 1
+                self._answer(request)
+
+
+class Entrance:
+    """Where requests come in, from outside or from users in a closed loop.
+
+    Attributes:
+        arrived_s: instants of arrival; filled as users send. [s]
+    """
+
+    def __init__(self, clock: Clock, draws: TokenDraws, tally: Tally, queue_limit: int | None) -> None:
+        self._clock, self._tally, self._queue_limit = clock, tally, queue_limit
+        self.arrived_s = draws.arrived_s.copy()
+        columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, draws.cached_tokens)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        self._requests = [Request(number, *row) for number, row in enumerate(rows)]
+        self._loop, self._users = draws.loop, None
+        if draws.loop is not None:
+            self._users = Population(clock, draws.loop.users, draws.loop.think_s.tolist(), self._send)
+
+    def begin(self, route: Callable[[int], EngineReplica]) -> None:
+        """Requests come from now on, each to the engine that the router picks."""
+        self._route = route
+        if self._loop is None or self._users is None:
+            self._clock.process(self._arrive())
+            return
+        self._tally.window_s = [math.inf, math.inf]
+        self._users.begin(self._loop.spread_s)
+
+    def answered(self, request: Request) -> None:
+        """A request has its answer, and its user begins to think."""
+        if self._users is not None:
+            self._users.answer([request.number], self._clock.now)
+
+    def _arrive(self) -> Generator[Moment, None, None]:
+        for request in self._requests:
+            yield Moment(self._clock).at(request.arrived_s, Phase.ARRIVAL)
+            self._send(request.number)
+
+    def _send(self, number: int) -> None:
+        self.arrived_s[number] = self._clock.now
+        if self._loop is not None and number in self._loop.counted:
+            self._tally.window_s[self._loop.counted.index(number)] = self._clock.now
+        engine = self._route(number)
+        if self._queue_limit is None or len(engine.scheduler.waiting) < self._queue_limit:
+            engine.accept(self._requests[number])
 
 
 def run_engines(
@@ -137,43 +226,23 @@ def run_engines(
     routing: Routing,
     draws: TokenDraws,
     window_s: tuple[float, float] = ALWAYS,
+    queue_limit: int | None = None,
 ) -> TokenRecords:
     """Serve all requests of `draws`, each at the replica that the router picks on its arrival, to the last one.
 
     Args:
-        window_s: passes that end in it count for gaps and integrals. [s]
+        window_s: passes that end in it count for gaps and integrals; users have one of their own. [s]
+        queue_limit: how many may wait for a place among the running requests of an engine; more are refused.
     """
     draws.require_served(rules)
-    clock, tally = Clock(), Tally(len(draws.arrived_s), window_s)
-    engines = [EngineReplica(i, clock, rules, table, tally, draws.noise_seed) for i in range(replicas)]
-    route = router(routing, engines, draws.routing.tolist())
-    columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, draws.cached_tokens)
-    requests = [Request(i, *one) for i, one in enumerate(zip(*(x.tolist() for x in columns), strict=True))]
-
-    def arrive() -> Generator[Moment, None, None]:
-        for request in requests:
-            yield Moment(clock).at(request.arrived_s, Phase.ARRIVAL)
-            route(request.number).accept(request)
-
-    clock.process(arrive())
+    clock, tally = Clock(), Tally(len(draws.arrived_s), replicas, window_s)
+    entrance = Entrance(clock, draws, tally, queue_limit)
+    engines = [
+        EngineReplica(index, clock, rules, table, tally, draws.noise_seed, entrance.answered)
+        for index in range(replicas)
+    ]
+    entrance.begin(router(routing, engines, draws.routing.tolist()))
     for engine in engines:
         clock.process(engine.serve())
     clock.run()
-    pools = [engine.scheduler.blocks for engine in engines]
-    return TokenRecords(
-        first_s=tally.first_s,
-        finished_s=tally.finished_s,
-        preemptions=tally.preemptions,
-        replica=tally.replica,
-        gap_counts=tally.gap_counts,
-        steps=tally.steps,
-        busy_s=math.fsum(engine.busy_s for engine in engines),
-        running_s=math.fsum(engine.running_s for engine in engines),
-        block_s=math.fsum(engine.block_s for engine in engines),
-        computed=tally.computed,
-        thrown_out=sum(engine.scheduler.thrown_out for engine in engines),
-        cached=sum(engine.scheduler.cached for engine in engines),
-        allocated=sum(pool.allocated for pool in pools),
-        freed=sum(pool.freed for pool in pools),
-        largest=(tally.largest[0], tally.largest[1], tally.largest[2], tally.largest[3]),
-    )
+    return tally.records(entrance.arrived_s, [engine.scheduler for engine in engines])

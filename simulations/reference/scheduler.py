@@ -28,6 +28,7 @@ class Request:
     generated: int = 0
     due: int = 0
     preemptions: int = 0
+    first_s: float = 0.0
     token_s: float = 0.0
     slot: int = -1
 

@@ -1,11 +1,14 @@
 """Performances: results of a pool of runs for a fleet, with intervals, for each kind of server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import Measure
-from simulations.statistics.pool import Pool, within_one
+from simulations.statistics.pool import Pool, served, with_lost, within_one
+from simulations.statistics.sample import Sample
+from simulations.statistics.tally import Tally
 from simulations.statistics.tokens import TokenSample
 
 # Means in an engine's performance.
@@ -61,6 +64,7 @@ def engine_performance(
     quantiles: Sequence[float],
     confidence: float,
     has_limits: bool,
+    may_lose: bool = False,
     kind: Kind = Kind.SIMULATION,
 ) -> Performance:
     """Performance of a fleet of engines, with intervals of its quantiles and means.
@@ -68,12 +72,19 @@ def engine_performance(
     Args:
         replicas, simulated: number in the fleet, and number that was simulated for it.
         has_limits: whether there are limits that a request can miss.
+        may_lose: whether requests may be lost.
     """
     whole = cast("TokenSample", pool.whole)
     times, gaps = replicas / simulated, whole.output_tokens - whole.counted
+    offered = whole.counted + whole.lost
 
     measures = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
     found: dict[str, Any] = {one.value: _quantiles(pool, one, quantiles, confidence) for one in measures}
+    if whole.lost:
+        found |= {
+            one.with_losses: _quantiles(pool, one, quantiles, confidence, with_losses=True)
+            for one in measures
+        }
     return Performance(
         kind=kind,
         load=load,
@@ -84,34 +95,44 @@ def engine_performance(
         tpot_mean_s=whole.tpot.total_s / whole.tpot.count if whole.tpot.count else None,
         itl_mean_s=whole.itl.total_s / gaps if gaps else None,
         response_mean_s=whole.responses.total_s / whole.counted,
-        goodput=1.0 - whole.missed / whole.counted if has_limits else None,
+        goodput=1.0 - whole.missed / offered if has_limits else None,
         preemption_rate=whole.preemptions / whole.counted,
         kv_utilization=whole.block_s / whole.busy_s if whole.busy_s else 0.0,
         running_mean=times * whole.running_s / whole.window_s,
         queue_length_mean=times * max(0.0, (whole.engine_s - whole.running_s) / whole.window_s),
         in_system_mean=times * whole.responses.total_s / whole.window_s,
+        loss_probability=whole.lost / offered if may_lose else None,
         **found,
-        intervals={} if len(pool.sections) == 1 else _of_means(pool, confidence, has_limits=has_limits),
+        intervals={}
+        if len(pool.sections) == 1
+        else _of_means(pool, confidence, has_limits=has_limits, may_lose=may_lose),
     )
 
 
 def _quantiles(
-    pool: Pool, measure: Measure, quantiles: Sequence[float], confidence: float
+    pool: Pool,
+    measure: Measure,
+    quantiles: Sequence[float],
+    confidence: float,
+    *,
+    with_losses: bool = False,
 ) -> dict[float, Interval]:
-    """Quantiles of a duration of engines; empty if no request has it."""
-    if not cast("TokenSample", pool.whole).durations(measure).count:
+    """Quantiles of a duration of engines, of served requests or of all; empty if no request has it."""
+    tally: Callable[[Sample], Tally] = partial(with_lost, measure) if with_losses else served(measure)
+    if not pool.whole.durations(measure).count:
         return {}
     if len(pool.sections) == 1:
-        return {q: Interval.exact(pool.quantile_s(measure, q)) for q in quantiles}
-    return {q: pool.of_measure(measure, q).interval(confidence) for q in quantiles}
+        return {q: Interval.exact(tally(pool.whole).quantile_s(q)) for q in quantiles}
+    return {q: pool.quantile(q, tally).interval(confidence) for q in quantiles}
 
 
-def _of_means(pool: Pool, confidence: float, *, has_limits: bool) -> Mapping[str, Interval]:
-    """Intervals of means, by field name, and of the share of requests beyond a limit."""
+def _of_means(pool: Pool, confidence: float, *, has_limits: bool, may_lose: bool) -> Mapping[str, Interval]:
+    """Intervals of means, by field name, and of the shares of requests beyond a limit, and lost."""
     means = {measure: pool.mean(measure) for measure in _MEANS}
     found = {
         measure.value: estimate.interval(confidence)
         for measure, estimate in means.items()
         if estimate.value > 0.0
     }
-    return found | ({"missed_share": pool.missed_interval(confidence)} if has_limits else {})
+    shares = {"missed_share": pool.missed_interval(confidence)} if has_limits else {}
+    return found | shares | ({"loss_probability": pool.loss_interval(confidence)} if may_lose else {})

@@ -265,8 +265,8 @@ class Pool:
 
     @property
     def missed(self) -> Estimate:
-        """Share of the requests beyond any limit of the objective."""
-        return self.ratio(lambda sample: sample.missed, lambda sample: sample.counted)
+        """Share of the requests beyond any limit of the objective, as lost ones are."""
+        return self.ratio(lambda sample: sample.missed, lambda sample: sample.lost + sample.counted)
 
     def independent_exceedances(
         self, quantile: float, measures: Iterable[Measure] = (Measure.RESPONSE,)
@@ -353,7 +353,7 @@ class Pool:
     def missed_interval(self, confidence: float) -> Interval:
         """Interval of the share of requests beyond any limit: by sections, and by their number."""
         whole = self.whole
-        exact = share_high(whole.missed, whole.counted, confidence)
+        exact = share_high(whole.missed, whole.lost + whole.counted, confidence)
         if not whole.missed:
             return Interval(value=0.0, low=0.0, high=exact)
         found = self.missed.interval(confidence)
@@ -385,4 +385,4 @@ def served(measure: Measure) -> Callable[[Sample], Tally]:
 
 def with_lost(measure: Measure, sample: Sample) -> Tally:
     """The durations of a measure, those of lost requests infinite."""
-    return sample.durations(measure).with_lost(sample.lost)
+    return sample.durations(measure).with_lost(sample.lost_of(measure))

@@ -42,7 +42,7 @@ class Sample:
         batches: number of batches that the counted requests make up, with parts of batches.
         batch_size_largest: largest batch of the run.
         lost: number of requests that arrived within the window and were rejected; whole unless samples were mixed.
-        missed: number of served requests that missed a limit of the objective, where runs count them.
+        missed: number of requests that missed a limit of the objective, as lost ones do, where runs count them.
         rises_s: for each run, mean response of the second half minus that of the first. [s]
         attempts: attempts at the counted and the lost requests; 0 if clients were not simulated.
         retried: number of those requests with more than one attempt.
@@ -75,6 +75,10 @@ class Sample:
     def durations(self, measure: Measure) -> Tally:
         """Durations of served requests."""
         return {Measure.RESPONSE: self.responses, Measure.WAIT: self.waits}[measure]
+
+    def lost_of(self, measure: Measure) -> float:
+        """Durations of a measure that lost requests would have had."""
+        return self.lost
 
     def total(self, measure: Measure) -> tuple[float, float]:
         """Durations behind a mean added up [s], and the number to divide them by."""

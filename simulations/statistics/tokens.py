@@ -28,6 +28,7 @@ class TokenSample(Sample):
         output_tokens, preemptions: totals of the counted requests.
         engine_s: total time of the counted requests at their engine. [s]
         running_s, block_s: integrals over that time of running requests and of the share of the cache in use.
+        lost_longer, lost_gaps: lost requests with two or more output tokens, and the times between their tokens.
     """
 
     tpot: Tally = field(repr=False)
@@ -37,6 +38,8 @@ class TokenSample(Sample):
     engine_s: float
     running_s: float
     block_s: float
+    lost_longer: float = 0.0
+    lost_gaps: float = 0.0
 
     @property
     def compared(self) -> tuple[Measure, ...]:
@@ -47,6 +50,11 @@ class TokenSample(Sample):
         """Durations of served requests."""
         known = {Measure.TTFT: self.waits, Measure.TPOT: self.tpot, Measure.ITL: self.itl}
         return known[measure] if measure in known else Sample.durations(self, measure)
+
+    def lost_of(self, measure: Measure) -> float:
+        """Lost requests; those that have such a duration, and as many as they have."""
+        known = {Measure.TPOT: self.lost_longer, Measure.ITL: self.lost_gaps}
+        return known.get(measure, self.lost)
 
     def total(self, measure: Measure) -> tuple[float, float]:
         """Gaps are divided by those of the requests that count, whose responses they fill."""
@@ -77,6 +85,8 @@ class TokenSample(Sample):
             engine_s=math.fsum(one.engine_s for one in ours),
             running_s=math.fsum(one.running_s for one in ours),
             block_s=math.fsum(one.block_s for one in ours),
+            lost_longer=sum(one.lost_longer for one in ours),
+            lost_gaps=sum(one.lost_gaps for one in ours),
         )
 
     @classmethod
@@ -93,6 +103,8 @@ class TokenSample(Sample):
             engine_s=mixed([one.engine_s for one in ours], factors),
             running_s=mixed([one.running_s for one in ours], factors),
             block_s=mixed([one.block_s for one in ours], factors),
+            lost_longer=mixed([one.lost_longer for one in ours], factors),
+            lost_gaps=mixed([one.lost_gaps for one in ours], factors),
         )
 
 
@@ -118,30 +130,37 @@ def token_sample(
         middle: how many of them are of the first half of the run; None for half of them. In a stratum with one burst
             these would be its beginning, which is always calmer than its end.
     """
-    arrived_s, output = draws.arrived_s[part], draws.output_tokens[part]
-    ttft_s = records.first_s[part] - arrived_s + overhead_s[part]
-    response_s = records.finished_s[part] - arrived_s + overhead_s[part]
+    is_served = ~np.isnan(records.finished_s[part])
+    middle = len(is_served) // 2 if middle is None else middle
+    middle = int(is_served[:middle].sum())
+    arrived_s, first_s, finished_s = (
+        one[part][is_served] for one in (records.arrived_s, records.first_s, records.finished_s)
+    )
+    output, outside_s = draws.output_tokens[part][is_served], overhead_s[part][is_served]
+    lost_output = draws.output_tokens[part][~is_served]
+    ttft_s, response_s = first_s - arrived_s + outside_s, finished_s - arrived_s + outside_s
     has_more = output > 1
-    tpot_s = (records.finished_s[part] - records.first_s[part])[has_more] / (output[has_more] - 1)
-    gaps_s = float((records.finished_s[part] - records.first_s[part]).sum())
-    middle = len(response_s) // 2 if middle is None else middle
+    tpot_s = (finished_s - first_s)[has_more] / (output[has_more] - 1)
+    gaps_s = float((finished_s - first_s).sum())
     return TokenSample(
         waits=Tally.of(ttft_s, _marks(objective.by_quantile(Measure.TTFT))),
         responses=Tally.of(response_s, _marks(objective.by_quantile(Measure.RESPONSE))),
         tpot=Tally.of(tpot_s, _marks(objective.by_quantile(Measure.TPOT))),
         itl=replace(gaps, total_s=gaps_s),
-        missed=_missed(objective, ttft_s, response_s, tpot_s, has_more),
+        missed=_missed(objective, ttft_s, response_s, tpot_s, has_more, len(lost_output)),
         window_s=window_s,
         busy_s=records.busy_s,
         batches=float(records.steps),
         batch_size_largest=int(records.largest[0]),
-        lost=0,
+        lost=len(lost_output),
         rises_s=(_rise_s(response_s[:middle], response_s[middle:]),),
         output_tokens=int(output.sum()),
-        preemptions=int(records.preemptions[part].sum()),
-        engine_s=float((records.finished_s[part] - arrived_s).sum()),
+        preemptions=int(records.preemptions[part][is_served].sum()),
+        engine_s=float((finished_s - arrived_s).sum()),
         running_s=records.running_s,
         block_s=records.block_s / blocks,
+        lost_longer=int((lost_output > 1).sum()),
+        lost_gaps=int((lost_output - 1).sum()),
     )
 
 
@@ -154,11 +173,13 @@ def _marks(limits: object) -> Floats:
     return np.array(sorted(set(cast("dict[float, float]", limits).values())), dtype=float)
 
 
-def _missed(objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags) -> int:
-    """Number of requests beyond any limit; a request's own gaps are as long as their mean."""
+def _missed(
+    objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags, lost: int
+) -> int:
+    """Number of requests beyond any limit, as lost ones are; a request's own gaps are as long as their mean."""
     limits = objective.together
     late = np.zeros(len(ttft_s), dtype=bool)
     late |= ttft_s > limits.get(Measure.TTFT, math.inf)
     late |= response_s > limits.get(Measure.RESPONSE, math.inf)
     late[has_more] |= tpot_s > min(limits.get(Measure.TPOT, math.inf), limits.get(Measure.ITL, math.inf))
-    return int(late.sum())
+    return int(late.sum()) + (lost if limits else 0)

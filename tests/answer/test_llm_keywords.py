@@ -67,7 +67,6 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
         "batch_wait": "0ms",
         "survive": [],
         "request_class": (),
-        "users": None,
     }
     refuse_for_engines(usual)
     for name, value, flag, why in (
@@ -75,7 +74,6 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
         ("spike", "2x", "--spike", "what goes wrong with engines is simulated by capacity stress"),
         ("batch_wait_s", 0.1, "--batch-wait", "an engine starts a step as soon as the one before has ended"),
         ("request_class", ["a"], "--class", "requests of a language model differ by their lengths"),
-        ("users", 5, "--users", "users who wait for their answers are not simulated beside an engine"),
         (
             "slo_wait_p99", "1s", "--slo-wait-p99",
             "a request waits until its first token, which --slo-ttft-p99 limits",
@@ -267,7 +265,6 @@ def test_engines_in_trouble_have_no_trace() -> None:
     refuse(**asked, startup_time="5s")
     for said, given in (
         ("leave out --startup-time for a language model", {"startup_time": "5s"}),
-        ("clients of a language model that give up, retry or hedge are", {"timeout": "5s"}),
         ("leave out --spike for a language model", asked | {"spike": "2x"}),
         ("--shed does not apply to engines", asked | {"shed": "lifo"}),
         ("a trace ends when its requests do, and", asked | {"arrivals": "trace:x.csv"}),

@@ -228,15 +228,18 @@ def test_a_limit_of_what_no_request_has_is_refused(objective: Objective, measure
     assert question_of(lengths=once).space.lengths is once
 
 
-def test_a_queue_limit_of_engines_is_for_trouble_alone() -> None:
+def test_a_queue_limit_of_engines_is_that_of_all_fleets() -> None:
     question = question_of()
-    limited = replace(engine_of(question), queue_limit=5)
-    with pytest.raises(
-        InputError, match="^the queue of an engine is simulated without a limit but in trouble"
-    ):
-        question.scenario(limited)
+    limited = replace(question, space=replace(question.space, queue_limit=5))
+    assert engine_of(limited).queue_limit == limited.scenario(engine_of(limited)).plan.queue_limit == 5
     with pytest.raises(DomainError, match="^the queue limit must be >= 0, got -1$"):
-        replace(limited, queue_limit=-1)
+        replace(engine_of(question), queue_limit=-1)
+    with pytest.raises(DomainError, match="^a queue limit of 0 lets nothing into an engine"):
+        replace(engine_of(question), queue_limit=0)
+    losses = Objective.of(response={0.5: 1.0}, loss=0.01)
+    with pytest.raises(InputError, match="^a loss limit needs a queue limit"):
+        question_of(objective=losses)
+    assert replace(limited, objective=losses).objective is losses
 
 
 def test_a_cache_of_unknown_size_answers_nothing() -> None:

@@ -29,7 +29,7 @@ from capacity.question.resilience import Survival
 from capacity.render.deploy.registry import render
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import ClosedPopulation, Workload
 
 LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
 CLIENTS: dict[str, Any] = {"timeout_s": 2.0, "attempts": 3, "retried": ["rejected", "timed_out"]}
@@ -317,11 +317,23 @@ def test_an_edited_profile_is_refused() -> None:
         read_plan_file_document(signed_again(found), "plan.json")
 
 
-def test_a_plan_for_a_language_model_needs_an_arrival_rate() -> None:
+def test_a_plan_for_users_has_no_rate_to_render() -> None:
     found = document()
     found["question"]["workload"] = {"users": 8, "think_time_s": 1.0}
-    with pytest.raises(InputError, match="question.workload must have an arrival rate"):
-        read_plan_file_document(signed_again(found), "plan.json")
+    saved = read_plan_file_document(signed_again(found), "plan.json")
+    assert saved.question.workload == ClosedPopulation(users=8, think_time_s=1.0)
+    with pytest.raises(InputError, match="was made for 8 users, and this target needs an arrival rate"):
+        render(saved, "vllm")
+
+
+def test_a_queue_limit_of_a_plan_counts_who_runs_too() -> None:
+    found = document()
+    found["question"]["queue_limit"] = found["answer"]["recommendation"]["queue_limit"] = 20
+    saved = read_plan_file_document(signed_again(found), "plan.json")
+    assert saved.question.space.queue_limit == 20
+    text = render(saved, "vllm")
+    assert f"--max-num-queued-reqs {saved.plan.sequences_max + 20}" in text
+    assert "The plan has --queue-limit 20" in text
 
 
 def test_a_saved_plan_holds_at_most_200_000_lengths() -> None:

@@ -12,7 +12,7 @@ from capacity.profile.llm import LlmProfile
 from capacity.profile.load import load_any
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
-from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
+from simulations.draws.tokens import ALWAYS, EngineRules, Loop, TokenDraws, TokenRecords, pass_noise
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import run_engines
 
@@ -37,7 +37,7 @@ def differing(one: TokenRecords, other: TokenRecords) -> list[str]:
     return [
         name
         for name in TokenRecords.__slots__
-        if not np.array_equal(getattr(one, name), getattr(other, name))
+        if not np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name.endswith("_s"))
     ]
 
 
@@ -68,6 +68,44 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
 def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(run) -> None:
     for window_s in (ALWAYS, (0.3, 0.9)):
         assert differing(run_engines(*run, window_s), serve_engines(*run, window_s)) == []
+
+
+@settings(max_examples=80, deadline=None)
+@given(runs(), st.integers(1, 4))
+def test_a_full_line_refuses_in_both_alike(run, limit: int) -> None:
+    found = serve_engines(*run, queue_limit=limit)
+    assert differing(run_engines(*run, queue_limit=limit), found) == []
+    is_lost = found.replica == -1
+    assert np.array_equal(is_lost, np.isnan(found.finished_s))
+    assert found.allocated == found.freed
+    served, draws = ~is_lost, run[-1]
+    known = int((draws.input_tokens + draws.output_tokens - 1)[served].sum())
+    assert found.computed == known + found.thrown_out - found.cached
+
+
+@settings(max_examples=120, deadline=None)
+@given(runs(), st.integers(1, 9), st.data())
+def test_users_come_back_in_both_alike(run, users: int, data: st.DataObject) -> None:
+    *how, draws = run
+    count = len(draws.arrived_s)
+    think_s = data.draw(st.lists(st.sampled_from([0.0, 0.01, 0.0105, 0.5]), min_size=count, max_size=count))
+    counted = data.draw(st.sampled_from([(0, 2**62), (count // 3, 2 * count // 3 + 1)]))
+    loop = Loop(
+        users=users,
+        think_s=np.array(think_s),
+        spread_s=data.draw(st.sampled_from([0.0, 0.02])),
+        counted=counted,
+    )
+    closed = replace(draws, arrived_s=np.zeros(count), loop=loop)
+    found = serve_engines(*how, closed)
+    assert differing(run_engines(*how, closed), found) == []
+    assert (np.diff(found.arrived_s) >= 0.0).all()
+    in_system = (found.arrived_s[None, :] <= found.arrived_s[:, None]) & (
+        found.finished_s[None, :] > found.arrived_s[:, None]
+    )
+    assert in_system.sum(axis=1).max() <= users
+    if counted[0] == 0:
+        assert found.gap_counts.sum() == int((draws.output_tokens - 1).sum())
 
 
 @pytest.mark.parametrize("ahead", [False, True])

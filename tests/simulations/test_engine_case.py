@@ -72,11 +72,13 @@ def forgets(monkeypatch: pytest.MonkeyPatch, requests: float) -> list[tuple[floa
     """The start is forgotten after this number of requests; returns what that was asked with."""
     asked: list[tuple[float, ...]] = []
 
-    def told(*given: float) -> float:
-        asked.append(given)
+    def told(*given: Any) -> float:
+        *known, places = given
+        assert places is None  # as no queue has a limit
+        asked.append(tuple(known))
         return requests
 
-    monkeypatch.setattr(engine_case, "relaxation_requests", told)
+    monkeypatch.setattr(engine_case, "open_relaxation_requests", told)
     return asked
 
 
@@ -465,7 +467,7 @@ def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.Monk
         wide = Performance(
             kind=Kind.SIMULATION, ttft_quantiles_s={0.99: Interval(value=1.0, low=0.5, high=high_s)}
         )
-        monkeypatch.setattr(engine_case, "with_step_error", lambda *_: wide)
+        monkeypatch.setattr(EngineCase, "widened", lambda *_: wide)
         monkeypatch.setattr(EngineCase, "performance", lambda *_: Performance(kind=Kind.SIMULATION))
         candidate: Candidate[TokenPlan] = SimulationJudge(precision=0.1).certify(
             scenario_of(1.0, objective=OBJECTIVE), 1
@@ -611,6 +613,7 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
         "quantiles": (0.9, 0.999),
         "confidence": 0.9,
         "has_limits": True,
+        "may_lose": False,
     }
     forgets(monkeypatch, 0.3)
     instants_s = tuple(float(number) for number in range(1003))
@@ -630,7 +633,9 @@ def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: p
     task = engine_case.TokenTask(
         scenario=scenario, length=Length(warm_up=1, measured=3, cool_down=1), seed=Seed(value=0)
     )
-    draws: Any = SimpleNamespace(arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]), input_tokens=np.arange(5))
+    draws: Any = SimpleNamespace(
+        arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]), input_tokens=np.arange(5), loop=None
+    )
     monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: draws)
     found: Any = engine_case.replicate_tokens(task)
     assert asked == [(2.0, 11.0)]

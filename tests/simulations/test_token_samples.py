@@ -30,10 +30,9 @@ def sample_of(
     gaps = np.zeros(CELLS, dtype=np.int64)
     gaps[10] = 4
     gaps[20] = 3
-    draws: Any = SimpleNamespace(
-        arrived_s=np.array([0.0, 1.0, 2.0, 4.0, 9.0]), output_tokens=np.array([9, 5, 1, 4, 9])
-    )
+    draws: Any = SimpleNamespace(output_tokens=np.array([9, 5, 1, 4, 9]))
     records: Any = SimpleNamespace(
+        arrived_s=np.array([0.0, 1.0, 2.0, 4.0, 9.0]),
         first_s=np.array([1.0, 2.0, 5.0, 5.0, 10.0]),
         finished_s=np.array([3.0, 6.0, 5.0, 11.0, 12.0]),
         preemptions=np.array([7, 1, 0, 2, 7]),

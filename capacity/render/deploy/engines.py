@@ -7,6 +7,7 @@ from capacity.errors import InputError, quoted
 from capacity.profile.llm import Scheduler
 from capacity.render.deploy.features import unset_notes
 from capacity.render.deploy.header import comments
+from capacity.traffic.workload import ClosedPopulation
 from capacity.units import format_rate
 
 
@@ -43,7 +44,7 @@ def _evaluated(saved: SavedPlan) -> Iterator[str]:
     """The fleet, its traffic and its limits, and the engine that was measured."""
     plan, profile = saved.plan, saved.profile
     yield f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''} of this command behind {plan.routing.value},"
-    yield f"evaluated at {format_rate(saved.question.workload.arrival_rate_rps)}:"
+    yield f"evaluated at {format_rate(_rate_rps(saved))}:"
     events = [f", and with {event}" for event, _ in saved.question.events(plan)]
     yield f"{', '.join(map(str, saved.question.objective.limits))}{''.join(events)}."
     version = f" with {profile.engine.name} {profile.engine.version}" if profile.engine.version else ""
@@ -51,6 +52,20 @@ def _evaluated(saved: SavedPlan) -> Iterator[str]:
         f"Steps were measured on {profile.device or 'a device that the profile does not name'}{version}; another "
         "version or device needs a profile of its own."
     )
+
+
+def _rate_rps(saved: SavedPlan) -> float:
+    """Arrival rate of the plan. [requests/s]
+
+    Raises:
+        InputError: the plan is for a closed population.
+    """
+    workload = saved.question.workload
+    if isinstance(workload, ClosedPopulation):
+        raise InputError(
+            f"{saved.name} was made for {workload.users} users, and this target needs an arrival rate; plan with --rate"
+        )
+    return float(workload.arrival_rate_rps)
 
 
 def model_of(saved: SavedPlan) -> str:

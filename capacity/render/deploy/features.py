@@ -177,7 +177,7 @@ def _of_engines(saved: SavedPlan, recovery: Recovery | None) -> Iterator[tuple[F
         Feature.ENGINE,
         f"{plan.sequences_max} sequences and {plan.batched_tokens_max} tokens a step in each engine",
     )
-    if recovery is not None and (limit := _queue_limit(recovery.plan)):
+    if limit := _queue_limit(plan if recovery is None else recovery.plan):
         yield Feature.QUEUE_LIMIT, limit
 
 

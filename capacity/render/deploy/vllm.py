@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.profile.llm import Scheduler
-from capacity.question.plan import rejects
 from capacity.render.deploy.engines import command, model_of, require_scheduler
 from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.recovery import read_recovery
@@ -32,19 +31,25 @@ def render(saved: SavedPlan) -> str:
 
 
 def _recovery(saved: SavedPlan) -> Iterator[str]:
-    """The setting with which the engines recover."""
+    """The setting with which the engines recover, and how vLLM counts a queue limit."""
+    recovery, limit = read_recovery(saved), _queue_limit(saved)
+    setting = None if recovery is None else recovery.setting
+    is_limit = setting == f"--queue-limit {limit}"
+    if setting is not None and not is_limit:
+        yield f"The fleet recovers only with {setting}, of clients or a gateway: see --target envoy."
+    if limit is not None:
+        what, runs = "The fleet recovers only with" if is_limit else "The plan has", saved.plan.sequences_max
+        yield (
+            f"{what} --queue-limit {limit}, at each engine; --max-num-queued-reqs, of vLLM 0.29 and later, counts the "
+            f"{runs} that run as well. A gateway can hold the limit: --target envoy."
+        )
+
+
+def _queue_limit(saved: SavedPlan) -> int | None:
+    """The queue limit of the plan, or with which it recovers; None if there is none."""
     recovery = read_recovery(saved)
-    if recovery is None or recovery.setting is None:
-        return
-    told = f"The fleet recovers only with {recovery.setting}"
-    if not rejects(recovery.plan):
-        yield f"{told}, of clients or a gateway: see --target envoy."
-        return
-    runs = saved.plan.sequences_max
-    yield (
-        f"{told}, at each engine; --max-num-queued-reqs, of vLLM 0.29 and later, counts the {runs} that run as well. A "
-        "gateway can hold the limit: --target envoy."
-    )
+    limit: int | None = (saved.plan if recovery is None else recovery.plan).queue_limit
+    return limit
 
 
 def _flags(saved: SavedPlan) -> Iterator[str]:
@@ -54,9 +59,8 @@ def _flags(saved: SavedPlan) -> Iterator[str]:
     yield f"--max-num-batched-tokens {plan.batched_tokens_max}"
     yield f"--max-model-len {saved.question.space.lengths.context_max}"
     yield f"--block-size {profile.kv.block_tokens}"
-    recovery = read_recovery(saved)
-    if recovery is not None and recovery.plan.queue_limit is not None:
-        yield f"--max-num-queued-reqs {plan.sequences_max + recovery.plan.queue_limit}"
+    if (limit := _queue_limit(saved)) is not None:
+        yield f"--max-num-queued-reqs {plan.sequences_max + limit}"
     if profile.tensor_parallel > 1:
         yield f"--tensor-parallel-size {profile.tensor_parallel}"
     yield "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"

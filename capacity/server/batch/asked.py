@@ -11,8 +11,9 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.arguments import Asked, many
 from capacity.question.grid import parse_counts
-from capacity.question.objective import Measure, Objective
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
+from capacity.question.scenario import require_losses
 from capacity.question.verbs import BATCHING, VERBS, refuse_for_batches
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.batch.plan import BatchPlan, BatchScenario
@@ -20,7 +21,6 @@ from capacity.server.batch.settings import BatchSettings
 from capacity.server.batch.space import BatchSpace
 from capacity.server.batch.stability import MEASURES
 from capacity.server.batch.typed import BatchingRule, read_batching
-from capacity.traffic.workload import is_patient
 
 
 class AskedBatches:
@@ -138,9 +138,7 @@ class AskedBatches:
 
     def require(self, scenario: BatchScenario) -> None:
         """Refuse a limit on losses where no request can be lost."""
-        loses = scenario.plan.queue_limit is not None or not is_patient(scenario.workload)
-        if scenario.objective.allowed(Measure.LOSS) is not None and not loses:
-            raise InputError("a loss limit needs a queue limit; give --queue-limit too")
+        require_losses(scenario.objective, scenario.workload, scenario.plan.queue_limit)
 
 
 def _rule(asked: Asked) -> BatchingRule:

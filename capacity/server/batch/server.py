@@ -59,10 +59,6 @@ class BatchServer:
         """Capacity of the fleet if every batch is full. [requests/s]"""
         return sustainable_rate_rps(self.profile, plan)
 
-    def untroubled(self, plan: BatchPlan) -> BatchPlan:
-        """All of it: a queue limit loses requests, which the objective counts as late."""
-        return plan
-
     def late_margin_s(self, plan: BatchPlan) -> float:
         """The P99 of a full batch: with less than this left, a reply would mostly come too late. [s]"""
         return self.profile.law(plan.batch_size_max).quantile_s(0.99)

@@ -6,14 +6,14 @@ from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import Measure
 from capacity.question.plan import Routing
 from capacity.question.question import Family, Question
+from capacity.question.scenario import require_losses
 from capacity.server.batch.batching import Batching, require_batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import users_devices_min
 from capacity.server.batch.stability import devices_serving_min, replicas_stable_min
-from capacity.traffic.workload import ClosedPopulation, Demand, is_patient
+from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import typed_duration
 
 
@@ -85,9 +85,7 @@ class BatchSpace:
                     f"preferred size {self.preferred_sizes[-1]} is above the largest batch of {profile.name}, {limit}; "
                     "leave it out, or raise --batch-size-max"
                 )
-        loses = self.queue_limit is not None or not is_patient(question.workload)
-        if question.objective.allowed(Measure.LOSS) is not None and not loses:
-            raise InputError("a loss limit needs a queue limit; give --queue-limit too")
+        require_losses(question.objective, question.workload, self.queue_limit)
 
     def only(self, plan: BatchPlan) -> Self:
         """The batch and queue of one plan; its rule is that of the space."""

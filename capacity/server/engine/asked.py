@@ -16,7 +16,8 @@ from capacity.question.asked import FLAGS
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
-from capacity.question.verbs import CLIENTS, in_both, is_given, refuse_for_engines
+from capacity.question.scenario import require_losses
+from capacity.question.verbs import in_both, refuse_for_engines
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.engine.lengths import fitted_lengths, require_lengths
 from capacity.server.engine.plan import MEASURES, TokenPlan, TokenScenario
@@ -39,14 +40,9 @@ class AskedEngines:
     """A `capacity.server.asked.AskedFleet` of engines of a language model."""
 
     def refuse(self, asked: Asked, besides: Collection[str] = ()) -> None:
-        """Refuse flags of batches, and clients where nothing goes wrong."""
+        """Refuse flags of batches, and what engines do not have in trouble."""
         taken = {one for name in besides for one in in_both(name, FLAGS[name])}
         refuse_for_engines({name: value for name, value in asked.items() if name not in taken})
-        if asked.get("trigger") is None and any(is_given(asked, one) for one in _CLIENTS):
-            raise InputError(
-                "clients of a language model that give up, retry or hedge are simulated by capacity stress alone; "
-                "leave out --timeout, --attempts and the other flags of clients"
-            )
         _refuse_trace_in_trouble(asked)
         _refuse_protection(asked)
 
@@ -95,6 +91,7 @@ class AskedEngines:
             **requests.parts,
             sequences_max=_chosen(asked.sequences_max, "--sequences-max"),
             batched_tokens_max=_chosen(asked.batched_tokens_max, "--batched-tokens-max"),
+            queue_limit=asked.queue_limit,
         )
 
     def settings(self, requests: Requests, asked: Asked) -> EngineSpace:
@@ -103,6 +100,7 @@ class AskedEngines:
             **requests.parts,
             sequences_max=_axis(asked.sequences_max, "--sequences-max"),
             batched_tokens_max=_axis(asked.batched_tokens_max, "--batched-tokens-max"),
+            queue_limit=asked.queue_limit,
         )
 
     def plan(self, profile: LlmProfile, asked: Asked) -> TokenPlan:
@@ -120,13 +118,14 @@ class AskedEngines:
                 asked.batched_tokens_max, limits.batched_tokens_max, "--batched-tokens-max"
             ),
             routing=parse.read_routing(asked.routing or Routing.ROUND_ROBIN),
+            queue_limit=asked.get("queue_limit"),
         )
         profile.require(plan.sequences_max, plan.batched_tokens_max)
         return plan
 
     def usual(self, asked: Asked) -> dict[str, Any]:
-        """No value, as each fleet says all of its engines."""
-        return {}
+        """How many may wait; each fleet says all else of its engines."""
+        return {} if asked.queue_limit is None else {"queue-limit": str(asked.queue_limit)}
 
     def running(self, profile: LlmProfile, running: RunningPlan) -> tuple[TokenPlan, tuple[str, ...]]:
         """Refuse the plan of a server, which forms batches."""
@@ -158,11 +157,9 @@ class AskedEngines:
         raise InputError(NO_RATE)
 
     def require(self, scenario: TokenScenario) -> None:
-        """Refuse requests for which an engine has no room."""
+        """Refuse requests for which an engine has no room, and a limit on losses where no request can be lost."""
         require_lengths(scenario.profile, scenario.lengths, scenario.plan.sequences_max)
-
-
-_CLIENTS = tuple(one for name in CLIENTS.split() for one in in_both(name, FLAGS[name]))
+        require_losses(scenario.objective, scenario.workload, scenario.plan.queue_limit)
 
 
 def _refuse_trace_in_trouble(asked: Asked) -> None:

@@ -1,17 +1,17 @@
 """Engine plan: a fleet of engines of a language model, and how much each takes at a time."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from capacity.errors import InputError
+from capacity.errors import DomainError, InputError
 from capacity.profile.llm import LlmProfile
 from capacity.question.objective import Measure
 from capacity.question.plan import Names, Routing, require_fleet
 from capacity.question.scenario import Scenario
 from capacity.traffic.lengths import AnyLengths
-from capacity.traffic.workload import Workload
 
 # What is measured of a fleet that serves a language model.
-MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
+MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.UTILIZATION}
 
 _NAMES = Names(
     at_once="S: sequences at most",
@@ -29,7 +29,8 @@ class TokenPlan:
     Attributes:
         sequences_max: most requests that run at once in an engine.
         batched_tokens_max: most tokens that one of its steps computes.
-        queue_limit: limit of each engine's queue, which only a fleet in trouble has; None if it is unlimited.
+        queue_limit: how many requests may wait for a place among the running ones of each engine, those that join the
+            next step included; a request that finds as many is rejected. None if any number may.
     """
 
     profile: str
@@ -41,6 +42,10 @@ class TokenPlan:
 
     def __post_init__(self) -> None:
         require_fleet(self)
+        if self.queue_limit == 0:
+            raise DomainError(
+                "a queue limit of 0 lets nothing into an engine, where all wait for the next step; give at least 1"
+            )
         if self.routing is Routing.SHARED_QUEUE:
             raise InputError(
                 "engines have a queue each, so that shared-queue does not apply; use least-outstanding"
@@ -125,5 +130,5 @@ class TokenPlan:
         return ""
 
 
-# A scenario of engines, which have a rate of arrivals and requests with lengths.
-TokenScenario = Scenario[LlmProfile, TokenPlan, Workload, AnyLengths]
+# A scenario of engines, which have requests with lengths; they arrive at a rate, or users send them.
+TokenScenario = Scenario[LlmProfile, TokenPlan, Any, AnyLengths]

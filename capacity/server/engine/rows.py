@@ -20,6 +20,7 @@ class EngineRows:
         Column("sequences_max", "count"),
         Column("batched_tokens_max", "count"),
         Column("routing", "text"),
+        Column("queue_limit", "count"),
         Column("kv_tokens", "count"),
         Column("request_overhead_s", "number"),
     )
@@ -31,16 +32,19 @@ class EngineRows:
         "tpot_mean_s",
         "itl_mean_s",
         "response_mean_s",
+        "attempts_mean",
+        "retried_share",
+        "loss_probability",
         "preemption_rate",
         "kv_utilization",
         "running_mean",
         "queue_length_mean",
         "in_system_mean",
     )
-    durations = ("ttft", "tpot", "itl", "response")
+    durations = ("ttft", "tpot", "itl", "response", "ttft_with_losses", "response_with_losses")
     settings: ClassVar[Mapping[str, str]] = {"sequences": "sequences_max", "tokens": "batched_tokens_max"}
     hides_shared = True  # there is hardly room for two durations
-    shown: ClassVar[Mapping[str, str]] = {"TTFT": "ttft", "TPOT": "tpot"}
+    shown: ClassVar[Mapping[str, str]] = {"TTFT": "ttft_with_losses", "TPOT": "tpot"}
 
     def values(self, cell: TokenScenario) -> tuple[Value, ...]:
         """Values of the columns `asked`."""
@@ -59,6 +63,7 @@ class EngineRows:
             plan.sequences_max,
             plan.batched_tokens_max,
             plan.routing.value,
+            plan.queue_limit,
             profile.kv.tokens,
             float(profile.overhead.request_s),
         )

@@ -1,7 +1,7 @@
 """Token engine: a replica that serves a language model, with a scheduler that fills every step."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from capacity.profile.llm import LlmProfile
@@ -67,20 +67,16 @@ class TokenEngine:
         """Capacity of all engines if requests always wait. [requests/s]"""
         return plan.replicas * self.saturation.rate_rps
 
-    def untroubled(self, plan: TokenPlan) -> TokenPlan:
-        """The plan without a queue limit, which only a fleet in trouble has."""
-        return replace(plan, queue_limit=None)
-
     def late_margin_s(self, plan: TokenPlan) -> float:
         """Infinite, since no engine turns away what waits. [s]"""
         return math.inf
 
     def scenario(self, workload: Workload, plan: TokenPlan) -> TokenScenario:
-        """A fleet of such engines and its users without any trouble or queue limit."""
+        """A fleet of such engines and its users without any trouble."""
         return Scenario(
             profile=self.profile,
             workload=workload,
             lengths=self.lengths,
-            plan=replace(plan, queue_limit=None),
+            plan=plan,
             cached_share=self.cached_share,
         )

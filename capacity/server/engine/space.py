@@ -10,12 +10,12 @@ from capacity.profile.llm import LlmProfile
 from capacity.question.grid import Replicas, digest, short
 from capacity.question.plan import Routing
 from capacity.question.question import Family, Question
-from capacity.question.scenario import Scenario, require_second_tokens
+from capacity.question.scenario import Scenario, require_losses, require_second_tokens
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.rows import EngineRows
 from capacity.traffic.lengths import TOKENS_MAX, AnyLengths, LengthLaws
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import Demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class EngineSpace:
         sequences_max, batched_tokens_max: settings of the engine; None for the largest that each profile was measured
             with.
         lengths, cached_share, in_order: as in `capacity.question.scenario.Scenario`.
+        queue_limit: as in `TokenPlan`, for all fleets.
     """
 
     lengths: AnyLengths
@@ -33,6 +34,7 @@ class EngineSpace:
     batched_tokens_max: tuple[int, ...] | None = None
     cached_share: float = 0.0
     in_order: bool = False
+    queue_limit: int | None = None
 
     @classmethod
     def of(cls, scenario: TokenScenario) -> Self:
@@ -44,6 +46,7 @@ class EngineSpace:
             batched_tokens_max=(plan.batched_tokens_max,),
             cached_share=scenario.cached_share,
             in_order=scenario.in_order,
+            queue_limit=plan.queue_limit,
         )
 
     @property
@@ -69,6 +72,8 @@ class EngineSpace:
                 yield from (f"--{name.replace('_', '-')}", str(value))
         if self.cached_share:
             yield from ("--cached-share", repr(self.cached_share))
+        if self.queue_limit is not None:
+            yield from ("--queue-limit", str(self.queue_limit))
 
     def require(self, profile: LlmProfile) -> None:
         """Refuse requests for which an engine with the fewest sequences has no room; others may still be refused."""
@@ -76,8 +81,9 @@ class EngineSpace:
         require_lengths(profile, self.lengths, fewest)
 
     def require_for(self, question: "EngineQuestion") -> None:
-        """Refuse requests without a token that is limited, and settings without room or beyond a profile."""
+        """Refuse limits of what requests do not have, and settings without room or beyond a profile."""
         require_second_tokens(question.objective, self.lengths)
+        require_losses(question.objective, question.workload, self.queue_limit)
         for profile in question.profiles:
             plans = [plan for routing in question.routings for plan in self.plans(profile, routing)]
             for plan in plans:
@@ -97,7 +103,7 @@ class EngineSpace:
     def plans(self, profile: LlmProfile, routing: Routing) -> Iterator[TokenPlan]:
         """One engine of a profile in each setting."""
         for sequences, tokens in product(*self.axes):
-            yield _plan(profile, Replicas(1, routing), sequences, tokens)
+            yield self._plan(profile, Replicas(1, routing), sequences, tokens)
 
     def families(self, profile: LlmProfile, routing: Routing) -> Iterator[Family[LlmProfile]]:
         """Families of a profile under a routing: one for each setting."""
@@ -110,17 +116,20 @@ class EngineSpace:
     def fleets(self, family: Family[LlmProfile], devices: int) -> Iterator[TokenPlan]:
         """The one plan of a family with this many engines."""
         assert family.settings is not None  # noqa: S101  (that of each family of this space)
-        yield _plan(family.profile, Replicas(devices, family.routing), *family.settings)
+        yield self._plan(family.profile, Replicas(devices, family.routing), *family.settings)
 
     def only(self, plan: TokenPlan) -> Self:
         """The setting of one plan."""
         return replace(
-            self, sequences_max=(plan.sequences_max,), batched_tokens_max=(plan.batched_tokens_max,)
+            self,
+            sequences_max=(plan.sequences_max,),
+            batched_tokens_max=(plan.batched_tokens_max,),
+            queue_limit=plan.queue_limit,
         )
 
     def limited_as(self, plan: TokenPlan) -> Self:
-        """The same, as queues of engines are limited in trouble alone."""
-        return self
+        """The same engines with the queue limit of a plan."""
+        return replace(self, queue_limit=plan.queue_limit)
 
     def in_any_order(self) -> Self:
         """The same lengths, drawn for any arrivals."""
@@ -129,7 +138,7 @@ class EngineSpace:
     def cell(
         self,
         profile: LlmProfile,
-        workload: Workload,
+        workload: Demand,
         replicas: Replicas,
         sequences: int | None,
         tokens: int | None,
@@ -139,7 +148,7 @@ class EngineSpace:
             profile=profile,
             workload=workload,
             lengths=self.lengths,
-            plan=_plan(profile, replicas, sequences, tokens),
+            plan=self._plan(profile, replicas, sequences, tokens),
             cached_share=self.cached_share,
             in_order=self.in_order,
         )
@@ -152,19 +161,22 @@ class EngineSpace:
             "batched_tokens_max": short(batched_tokens_max),
             "lengths": digest(repr(self.lengths)),
             "cached_share": self.cached_share,
+            **({} if self.queue_limit is None else {"queue_limit": self.queue_limit}),
         }
 
+    def _plan(
+        self, profile: LlmProfile, replicas: Replicas, sequences: int | None, tokens: int | None
+    ) -> TokenPlan:
+        """A fleet; None for the largest setting that the profile was measured with."""
+        limits = profile.limits_measured
+        return TokenPlan(
+            profile=profile.name,
+            replicas=replicas.number,
+            sequences_max=limits.sequences_max if sequences is None else sequences,
+            batched_tokens_max=limits.batched_tokens_max if tokens is None else tokens,
+            routing=replicas.routing,
+            queue_limit=self.queue_limit,
+        )
 
-EngineQuestion = Question[LlmProfile, EngineSpace, Workload]
 
-
-def _plan(profile: LlmProfile, replicas: Replicas, sequences: int | None, tokens: int | None) -> TokenPlan:
-    """A fleet; None for the largest setting that the profile was measured with."""
-    limits = profile.limits_measured
-    return TokenPlan(
-        profile=profile.name,
-        replicas=replicas.number,
-        sequences_max=limits.sequences_max if sequences is None else sequences,
-        batched_tokens_max=limits.batched_tokens_max if tokens is None else tokens,
-        routing=replicas.routing,
-    )
+EngineQuestion = Question[LlmProfile, EngineSpace, Demand]

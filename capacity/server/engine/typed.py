@@ -8,7 +8,7 @@ from capacity.server.typed import Fields
 class TypedEngines:
     """A `capacity.server.typed.TypedFleet` of engines of a language model."""
 
-    keys = ("replicas", "sequences", "tokens", "routing", "profile")
+    keys = ("replicas", "sequences", "tokens", "routing", "queue-limit", "profile")
     example = "replicas=4,sequences=128"
 
     def plan(self, profile: LlmProfile, fields: Fields) -> TokenPlan:
@@ -25,6 +25,7 @@ class TypedEngines:
             sequences_max=fields.count("sequences", limits.sequences_max),
             batched_tokens_max=fields.count("tokens", limits.batched_tokens_max),
             routing=fields.routing,
+            queue_limit=fields.count("queue-limit") if "queue-limit" in fields.by_key else None,
         )
         profile.require(plan.sequences_max, plan.batched_tokens_max)
         return plan

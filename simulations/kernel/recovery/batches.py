@@ -52,6 +52,9 @@ class BatchServers:
         """Attempts in each queue."""
         return self._state.queues["waiting"].copy()
 
+    def records(self, w: World) -> None:
+        """None, as batches have no tokens."""
+
     def sight(self, w: World, now_s: float) -> Sight:
         """Replicas as a watcher sees them."""
         replicas = w.replicas

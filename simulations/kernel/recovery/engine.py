@@ -23,6 +23,7 @@ from simulations.kernel.continuous import (
     end_pass,
     found,
     idle,
+    is_line_full,
     join,
     release,
     run_on,
@@ -50,6 +51,12 @@ from simulations.kernel.recovery.state import (
     SLOW,
     World,
 )
+from simulations.kernel.state import Structs
+
+# What is on record of the attempt at a request that was answered.
+ANSWER = np.dtype(
+    [("first_s", np.float64), ("finished_s", np.float64), ("preemptions", np.int64), ("replica", np.int64)]
+)
 
 
 class Engines(NamedTuple):
@@ -58,10 +65,12 @@ class Engines(NamedTuple):
     Attributes:
         passes: engines, and by place of an attempt the request that it is to its engine.
         lengths: of the requests: prompt, output and cached tokens, shape `(requests, 3)`.
+        answers: of the requests, shape `(requests,)`.
     """
 
     passes: Passes
     lengths: Integers
+    answers: Structs
 
 
 # A pass that is computed and one composed ahead may hold tokens of a request that is called off.
@@ -90,8 +99,7 @@ def admit(w: World, s: Engines, a: int, now_s: float) -> None:
     r = pick(w, a, now_s)
     if r == NO_ONE:
         return
-    limit = w.rules[0].limit
-    if limit >= 0 and w.replicas[r].outstanding - e.engines[r].count >= limit:
+    if is_line_full(w.replicas[r].outstanding - e.engines[r].count, w.rules[0].limit):
         refuse(w, a, REJECTED, now_s)
         return
     w.replicas[r].outstanding += 1
@@ -125,6 +133,8 @@ def break_off(e: Passes, r: int) -> None:
         row.computed += done
         row.held = -(-row.computed // block)
         row.due = 1 + ahead
+        if done > 0:
+            row.token_s = engines[r].started_s
     for later in range(1 + ahead):
         buffer = engines[r].which if later == 0 else 1 - engines[r].which
         read = 0
@@ -296,14 +306,12 @@ def _complete(w: World, s: Engines, r: int, now_s: float) -> None:
     """A pass has ended: who has all its tokens is answered, and the next one begins."""
     e = s.passes
     rows, parts, attempts, state = e.rows, e.parts, w.attempts, w.state
-    is_last_of_run, busy_s = e.engines[r].stretch >= 0, e.engines[r].busy_s
+    is_last_of_run = e.engines[r].stretch >= 0
     if is_last_of_run:
         e.engines[r].stretch -= 1  # it ends like any other
         break_off(e, r)
     w.replicas[r].is_over = False
-    end_pass(e, r, now_s)
-    if is_last_of_run:
-        e.engines[r].busy_s = busy_s  # the run has counted it
+    end_pass(e, r, now_s, is_last_of_run)
     buffer = e.engines[r].which
     count = e.sizes[r, buffer, PARTS]
     for at in range(count):
@@ -316,6 +324,9 @@ def _complete(w: World, s: Engines, r: int, now_s: float) -> None:
             state[0].served += 1
             if attempts[a].is_alive:
                 w.replicas[r].failures = 0
+                answer, row = s.answers[attempts[a].request], rows[a]
+                answer.first_s, answer.finished_s = row.first_s, now_s
+                answer.preemptions, answer.replica = row.preemptions, r
                 succeed(w, a, now_s)
                 _call_off_others(w, s, attempts[a].request, now_s)
             else:

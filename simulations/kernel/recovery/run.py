@@ -21,6 +21,7 @@ from simulations.draws.attempts import (
     check_faults,
 )
 from simulations.draws.records import Integers
+from simulations.draws.tokens import TokenRecords
 from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.kernel.recovery.batches import BatchServers
 from simulations.kernel.recovery.engines import EngineServers
@@ -61,6 +62,9 @@ class Servers(Protocol):
 
     def sight(self, w: World, now_s: float) -> Sight:
         """The fleet as its watcher sees it."""
+
+    def records(self, w: World) -> TokenRecords | None:
+        """What there is on record of tokens."""
 
 
 # By the kind of fleet.
@@ -117,12 +121,17 @@ def run(
             now_s = watcher.next_s
             more = watcher.look(servers.sight(w, now_s))
             if more is None:
-                return replace(outcomes_of(w), stopped_s=now_s)
+                return _ended(w, servers, now_s)
             check_faults(more, fleet.replicas)
             w = with_faults(w, more)
             servers.grow(len(w.attempts))
         elif is_hopeless is not None and is_hopeless(asked_s, int(servers.waiting(w).sum())):
-            return replace(outcomes_of(w), stopped_s=asked_s)
+            return _ended(w, servers, asked_s)
         else:
             asked_s += ASKED_EVERY_S
-    return outcomes_of(w)
+    return _ended(w, servers)
+
+
+def _ended(w: World, servers: Servers, stopped_s: float = math.inf) -> Outcomes:
+    """The outcomes of a run, which may have been given up."""
+    return replace(outcomes_of(w), stopped_s=stopped_s, tokens=servers.records(w))

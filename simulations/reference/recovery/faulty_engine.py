@@ -1,11 +1,12 @@
 """Faulty engine: the engine of a language model that may leave, crash, hang, pause or be slow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulations.draws.attempts import EngineFleet, lengths_of
-from simulations.draws.tokens import pass_noise
+from simulations.draws.tokens import TokenRecords, pass_noise
 from simulations.reference.blocks import BlockPool
-from simulations.reference.engine import POLICIES
+from simulations.reference.engine import POLICIES, Tally
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.faulty_server import FaultyServer, Work
 from simulations.reference.recovery.surroundings import Surroundings
@@ -27,29 +28,29 @@ class FaultyEngine(FaultyServer[Pass]):
     An attempt is a request of its own to the engine, which starts from the prompt.
     """
 
-    def __init__(self, index: int, fleet: EngineFleet, around: Surroundings) -> None:
+    def __init__(self, index: int, fleet: EngineFleet, around: Surroundings, tally: Tally) -> None:
         super().__init__(index, around)
-        self._fleet, self._tokens = fleet, lengths_of(around.draws)
+        self._fleet, self._tokens, self._tally = fleet, lengths_of(around.draws), tally
         self._is_called = False
         self._passes = self._accepted = 0
         self._requests: dict[Attempt, Request] = {}
         self._attempts: dict[int, Attempt] = {}
-        self._scheduler = self._fresh()
+        self.scheduler = self._fresh()
 
     @property
     def waiting(self) -> int:
         """Attempts in its line."""
-        return len(self._scheduler.waiting)
+        return len(self.scheduler.waiting)
 
     @property
     def serving(self) -> int:
         """Attempts that run."""
-        return len(self._scheduler.running)
+        return len(self.scheduler.running)
 
     def admit(self, attempt: Attempt) -> bool:
         """An attempt is sent here; False if too many wait."""
         limit, tokens = self._fleet.queue_limit, self._tokens
-        if limit is not None and len(self._scheduler.waiting) >= limit:
+        if limit is not None and len(self.scheduler.waiting) >= limit:
             return False
         number = attempt.request.number
         request = Request(
@@ -62,7 +63,7 @@ class FaultyEngine(FaultyServer[Pass]):
         self._accepted += 1
         self._requests[attempt], self._attempts[request.number] = request, attempt
         attempt.place = self
-        self._scheduler.join(request)
+        self.scheduler.join(request)
         self.look()
         return True
 
@@ -71,13 +72,13 @@ class FaultyEngine(FaultyServer[Pass]):
         if not self.is_up or self.hangs:
             return
         request = self._forget(attempt)
-        self._scheduler.call_off(request)
+        self.scheduler.call_off(request)
         self._counts.dropped += 1
 
     def vacate(self) -> list[Attempt]:
         """The router forgets it; who has begun is served to the end."""
         self.is_visible = False
-        moved = [self._attempts[request.number] for request in self._scheduler.vacate()]
+        moved = [self._attempts[request.number] for request in self.scheduler.vacate()]
         for attempt in moved:
             self._forget(attempt)
         return moved
@@ -88,16 +89,16 @@ class FaultyEngine(FaultyServer[Pass]):
 
     def look(self) -> None:
         """An engine at rest looks at its line after all that comes at this instant."""
-        if self.is_free and not self._is_called and self._scheduler.waiting:
+        if self.is_free and not self._is_called and self.scheduler.waiting:
             self._is_called = True
             self._clock.call(self._clock.now, Phase.DISPATCH, self.index, self._begin)
 
     def clear(self) -> list[Attempt]:
         """Empty the engine and its cache; returns the attempts that it held, those that ran first."""
         self._end_work()
-        held = [*self._scheduler.running, *self._scheduler.waiting]
+        held = [*self.scheduler.running, *self.scheduler.waiting]
         attempts = [self._attempts[request.number] for request in held]
-        self._scheduler = self._fresh()
+        self.scheduler = self._fresh()
         for attempt in attempts:
             self._forget(attempt)
         return attempts
@@ -105,7 +106,7 @@ class FaultyEngine(FaultyServer[Pass]):
     def _begin(self) -> None:
         self._is_called = False
         if self.is_free:  # nothing has happened to it meanwhile
-            self._compute(self._scheduler.compose())
+            self._compute(self.scheduler.compose())
 
     def _compute(self, parts: list[Part]) -> None:
         """Compute a pass from now on, if there is anything in it."""
@@ -113,35 +114,33 @@ class FaultyEngine(FaultyServer[Pass]):
             return
         ends_s = self._clock.now + self._duration_s(parts)
         self._passes += 1
-        following = self._scheduler.compose() if self._fleet.rules.ahead else []
+        following = self.scheduler.compose() if self._fleet.rules.ahead else []
         end = self._clock.call(ends_s, Phase.COMPLETION, self.index, self._complete)
         self._work = Pass(self._clock.now, ends_s, end, parts, following)
 
     def _duration_s(self, parts: list[Part]) -> float:
         table, seed = self._fleet.table, self._tokens.noise_seed
-        prefill = [part for part in parts if not part.is_decode]
-        decode = [part for part in parts if part.is_decode]
-        tokens = sum(part.tokens for part in prefill)
-        past = sum(part.tokens * part.before for part in prefill) / max(1, tokens)
-        read = sum(part.before + 1 for part in decode)
-        mean_s = table.mean_s(tokens, past, len(decode), read)
-        return float(mean_s * pass_noise(table.noise, seed, self.index, self._passes) * self._slowness)
+        noise = pass_noise(table.noise, seed, self.index, self._passes)
+        return float(self._tally.pass_s(table, parts) * noise * self._slowness)
 
     def _complete(self) -> None:
         """Tokens are handed out; who has all of them is answered, and the next pass begins."""
-        ended = self._work
+        ended, now_s = self._work, self._clock.now
         assert ended is not None  # noqa: S101  (which ends now)
         self._end_work()
-        for attempt in self._done(ended.parts):
+        used = self._fleet.rules.blocks - self.scheduler.blocks.free
+        self._tally.passes(self.index, now_s - ended.began_s, now_s, self.scheduler, used)
+        for attempt, request in self._done(ended.parts):
             self._counts.served += 1
             if attempt.is_waited_for:
+                self._tally.answered(attempt.request.number, request, self.index, now_s)
                 self._population.answer(attempt)
             else:
                 self._counts.for_nobody += 1
-        self._compute(ended.following or self._scheduler.compose())
+        self._compute(ended.following or self.scheduler.compose())
 
-    def _done(self, parts: list[Part]) -> list[Attempt]:
-        """Attempts that a pass has brought the last token of, all of which have left."""
+    def _done(self, parts: list[Part]) -> list[tuple[Attempt, Request]]:
+        """Attempts that a pass has brought the last token of, all of which have left, as their engine knew them."""
         done = []
         for request in [part.request for part in parts if part.brings_token]:
             attempt = self._attempts.get(request.number)
@@ -149,10 +148,11 @@ class FaultyEngine(FaultyServer[Pass]):
                 continue
             request.due -= 1
             request.generated += 1
+            self._tally.token(request, self._clock.now)
             if request.is_done:
-                self._scheduler.finish(request)
+                self.scheduler.finish(request)
                 self._forget(attempt)
-                done.append(attempt)
+                done.append((attempt, request))
         return done
 
     def _forget(self, attempt: Attempt) -> Request:
@@ -168,7 +168,11 @@ class FaultyEngine(FaultyServer[Pass]):
         return POLICIES[rules.scheduler](rules, pool)
 
 
-def engines_of(fleet: EngineFleet, around: Surroundings) -> tuple[list[FaultyEngine], list[FaultyEngine]]:
-    """The engines of a fleet, each of which has a line of its own."""
-    engines = [FaultyEngine(index, fleet, around) for index in range(fleet.replicas)]
-    return engines, engines
+def engines_of(
+    fleet: EngineFleet, around: Surroundings
+) -> tuple[list[FaultyEngine], list[FaultyEngine], Callable[[], TokenRecords]]:
+    """The engines of a fleet, each of which has a line of its own, and what they have on record after a run."""
+    arrived_s = around.draws.arrived_s
+    tally = Tally(len(arrived_s), fleet.replicas, fleet.window_s)
+    engines = [FaultyEngine(index, fleet, around, tally) for index in range(fleet.replicas)]
+    return engines, engines, lambda: tally.records(arrived_s, [one.scheduler for one in engines])

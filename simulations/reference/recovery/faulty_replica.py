@@ -1,6 +1,7 @@
 """Faulty replica: a server of batches that may leave, crash, hang, pause or be slow."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulations.draws.attempts import BatchFleet
@@ -155,8 +156,10 @@ class FaultyReplica(FaultyServer[Batch]):
         self._queue.look()
 
 
-def replicas_of(fleet: BatchFleet, around: Surroundings) -> tuple[list[FaultyReplica], list[ProtectedQueue]]:
-    """The replicas of a fleet, and their queues: one each, or one for all."""
+def replicas_of(
+    fleet: BatchFleet, around: Surroundings
+) -> tuple[list[FaultyReplica], list[ProtectedQueue], Callable[[], None]]:
+    """The replicas of a fleet, their queues, one each or one for all, and nothing on record of tokens."""
     count = 1 if fleet.is_shared else fleet.replicas
     queues = [ProtectedQueue(fleet.plan, rank, around) for rank in range(count)]
     instances = len(fleet.slowdowns)
@@ -167,4 +170,4 @@ def replicas_of(fleet: BatchFleet, around: Surroundings) -> tuple[list[FaultyRep
         )
         for index in range(fleet.replicas)
     ]
-    return replicas, queues
+    return replicas, queues, lambda: None

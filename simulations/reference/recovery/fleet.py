@@ -20,6 +20,7 @@ from simulations.draws.attempts import (
     check_faults,
 )
 from simulations.draws.attempts import Fleet as Described
+from simulations.draws.tokens import TokenRecords
 from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.balancer import Balancer, OneQueue
@@ -46,8 +47,8 @@ class Line(Protocol):
         """The run is over: who is still there and not waited for will not be served."""
 
 
-Servers = tuple[Sequence[FaultyServer[Any]], Sequence[Line]]
-# By the kind of fleet: its servers, and where attempts wait for them.
+Servers = tuple[Sequence[FaultyServer[Any]], Sequence[Line], Callable[[], TokenRecords | None]]
+# By the kind of fleet: its servers, where attempts wait for them, and what there is on record of tokens after a run.
 SERVERS: dict[type, Callable[[Any, Surroundings], Servers]] = {
     BatchFleet: replicas_of,
     EngineFleet: engines_of,
@@ -79,7 +80,7 @@ def run(
     clock, counts = Clock(), Counts()
     population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
     around = Surroundings(clock, population, draws, protection, counts)
-    servers, lines = SERVERS[type(fleet)](fleet, around)
+    servers, lines, records = SERVERS[type(fleet)](fleet, around)
     entrance: OneQueue | Balancer = OneQueue(lines[0], counts)
     if fleet.routing is not Routing.SHARED_QUEUE:
         ejection = Ejection(clock, fleet.replicas) if protection.ejects else None
@@ -90,7 +91,7 @@ def run(
     population.begin(draws.arrived_s.tolist(), entrance)
     stopped_s = _watch(clock, running, watcher or Unwatched())
     running.drop_the_abandoned()
-    return replace(_outcomes(draws, population, counts), stopped_s=stopped_s)
+    return replace(_outcomes(draws, population, counts), stopped_s=stopped_s, tokens=records())
 
 
 class Fleet:
