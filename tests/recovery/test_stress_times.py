@@ -52,8 +52,9 @@ def test_the_instants_of_engines() -> None:
     assert stress.lasts_s == 27.0
     assert stress.with_limit(7).limit == 7
     assert stress.limit is None
-    scenario = stress.server.scenario(stress.workload, stress.with_limit(7).plan)
-    assert (scenario.plan, scenario.workload) == (stress.plan, stress.workload)
+    limited = stress.with_limit(7).plan
+    scenario = stress.server.scenario(stress.workload, limited)
+    assert (scenario.plan, scenario.workload) == (limited, stress.workload)
     assert TokenEngine.of(scenario, lambda _: ENGINE) == stress.server
 
 
