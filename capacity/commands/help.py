@@ -101,12 +101,11 @@ def _records(command: Any, ctx: Any) -> Iterator[tuple[str, tuple[str, str]]]:
     """Group and row of each parameter; all limits on durations share one row."""
     params = command.get_params(ctx)
     limits = [one for one in params if one.name.startswith("slo_")]
-    together = limits if len(limits) > 1 else []
     for one in params:
         record = one.get_help_record(ctx)
         panel = _panel(one, "Options") if one.param_type_name == "option" else "Arguments"
-        if one in together:
-            if one is together[0]:
+        if one in limits:
+            if one is limits[0]:
                 yield panel, _LIMITS
         elif record is not None:
             yield panel, (record[0].replace(" <list[str]>", "...").replace(" <str>", ""), record[1])
