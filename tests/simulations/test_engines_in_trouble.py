@@ -1,14 +1,14 @@
 """Engines of language models in trouble: the compiled ones against the readable ones, and hand-made schedules."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from engine_schedules import engine_cases
 from hypothesis import HealthCheck, given, settings
-from recovery_schedules import Case
+from recovery_schedules import Case, assert_alike
 
 from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
@@ -28,16 +28,7 @@ from simulations.reference.recovery.fleet import run as run_reference
 def assert_same(case: Case) -> None:
     found, expected = run_kernel(*case), run_reference(*case)
     assert found.tokens is not None
-    assert expected.tokens is not None
-    # What counts over time is not on record of passes that are lost.
-    of_tokens = [one.name for one in fields(found.tokens) if not case.faults or one.name in _OF_REQUESTS]
-    names = [one.name for one in fields(expected) if one.name != "tokens"]
-    for one, other, known in ((found, expected, names), (found.tokens, expected.tokens, of_tokens)):
-        for name in known:
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
-_OF_REQUESTS = ("arrived_s", "first_s", "finished_s", "preemptions", "replica", "gap_counts")
+    assert_alike(found, expected, has_faults=bool(case.faults))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from cases import fixed
 from engine_schedules import engine_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recovery_schedules import Case, cases
+from recovery_schedules import Case, assert_alike, cases
 
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
@@ -26,9 +26,7 @@ from simulations.reference.recovery.fleet import run as run_reference
 
 def assert_same(case: Case) -> None:
     found, expected = run_kernel(*case), run_reference(*case)
-    for field in fields(expected):
-        here, there = getattr(found, field.name), getattr(expected, field.name)
-        np.testing.assert_array_equal(here, there, err_msg=field.name)
+    assert_alike(found, expected, has_faults=bool(case.faults))
 
 
 def one_by_one(times: ServiceTimes, replicas: int = 1, cold: ColdCache | None = None) -> BatchFleet:
@@ -107,9 +105,7 @@ def test_a_run_that_takes_the_rest_later_is_the_same(case: Case, share: float) -
     count = max(1, round(share * len(case.draws.arrived_s)))
     begun = case._replace(draws=first_of(case.draws, count))
     found, expected = run_kernel(*begun, rest=lambda: case.draws), run_kernel(*case)
-    for field in fields(expected):
-        here, there = getattr(found, field.name), getattr(expected, field.name)
-        np.testing.assert_array_equal(here, there, err_msg=field.name)
+    assert_alike(found, expected, has_faults=bool(case.faults))
 
 
 def test_a_run_that_is_given_up_never_asks_for_the_rest() -> None:
@@ -230,9 +226,7 @@ def test_both_engines_show_a_watcher_the_same_and_do_what_it_says(case, places, 
     for here, there in zip(*(watcher.seen for watcher in watchers), strict=True):
         for one, other in zip(here, there, strict=True):
             np.testing.assert_array_equal(one, other)
-    for field in fields(expected):
-        here, there = getattr(found, field.name), getattr(expected, field.name)
-        np.testing.assert_array_equal(here, there, err_msg=field.name)
+    assert_alike(found, expected, has_faults=True)  # those of the watcher
 
 
 @pytest.mark.parametrize("run", [run_kernel, run_reference])
