@@ -49,7 +49,7 @@ PRICES = [
 SLOTS = ["--engine-policy", "llama-cpp", "--context-tokens-max", "600"]  # as long as the share of a slot
 CONTROLLER = ["--autoscale", "utilization:0.6"]
 # Of a day with an autoscaler, each of whose requests is simulated, many times over in some verbs.
-PART = ["--between", "08:00-08:20"]
+PART, TOKEN_PART = ["--between", "08:00-08:20"], ["--between", "09:00-11:00"]
 _OF_PARTS = ("simulate", "sweep", "compare", "max-rate", "curve")
 
 # By world: the server, what arrives, and everything else that the scenario has.
@@ -123,7 +123,7 @@ def command(verb: str, world: str) -> list[str]:
     size, slo = ["--replicas", str(few)], objective(world)
     day = [] if "--daily" in traffic else DAY if world.startswith("batch") else TOKEN_DAY
     if rest == CONTROLLER and verb in _OF_PARTS:
-        rest = [*rest, *PART]
+        rest = [*rest, *(PART if world.startswith("batch") else TOKEN_PART)]
     rest = [*rest, *(_QUANTILES.get(world, []) if verb in ("simulate", "sweep", "compare", "curve") else [])]
     match verb:
         case "plan":
@@ -146,7 +146,8 @@ def command(verb: str, world: str) -> list[str]:
         case _:
             usual = [] if rest == CONTROLLER else CONTROLLER
             only = [*traffic] if "--daily" in traffic else day
-            return [verb, *server, *only, *PART, *slo, *rest, *usual, "--only-verdict", "--runs", "2"]
+            part = PART if world.startswith("batch") else TOKEN_PART
+            return [verb, *server, *only, *part, *slo, *rest, *usual, "--only-verdict", "--runs", "2"]
 
 
 def from_saved(verb: str, world: str, folder: Path) -> list[str]:
@@ -162,8 +163,8 @@ def from_saved(verb: str, world: str, folder: Path) -> list[str]:
         case "stress":
             return [verb, "--plan", plan, "--trigger", "spike:2x,10s", "--timeout", "10s"]
         case "autoscale":
-            day = DAY if world.startswith("batch") else TOKEN_DAY
-            return [verb, "--plan", plan, *day, *PART, *CONTROLLER, "--only-verdict", "--runs", "2"]
+            day = [*DAY, *PART] if world.startswith("batch") else [*TOKEN_DAY, *TOKEN_PART]
+            return [verb, "--plan", plan, *day, *CONTROLLER, "--only-verdict", "--runs", "2"]
         case "check":
             return [verb, "--plan", plan]
         case _:

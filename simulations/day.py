@@ -50,7 +50,8 @@ class Day:
     def count_attempts(self, outcomes: Outcomes) -> None:
         """Count how often clients tried the requests of the observed part."""
         first, end = np.searchsorted(outcomes.arrived_s, (self.begins_s, self.ends_s))
-        self.attempts_mean = float(np.maximum(outcomes.attempts[first:end], 1).mean())
+        tries = np.maximum(outcomes.attempts[first:end], 1)
+        self.attempts_mean = float(tries.mean()) if len(tries) else 1.0
 
     @property
     def steps(self) -> int:

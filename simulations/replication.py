@@ -202,7 +202,7 @@ def attempted_day(task: Task, day: Day) -> Outcomes:
         routing=routing_draws(stream.routing(count), clients, plan.routing, seed),
         backoff=backoff_draws(count, clients, seed),
     )
-    fleet = BatchFleet(plan=plan, service_times=task.service_times)
+    fleet = BatchFleet(plan=plan, service_times=task.service_times, slowdowns=task.slowdowns)
     patience = inside(clients, task.request_overhead_s)
     outcomes = attempted(fleet, draws, patience, Abandoned.SERVED, math.inf, task.engine, day=day)
     if not clients.is_patient:
@@ -210,16 +210,21 @@ def attempted_day(task: Task, day: Day) -> Outcomes:
     return outcomes
 
 
-def sample_of_day(task: Task, outcomes: Outcomes, begins_s: float, ends_s: float) -> Sample:
-    """Sample of the requests that arrive in a stretch of time, of those in memory.
+def sample_of_day(task: Task, outcomes: Outcomes, day: Day) -> Sample:
+    """Sample of the requests of the observed part of a day, of those in memory."""
+    return _of_attempts(task, outcomes, part_of_day(outcomes.arrived_s, day))
+
+
+def part_of_day(arrived_s: Floats, day: Day) -> slice:
+    """The requests of the observed part of a day.
 
     Raises:
-        InconclusiveError: fewer than two do.
+        InconclusiveError: there are fewer than two.
     """
-    part = slice(*np.searchsorted(outcomes.arrived_s, (begins_s, ends_s)))
-    if part.stop - part.start < 2:
+    first, end = np.searchsorted(arrived_s, (day.begins_s, day.ends_s)).tolist()
+    if end - first < 2:
         raise InconclusiveError("a day has fewer than two requests; look at a longer part of it by --between")
-    return _of_attempts(task, outcomes, part)
+    return slice(first, end)
 
 
 def _attempted(task: Task, stream: Stream) -> Outcomes:

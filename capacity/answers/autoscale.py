@@ -15,7 +15,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
-from capacity.search.batch_caveats import autoscale_caveats
+from capacity.search.exact import theory_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,7 @@ class AutoscaleAnswer(Answer):
     @property
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats of the answer."""
-        fleet = self.fleet
-        return tuple(autoscale_caveats(fleet.profile, fleet.plan, fleet.autoscaler))
+        return tuple(theory_of(self.fleet.profile).controlled_caveats(self.fleet.scenario))
 
     @property
     def exit_code(self) -> int:

@@ -32,7 +32,6 @@ from capacity.question.plan import Plan
 from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import BATCHING, LLM, VERBS, is_given, typed_name
 from capacity.recovery.parse import with_clients
-from capacity.server.batch.batching import Batching
 from capacity.server.kinds import asked_of
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ClosedPopulation, Workload
@@ -111,24 +110,7 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
             raise InputError(
                 f"{typed_name(name, FLAGS[name])} is not simulated with an autoscaler; leave out one of the two"
             )
-    _require_simulated(question)
-
-
-def _require_simulated(question: "Question") -> None:
-    """Refuse a question that days of an autoscaled fleet cannot answer."""
     _judged(question.objective, question.objective)
-    if any(profile.instances_per_device > 1 for profile in question.profiles):
-        raise InputError(
-            "replicas that share a device are not started and ended one by one; leave out --autoscale"
-        )
-    space: Any = question.space
-    if getattr(space, "batching", Batching.TRITON) is not Batching.TRITON or getattr(
-        space, "preferred_sizes", None
-    ):
-        raise InputError(
-            "a fleet with an autoscaler is simulated with --batching triton without --preferred-sizes; leave out "
-            "one of the two"
-        )
 
 
 def plan_autoscaled(

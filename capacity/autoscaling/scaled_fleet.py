@@ -209,6 +209,10 @@ class ScaledFleet:
         total = math.fsum(lasts_s * rate_rps for lasts_s, rate_rps in steps)
         burstiness = self.arrivals.cv if isinstance(self.arrivals, GammaArrivals) else 1.0
         allowed = (1.0 - self.quantile) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
+        if (
+            self.limit is not None and self.limit.measure is Measure.TTFT
+        ):  # what is served has its first token
+            allowed += replicas * self.plan.at_once
         serves_rps = replicas * self.replica_rps
         left = most = 0.0
         for lasts_s, rate_rps in steps:

@@ -68,7 +68,6 @@ _BATCHES = "an engine puts a new batch together for each step; its limits are --
 _NO_WAIT = "an engine starts a step as soon as the one before has ended, and never waits for a batch to fill"
 _NO_FORMING = "it says how a server forms batches; an engine's rules are --engine-policy"
 _TROUBLE = "what goes wrong with engines is simulated by capacity stress alone; give it the plan, saved by -o"
-_NO_AUTOSCALER = "fleets of engines are not simulated with an autoscaler"
 
 FLAGS: Mapping[str, Flag] = dict(
     (
@@ -317,7 +316,6 @@ FLAGS: Mapping[str, Flag] = dict(
                 "What the autoscaler holds: utilization:0.6 (default), share of time busy, or concurrency:4, requests "
                 "at a replica.",
                 values=("utilization:0.6", "concurrency:4"),
-                engines_lack=_NO_AUTOSCALER,
             ),
             replicas_min=Flag(
                 COUNT,
@@ -328,13 +326,11 @@ FLAGS: Mapping[str, Flag] = dict(
                 DURATION,
                 None,
                 "Age of the metrics that it decides with: 30s. Default: 0 s.",
-                engines_lack=_NO_AUTOSCALER,
             ),
             stabilization=Flag(
                 DURATION,
                 None,
                 "It shrinks to the largest recommendation of this time. Default: 300s, as the HPA's.",
-                engines_lack=_NO_AUTOSCALER,
             ),
         ),
         *_panel(

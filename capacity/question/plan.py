@@ -36,6 +36,8 @@ class Names(NamedTuple):
         others: other settings, as a title.
         tried: those that a search tried of each fleet, as the end of a title.
         leave: how requests leave replicas that are never short of them.
+        busier: why a replica is busier than its load says, as a clause.
+        work: what a replica does in the time that counts as busy.
     """
 
     at_once: str
@@ -43,6 +45,8 @@ class Names(NamedTuple):
     others: str
     tried: str
     leave: str
+    busier: str
+    work: str
 
 
 class Plan(Protocol):

@@ -189,8 +189,8 @@ def controller_caveats(plan: Plan, scaler: Autoscaler | None) -> Iterator[Caveat
     if plan.at_once > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
         yield Caveat(
             code=CaveatCode.UTILIZATION_OF_BATCHES,
-            message="a replica that batches is busier than its load says, as small batches use it poorly: utilization "
-            "asks for replicas long before it is full; what is measured here is time with a batch in service",
+            message=f"{plan.names.busier}: utilization asks for replicas long before it is full; what is measured "
+            f"here is {plan.names.work}",
         )
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,

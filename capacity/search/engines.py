@@ -15,6 +15,7 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, rejects
 from capacity.question.question import Family
 from capacity.recovery.stress import Stress
+from capacity.search.batch_caveats import controller_caveats
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
@@ -240,6 +241,11 @@ class EngineTheory:
         """Caveats on the lengths, the steps and the cache."""
         engine: Any = stress.server  # of its own kind
         return self.profile_caveats(engine.scenario(stress.workload, stress.plan))
+
+    def controlled_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
+        """Caveats on the lengths, the steps and the cache, and on what utilization says of engines."""
+        yield from self.profile_caveats(scenario)
+        yield from controller_caveats(scenario.plan, scenario.autoscaler)
 
     def profile_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""

@@ -24,6 +24,7 @@ from capacity.queues.batch.fleet import lone_performance, predict, timer_of
 from capacity.recovery.stress import Stress
 from capacity.search.batch_caveats import (
     MENDS,
+    autoscale_caveats,
     batching_caveats,
     device_caveats,
     interval_caveats,
@@ -244,6 +245,9 @@ class Theory(Protocol):
 
     def trouble_caveats(self, stress: Any) -> Iterator[Caveat]:
         """What the measurements and the requests of a fleet in trouble leave open."""
+
+    def controlled_caveats(self, scenario: Any) -> Iterator[Caveat]:
+        """What the measurements and the autoscaler behind the figures of a day leave open."""
 
     def profile_caveats(self, scenario: Any) -> Iterator[Caveat]:
         """What the measurements behind a plan leave open, at any rate."""
@@ -544,6 +548,10 @@ class BatchTheory:
         used = [one for one in profile.timings if one.batch_size < 2 * stress.plan.batch_size_max]
         yield from plausibility_caveats(profile, 0.99)
         yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+
+    def controlled_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
+        """Caveats on the times of batches, and on what utilization says of them."""
+        return autoscale_caveats(scenario.profile, scenario.plan, scenario.autoscaler)
 
     def profile_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
         """Caveats on the batch times behind the quantiles that are asked for."""

@@ -271,7 +271,7 @@ class BatchCase(Case):
         task = self._day_task(day)
         if is_patient(self.scenario.workload):
             return reduce_day(task, self.serve_day(day), day.begins_s, day.ends_s)
-        return sample_of_day(task, attempted_day(task, day), day.begins_s, day.ends_s)
+        return sample_of_day(task, attempted_day(task, day), day)
 
     @property
     def day_overhead_s(self) -> float:
@@ -281,7 +281,10 @@ class BatchCase(Case):
     @property
     def is_plain_day(self) -> bool:
         """Whether a day is served by the loops of plain fleets, in little memory."""
-        return self.engine is Engine.KERNEL and is_patient(self.scenario.workload)
+        plan = self.scenario.plan
+        is_triton = plan.batching is Batching.TRITON and not plan.preferred_sizes
+        is_plain = is_triton and self.slowdown == 1.0 and is_patient(self.scenario.workload)
+        return is_plain and self.engine is Engine.KERNEL
 
     def _day_task(self, day: Day, service_times: ServiceTimes | None = None) -> Task:
         """Inputs of a day, which has as many requests as come."""
@@ -304,16 +307,9 @@ class BatchCase(Case):
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
 
     def require_day(self) -> None:
-        """Refuse replicas that share a device, and batching rules other than Triton's."""
-        plan, what = self.scenario.plan, None
-        if self.slowdown > 1.0:
-            what = "replicas that share a device"
-        elif plan.batching is not Batching.TRITON:
-            what = f"{plan.batching} batching"
-        elif plan.preferred_sizes:
-            what = "preferred batch sizes"
-        if what is not None:
-            raise DomainError(f"an autoscaler is not simulated with {what}; leave out one of the two")
+        """Refuse service times in spells, unless a day is served by the loops of plain fleets."""
+        if not self.is_plain_day:
+            self.require_clients()
 
     def require_clients(self) -> None:
         """Refuse service times in spells."""

@@ -1,11 +1,11 @@
 """Engine case: the simulation of fleets of engines of language models."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -31,12 +31,13 @@ from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
 from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes, backoff_draws, routing_draws
 from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
-from simulations.draws.records import Floats
+from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.tokens import ALWAYS, EngineRules, Loop, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
+from simulations.kernel.serve import Served as ServedRequests
 from simulations.reference.engine import run_engines
-from simulations.replication import Engine, attempted, with_attempts
+from simulations.replication import Engine, attempted, part_of_day, with_attempts
 from simulations.saturation import require_check, saturated, settling_requests, token_load
 from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
@@ -158,15 +159,41 @@ def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraw
     if users is not None:
         alone_s = _alone_s(scenario.profile.table, int(given[0]), int(got[0]))
         loop = Loop(users=users, think_s=stream.think_s(count), spread_s=alone_s)
+    arrived_s = stream.arrived_s(count) if loop is None else np.zeros(count)
+    drawn = _drawn(scenario, arrived_s, (given, got), stream.routing(count), seed)
+    return replace(drawn, loop=loop)
+
+
+def _drawn(
+    scenario: TokenScenario,
+    arrived_s: Floats,
+    lengths: tuple[Integers, Integers],
+    routing: Floats,
+    seed: Seed,
+) -> TokenDraws:
+    """Requests at given instants with given lengths."""
+    given, got = lengths
     return TokenDraws(
-        arrived_s=stream.arrived_s(count) if loop is None else np.zeros(count),
+        arrived_s=arrived_s,
         input_tokens=given,
         output_tokens=got,
         cached_tokens=np.floor(scenario.cached_share * given).astype(np.int64),
-        routing=stream.routing(count),
+        routing=routing,
         noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
-        loop=loop,
     )
+
+
+def _day(task: TokenTask, day: Day) -> tuple[TokenDraws, Outcomes]:
+    """The requests of a day, and their outcomes."""
+    leave_if_abandoned()
+    scenario, stream, arrived_s = task.scenario, day.stream, day.stream.all_arrived_s()
+    count = len(arrived_s)
+    lengths = scenario.lengths.draw(day.seed.generator(Purpose.LENGTHS).random((count, 2)))
+    draws = _drawn(scenario, arrived_s, lengths, stream.routing(count), day.seed)
+    outcomes = _attempted(task, draws, (day.begins_s, day.ends_s), day)
+    if not is_patient(scenario.workload):
+        day.count_attempts(outcomes)
+    return draws, outcomes
 
 
 def _alone_s(table: StepTable, given: int, got: int) -> float:
@@ -226,7 +253,9 @@ def _served(task: TokenTask, draws: TokenDraws, part: slice) -> Served:
     return Served(outcomes.tokens, window_s[1] - window_s[0], outcomes)
 
 
-def _attempted(task: TokenTask, draws: TokenDraws, window_s: tuple[float, float]) -> Outcomes:
+def _attempted(
+    task: TokenTask, draws: TokenDraws, window_s: tuple[float, float], day: Day | None = None
+) -> Outcomes:
     """A run whose clients give up, retry or hedge, and whose engines stop what no client waits for."""
     scenario, seed = task.scenario, task.seed
     clients, profile = scenario.workload.clients, scenario.profile
@@ -240,7 +269,7 @@ def _attempted(task: TokenTask, draws: TokenDraws, window_s: tuple[float, float]
     overhead = profile.overhead
     outside_s = overhead.request_s + overhead.per_input_token_s * scenario.lengths.moments.input
     fleet, patience = fleet_of(scenario, window_s), inside(clients, outside_s)
-    outcomes = attempted(fleet, attempts, patience, Abandoned.STOPPED, task.waiting_max, task.engine)
+    outcomes = attempted(fleet, attempts, patience, Abandoned.STOPPED, task.waiting_max, task.engine, day=day)
     assert outcomes.tokens is not None  # noqa: S101  (which engines have)
     outcomes.tokens.require_measured(profile.table, profile.name)
     return outcomes
@@ -448,17 +477,34 @@ class EngineCase(Case):
         """The function `replicate_tokens`."""
         return replicate_tokens
 
-    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> NoReturn:
-        """Refused by `require_day`."""
-        self.require_day()
+    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[ServedRequests]:
+        """Requests of a day, all in memory; they end with what is limited, with the time outside of an engine."""
+        draws, outcomes = _day(self._day_task(day), day)
+        tokens, limit = outcomes.tokens, day.fleet.limit
+        assert tokens is not None  # noqa: S101  (which engines have)
+        is_first = limit is not None and limit.measure is Measure.TTFT
+        ends_s = tokens.first_s if is_first else tokens.finished_s
+        is_answered = ~np.isnan(tokens.finished_s)
+        ends_s = ends_s + overheads_s(self.scenario, draws)
+        yield ServedRequests(draws.arrived_s, tokens.first_s, ends_s, is_answered.astype(np.int64))
 
-    def day_sample(self, day: Day) -> NoReturn:
-        """Refused by `require_day`."""
-        self.require_day()
+    def day_sample(self, day: Day) -> TokenSample:
+        """Sample of the observed part of a day.
 
-    def require_day(self) -> NoReturn:
-        """Refuse all engines."""
-        raise DomainError("fleets of engines are not simulated with an autoscaler; leave out one of the two")
+        Raises:
+            InconclusiveError: it has fewer than two requests.
+        """
+        task = self._day_task(day)
+        draws, outcomes = _day(task, day)
+        part = part_of_day(draws.arrived_s, day)
+        sample = _sampler(task, draws, outcomes.tokens)  # type: ignore[arg-type]  # (which engines have)
+        found = sample(records=outcomes.tokens, part=part, window_s=day.ends_s - day.begins_s)
+        return found if is_patient(self.scenario.workload) else with_attempts(found, outcomes, part)
+
+    def _day_task(self, day: Day) -> TokenTask:
+        """Inputs of a day, which has as many requests as come."""
+        length = Length(warm_up=0, measured=1, cool_down=0)
+        return TokenTask(scenario=self.scenario, length=length, seed=day.seed, engine=self.engine)
 
     def sections(self, seed: Seed) -> list[Sample]:
         """Consecutive parts of one run of a recorded path."""

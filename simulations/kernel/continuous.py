@@ -93,7 +93,7 @@ _ENGINE = np.dtype(
         "gone",
     )
     + _whole("outstanding")
-    + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s", "slow")
+    + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s", "slow", "worked_s")
 )
 # A request's part of a pass, as in `reference.scheduler.Part`.
 _PART = np.dtype(_whole("request", "tokens", "before", "brings"))
@@ -720,6 +720,7 @@ def run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one lo
     blocks, block, ahead = rules[2], rules[3], rules[5]
     members, read, done = engine.count, engine.read, engine.stretch
     started_s, ends_s, busy_s = engine.started_s, engine.ends_s, engine.busy_s
+    worked_s = engine.worked_s
     running_s, block_s = engine.running_s, engine.block_s
     from_s, to_s = world.window_s[0], world.window_s[1]
     wide, narrow = _nodes_around(table[2], members)
@@ -733,6 +734,7 @@ def run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one lo
         span_s = ends_s - started_s
         steps += 1
         done += 1
+        worked_s += span_s
         if from_s <= ends_s < to_s:
             busy_s += span_s
             running_s += span_s * members
@@ -774,6 +776,7 @@ def run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one lo
         largest[2] = max(largest[2], read / members)
     engine.read, engine.stretch, engine.started_s, engine.ends_s = read, done, started_s, ends_s
     engine.busy_s, engine.running_s, engine.block_s = busy_s, running_s, block_s
+    engine.worked_s = worked_s
     return is_over
 
 
@@ -888,6 +891,7 @@ def end_pass(world: World, r: int, now_s: float, is_counted: bool) -> None:  # n
     counts = not is_counted and world.window_s[0] <= now_s < world.window_s[1]
     if not is_counted:
         world.totals[STEPS] += 1
+        engine.worked_s += span_s
     if counts:
         engine.busy_s += span_s
         engine.running_s += span_s * engine.count

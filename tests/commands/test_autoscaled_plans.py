@@ -179,8 +179,6 @@ def test_the_best_of_all_targets_costs_no_more_than_one_of_them(planned: Any, ca
         ([*DAY, "--autoscale", "any", "--utilization-max", "80%"], "is judged by one limit"),
         ([*DAY, "--autoscale", "any", "--survive", "n-1"], "--survive is not simulated with an autoscaler"),
         ([*DAY, "--autoscale", "any", "--pause", "200ms,6/min"], "--pause is not simulated with an autoscaler"),
-        ([*DAY, "--autoscale", "any", "--batching", "torchserve"], "--batching triton without --preferred-sizes"),
-        ([*DAY, "--autoscale", "any", "--instances-per-device", "2"], "leave out --autoscale"),
         ([*DAY[:-2], "--autoscale", "any", "--runs", "1"], "--runs must be a whole number from 2"),
         ([*DAY, "--metric-lag", "30s"], "--metric-lag belongs to --autoscale any"),
         ([*DAY, "--stabilization", "30s"], "--stabilization belongs to --autoscale any"),

@@ -17,6 +17,7 @@ from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import predict
 from capacity.search.max_rate import find_rates
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.settings import BatchSettings
 from capacity.traffic.clients import Clients
@@ -128,15 +129,47 @@ def test_the_verb_autoscale_and_any_other_verb_say_the_same() -> None:
     assert found.intervals["replicas_mean"].low <= days.replicas_mean <= found.intervals["replicas_mean"].high
 
 
-@pytest.mark.parametrize("clients", [Clients(), Clients(timeout_s=0.3, attempts=2)])
-def test_both_engines_serve_a_day_alike(clients: Clients) -> None:
+@pytest.mark.parametrize(
+    ("clients", "batching", "per_device"),
+    [
+        (Clients(), Batching.TRITON, 1),
+        (Clients(timeout_s=0.3, attempts=2), Batching.TRITON, 1),
+        (Clients(), Batching.RAY_SERVE, 1),
+        (Clients(), Batching.TORCHSERVE, 1),
+        (Clients(), Batching.TRITON, 3),
+    ],
+)
+def test_both_engines_serve_a_day_alike(clients: Clients, batching: Batching, per_device: int) -> None:
     asked = scenario((0.0, 6.0), (300.0, 14.0), hours=0.25, replicas=3, startup_s=40.0, clients=clients)
+    profile = replace(
+        PROFILE,
+        timings=(*PROFILE.timings, BatchTiming(batch_size=2, mean_s=0.15)),
+        instances_per_device=per_device,
+    )
+    plan = replace(asked.plan, batch_size_max=2, batch_wait_max_s=0.02, batching=batching)
+    asked = replace(asked, profile=profile, plan=plan)
     kernel, simpy = (
         simulated(asked, engine=engine, requests_max=1, quantiles=(0.5, 0.9)) for engine in Engine
     )
     assert kernel == simpy
     assert kernel.replicas_most > 1.0
     assert (kernel.attempts_mean is None) is clients.is_patient
+
+
+@pytest.mark.parametrize("batching", [Batching.RAY_SERVE, Batching.TORCHSERVE])
+def test_any_batching_rule_that_may_not_scale_is_the_fixed_fleet(batching: Batching) -> None:
+    """Served by the loop of trouble, and by the plain one."""
+    asked = scenario((0.0, 14.0), replicas=2, replicas_min=2, hours=3.0)
+    timings = (*PROFILE.timings, BatchTiming(batch_size=4, mean_s=0.2))
+    plan = replace(asked.plan, batch_size_max=4, batch_wait_max_s=0.05, batching=batching)
+    asked = replace(asked, profile=replace(PROFILE, timings=timings), plan=plan)
+    fixed = replace(asked, autoscaler=None, workload=replace(asked.workload, day=None))
+    found, law = simulated(asked, requests_max=1), simulated(fixed, requests_max=20_000_000, precision=0.02)
+    for quantile, one in found.response_quantiles_s.items():
+        other = law.response_quantiles_s[quantile]
+        assert one.low <= other.high, quantile
+        assert other.low <= one.high, quantile
+    assert found.batch_size_mean == pytest.approx(law.batch_size_mean, rel=0.01)
 
 
 def test_clients_who_wait_for_ever_see_what_patient_ones_do() -> None:
@@ -235,7 +268,6 @@ def test_the_cells_of_a_sweep_are_scaled_too() -> None:
             InputError,
             "follows the rates of a day; give --daily",
         ),
-        ({"profile": replace(PROFILE, instances_per_device=2)}, DomainError, "replicas that share a device"),
     ],
 )
 def test_what_is_not_simulated_on_a_day_is_refused(changed, error, said) -> None:

@@ -17,6 +17,8 @@ _NAMES = Names(
     others="Other batches",
     tried="batch that was tried",
     leave="full batches leave",
+    busier="a replica that batches is busier than its load says, as small batches use it poorly",
+    work="time with a batch in service",
 )
 _SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
 

@@ -19,6 +19,8 @@ _NAMES = Names(
     others="Other settings",
     tried="settings that were tried",
     leave="full engines finish them",
+    busier="an engine is busy as long as one request runs in it, however far from full it is",
+    work="time in which steps are computed",
 )
 
 

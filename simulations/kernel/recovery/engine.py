@@ -232,6 +232,7 @@ def reset(w: World, e: Passes, r: int, now_s: float) -> None:
         a = behind
     if engines[r].ends_s < np.inf or w.replicas[r].is_hung:
         engines[r].busy_s += now_s - engines[r].started_s
+        engines[r].worked_s += now_s - engines[r].started_s
     engines[r].count = engines[r].tags = engines[r].knock = engines[r].thrown_out = engines[r].torn = 0
     engines[r].head = engines[r].tail = NO_ONE
     engines[r].free = engines[r].loose = e.rules[2]

@@ -59,7 +59,7 @@ class EngineServers:
         engines = self._state.passes.engines
         computes = (engines["ends_s"] < np.inf) | w.replicas["is_hung"]
         so_far_s = np.where(computes, now_s - engines["started_s"], 0.0)
-        return Sight(now_s, self.waiting(w), engines["count"].copy(), engines["busy_s"] + so_far_s)
+        return Sight(now_s, self.waiting(w), engines["count"].copy(), engines["worked_s"] + so_far_s)
 
 
 def _answers(requests: int) -> Structs:
