@@ -21,9 +21,9 @@ from simulations.draws.service import ServiceTimes
 from simulations.kernel.serve import Served
 from simulations.kernel.state import Structs
 from simulations.servers import case_of
-from simulations.statistics.decision import share_of_error
 from simulations.statistics.scatter import mean_of_runs, tallied_quantiles
 from simulations.statistics.tally import EXACT_MAX, ROUNDING, Cells, Counters, Tally, count_in
+from simulations.statistics.verdict import share_of_error
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 5

@@ -21,7 +21,6 @@ from simulations.draws.records import Floats
 from simulations.looks import REQUESTS_MAX, is_settled, run_counts, why_unsettled
 from simulations.replication import Engine
 from simulations.servers import case_of
-from simulations.statistics.decision import Look
 from simulations.statistics.intervals import (
     Estimate,
     QuantileEstimate,
@@ -33,6 +32,7 @@ from simulations.statistics.path import require_enough
 from simulations.statistics.pool import Pool, responses, served
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.tally import Tally
+from simulations.statistics.verdict import Look
 from simulations.workers import Mapper
 
 

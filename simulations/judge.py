@@ -17,7 +17,9 @@ from simulations.looks import REQUESTS_MAX, look_at_sections, looks, surge_looks
 from simulations.replication import Engine
 from simulations.saturation import saturated
 from simulations.servers import case_of
-from simulations.statistics.decision import (
+from simulations.statistics.intervals import ResampledQuantile, resamples_for
+from simulations.statistics.pool import Pool, ProfileError
+from simulations.statistics.verdict import (
     Errors,
     Look,
     decide,
@@ -30,8 +32,6 @@ from simulations.statistics.decision import (
     share_of_error,
     tightest,
 )
-from simulations.statistics.intervals import ResampledQuantile, resamples_for
-from simulations.statistics.pool import Pool, ProfileError
 from simulations.workers import Mapper
 
 _INDIFFERENCE = 0.25  # share of the asked precision

@@ -6,9 +6,9 @@ from capacity.errors import InconclusiveError
 from capacity.units import format_quantile
 from simulations.case import REPLICATIONS_FEW, REPLICATIONS_FIRST, Case
 from simulations.draws.arrivals import Seed
-from simulations.statistics.decision import Look
 from simulations.statistics.path import INDEPENDENT_MIN
 from simulations.statistics.pool import SECTIONS, Pool, served
+from simulations.statistics.verdict import Look
 from simulations.workers import Mapper
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.

@@ -26,10 +26,10 @@ from cli import app
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
 from simulations.replication import Task, replicate
-from simulations.statistics.decision import Errors, Look, decide, open_limits
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
+from simulations.statistics.verdict import Errors, Look, decide, open_limits
 
 pytestmark = pytest.mark.usefixtures("no_headroom")
 

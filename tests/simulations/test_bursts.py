@@ -32,11 +32,11 @@ from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, looks, precise_look, run_counts
 from simulations.replication import Engine, replicate
-from simulations.statistics.decision import Look
 from simulations.statistics.pool import Pool, merged
 from simulations.statistics.sample import Sample
 from simulations.statistics.strata import Strata
 from simulations.statistics.tally import Tally
+from simulations.statistics.verdict import Look
 
 SLOW = MmppArrivals(ratio=2.0, burst_mean_s=20_000.0, calm_mean_s=20_000.0)
 _QUANTILES_S = tuple(-math.log1p(-(place + 0.5) / 2000) for place in range(2000))

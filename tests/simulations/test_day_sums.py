@@ -26,9 +26,9 @@ from simulations.autoscaled import DaySimulation, _Day, _found
 from simulations.day import at, by_step
 from simulations.draws.arrivals import Seed, Stage
 from simulations.simulate import Countdown, Simulation, _rough, answer, answers
-from simulations.statistics.decision import share_of_error
 from simulations.statistics.scatter import mean_of_runs, pooled_quantiles
 from simulations.statistics.tally import Tally
+from simulations.statistics.verdict import share_of_error
 from simulations.stress import StressSimulation, _hopeless
 
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),), request_overhead_s=0.25)

@@ -36,9 +36,9 @@ from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, look_at_sections, looks
 from simulations.simulate import answer
 from simulations.statistics import pool as pools
-from simulations.statistics.decision import Errors, Look, decide, found
 from simulations.statistics.sample import Length
 from simulations.statistics.strata import Strata
+from simulations.statistics.verdict import Errors, Look, decide, found
 from simulations.validation.token_systems import law_scenario
 
 LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="geometric", mean=20)).within(20_000)

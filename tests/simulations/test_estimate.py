@@ -36,10 +36,10 @@ from simulations.looks import (
     why_unsettled,
 )
 from simulations.replication import Task, replicate
-from simulations.statistics.decision import Look
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import Length, Sample
+from simulations.statistics.verdict import Look
 from simulations.workers import workers
 
 PROFILE = ServiceProfile(

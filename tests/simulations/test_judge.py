@@ -27,7 +27,6 @@ from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import SimulationJudge
 from simulations.replication import Task, replicate
-from simulations.statistics.decision import Errors, Look, decide, found, share_of_error
 from simulations.statistics.intervals import (
     QuantileEstimate,
     ResampledQuantile,
@@ -38,6 +37,7 @@ from simulations.statistics.intervals import (
 from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import profile_error, sampling_intervals, widened
 from simulations.statistics.sample import Sample
+from simulations.statistics.verdict import Errors, Look, decide, found, share_of_error
 
 PROFILE = ServiceProfile(
     name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02))

@@ -28,10 +28,10 @@ from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.judge import SimulationJudge
 from simulations.looks import surge_looks
 from simulations.replication import Engine
-from simulations.statistics.decision import Look
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS
 from simulations.statistics.sample import Length
+from simulations.statistics.verdict import Look
 
 SERVICE_S = 0.010
 PROFILE = ServiceProfile(

@@ -1,4 +1,4 @@
-"""Decision: whether a pool of runs meets the limits of an objective, with bounded probabilities of error."""
+"""Verdict: whether a pool of runs meets the limits of an objective, with bounded probabilities of error."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
