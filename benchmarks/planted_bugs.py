@@ -245,8 +245,6 @@ BUGS = (
         "test_recovery_batching.py::test_trouble_of_one_replica_of_a_device"),
     Bug("the kernel works off a pause", "devices.pause_job", "s.jobs[r].since_s += length_s", "pass",
         "test_recovery_batching.py::test_trouble_of_one_replica_of_a_device"),
-    Bug("a slot of who was called off stays taken", "LlamaCpp.call_off", "if request in self.running:", "if False:",
-        "test_engines_in_trouble.py::test_an_attempt_that_is_called_off_leaves_its_slot_at_once"),
     # draws
     Bug("the generator is not seeded", "Seed.generator",
         "default_rng(np.random.SeedSequence(self.value, spawn_key=key))", "default_rng()",
