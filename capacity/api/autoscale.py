@@ -206,7 +206,9 @@ def _of_plan(saved: Saved, asked: Asked) -> _Usual:
     asked_of([kept.profile]).refuse(asked)
     for name in _KEPT:
         if is_given(asked, name) and asked[name] != FLAGS[name].default:
-            raise InputError(f"a saved plan has its own; leave {typed_name(name, FLAGS[name])} out")
+            raise InputError(
+                f"a saved plan has settings of its own; leave out {typed_name(name, FLAGS[name])}"
+            )
     question, scaled = kept.question, read_autoscaler(kept)
     workload = question.workload
     if isinstance(workload, ClosedPopulation):

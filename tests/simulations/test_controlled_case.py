@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, UnstableError
 from capacity.performance import Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.autoscaler import Autoscaler, Metric, Target
@@ -301,3 +301,13 @@ def test_attempts_of_a_day_are_counted() -> None:
     assert (days.lost_share, days.limited_s.value) == (1.0, math.inf)
     calm = replace(hasty, workload=replace(hasty.workload, clients=Clients()))
     assert DaySimulation(runs=2)(controlled(calm).fleet).attempts_mean is None
+
+
+def test_a_rate_above_the_capacity_is_simulated() -> None:
+    """Two replicas serve 20 rps, and 40 come for ten seconds; a fleet without an autoscaler has no steady state then."""
+    asked = scenario((0.0, 5.0), (600.0, 40.0), (610.0, 5.0), replicas=2, replicas_min=2, hours=0.5)
+    found = simulated(asked, requests_max=1)
+    assert found.load == pytest.approx((5.0 * 1790.0 + 40.0 * 10.0) / 1800.0 / 20.0)
+    assert found.response_quantiles_s[0.99].value > 1.0
+    with pytest.raises(UnstableError):
+        simulated(replace(asked, autoscaler=None))
