@@ -483,7 +483,7 @@ BUGS = (
         "test_autoscaled.py::test_new_replicas_serve_after_lag_sync_and_start_up"),
     Bug("an autoscaler sees no work of engines before its window", "EngineServers.sight",
         'engines["worked_s"] + so_far_s', 'engines["busy_s"] + so_far_s',
-        "test_controlled_engines.py::test_both_engines_serve_a_day_of_engines_alike"),
+        "test_controlled_engines.py::test_without_chance_as_many_engines_run_as_the_target_asks_for"),
     Bug("a day with an autoscaler is refused by its highest rate", "ControlledCase.require_answerable",
         "with suppress(UnstableError, InconclusiveError):", "if True:",
         "test_controlled_case.py::test_a_rate_above_the_capacity_is_simulated"),
