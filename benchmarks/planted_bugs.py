@@ -291,10 +291,10 @@ BUGS = (
         "(1.0 + alike) / (1.0 - alike)", "1.0",
         "test_sections.py::test_sections_that_are_like_their_neighbours_are_worth_fewer"),
     # the verdict
-    Bug("an objective is met by the value and not by the upper end", "decision._held",
+    Bug("an objective is met by the value and not by the upper end", "verdict._held",
         "and interval.high <= limit.allowed", "and interval.value <= limit.allowed",
         "test_judge.py::test_the_quantile_alone_can_keep_a_plan_from_being_accepted"),
-    Bug("runs that have not settled accept", "decision.decide", "met = look.settled", "met = True",
+    Bug("runs that have not settled accept", "verdict.decide", "met = look.settled", "met = True",
         "test_judge.py::test_runs_that_have_not_settled_may_refuse_and_never_accept"),
     Bug("a trace is in doubt that is busier at its end", "looks.is_settled",
         "case.is_path or (", "(",
