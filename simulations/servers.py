@@ -25,13 +25,14 @@ from simulations.case import Case
 from simulations.cases.batch import BatchCase
 from simulations.cases.clients import ClientCase
 from simulations.cases.controlled import ControlledCase
-from simulations.cases.engine import EngineCase, fleet_of
+from simulations.cases.engine import EngineCase
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
 from simulations.draws.tokens import TokenDraws
+from simulations.engine_replication import fleet_of
 from simulations.replication import Engine
 from simulations.saturation import require_check
 

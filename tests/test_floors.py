@@ -35,7 +35,7 @@ SIMULATIONS = [
     ("draws",),
     ("routing",),
     ("kernel", "reference"),
-    ("replication", "case", "statistics", "scaler", "day"),
+    ("replication", "engine_replication", "case", "statistics", "scaler", "day"),
     (
         "looks", "judge", "simulate", "compare", "saturation", "cases", "disturbed", "servers", "stress", "autoscaled",
     ),

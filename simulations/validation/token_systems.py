@@ -16,8 +16,8 @@ from capacity.queues.general.mg1_wait import Empirical
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import Workload
-from simulations.cases.engine import TokenTask, replicate_tokens
 from simulations.draws.arrivals import Seed
+from simulations.engine_replication import TokenTask, replicate_tokens
 from simulations.replication import Engine as Player
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool

@@ -21,17 +21,17 @@ from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
+from simulations import engine_replication, saturation
 from simulations import judge as judge_of
-from simulations import saturation
 from simulations.cases import engine as engine_case
 from simulations.cases.engine import (
     EngineCase,
-    replicate_tokens,
     require_below_knee,
     require_tokens_answerable,
     widened_by,
 )
 from simulations.draws.arrivals import Seed, Stage
+from simulations.engine_replication import replicate_tokens
 from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, look_at_sections, looks
 from simulations.simulate import answer
@@ -308,7 +308,7 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
         return part
 
     monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: None)
-    monkeypatch.setattr(engine_case, "_reduced", reduced)
+    monkeypatch.setattr(engine_case, "reduced", reduced)
     known = Pool(exceedances=20.0)
     monkeypatch.setattr("simulations.looks.Pool", SimpleNamespace(of_path=lambda _: known))
     case = recorded(count, Objective.of(response={0.9: 1.0}))
@@ -627,17 +627,17 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
 def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrivals at 0, 2, 4, 8 and 9 s: the second to the fourth count, from 2 s to 3 s after 8 s."""
     asked: list[Any] = []
-    monkeypatch.setattr(engine_case, "serve", lambda _s, _d, _e, window_s: asked.append(window_s))
-    monkeypatch.setattr(engine_case, "_sampler", lambda *_: lambda **given: given)
+    monkeypatch.setattr(engine_replication, "serve", lambda _s, _d, _e, window_s: asked.append(window_s))
+    monkeypatch.setattr(engine_replication, "sampler", lambda *_: lambda **given: given)
     scenario = scenario_of()
-    task = engine_case.TokenTask(
+    task = engine_replication.TokenTask(
         scenario=scenario, length=Length(warm_up=1, measured=3, cool_down=1), seed=Seed(value=0)
     )
     draws: Any = SimpleNamespace(
         arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]), input_tokens=np.arange(5), loop=None
     )
-    monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: draws)
-    found: Any = engine_case.replicate_tokens(task)
+    monkeypatch.setattr(engine_replication, "draw_tokens", lambda *_: draws)
+    found: Any = engine_replication.replicate_tokens(task)
     assert asked == [(2.0, 11.0)]
     assert (found["part"], found["window_s"]) == (slice(1, 4), 9.0)
 
@@ -647,4 +647,4 @@ def test_time_outside_of_an_engine_grows_with_the_prompt() -> None:
     overhead = replace(scenario.profile.overhead, request_s=0.5, per_input_token_s=0.01)
     scenario = replace(scenario, profile=replace(scenario.profile, overhead=overhead))
     draws: Any = SimpleNamespace(input_tokens=np.array([0, 10]))
-    assert engine_case.overheads_s(scenario, draws).tolist() == [0.5, 0.6]
+    assert engine_replication.overheads_s(scenario, draws).tolist() == [0.5, 0.6]

@@ -21,11 +21,11 @@ from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
 from capacity.traffic.lengths import LengthLaw, LengthLaws
-from simulations.cases.engine import TokenTask, draw_tokens, replicate_tokens
 from simulations.draws.arrivals import Seed
 from simulations.draws.cells import cell_of
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.engine_replication import TokenTask, draw_tokens, replicate_tokens
 from simulations.kernel.continuous import serve_engines
 from simulations.replication import Engine
 from simulations.saturation import saturated
