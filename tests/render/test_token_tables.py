@@ -224,7 +224,8 @@ def swept(rate_rps: float, replicas: int = 2, ttft_s: float | None = 0.1, **othe
         "profile": "line", "routing": "random", "sequences_max": 16, "batched_tokens_max": 512, "replicas": replicas,
         "arrival_rate_rps": rate_rps, "load": 0.5, "outcome": "answered",
     }  # fmt: skip
-    usual |= {f"{name}_p99{end}_s": ttft_s for name in ("ttft", "tpot") for end in ("", "_low", "_high")}
+    kinds = ("ttft_p99_with_losses", "tpot_p99")
+    usual |= {f"{kind}{end}_s": ttft_s for kind in kinds for end in ("", "_low", "_high")}
     return tuple((usual | others).get(column.name) for column in SWEPT.columns)
 
 
@@ -232,7 +233,7 @@ SWEPT = SweepTable(form=EngineRows(), quantiles=(0.5, 0.99), seed=0, confidence=
 
 
 def test_a_sweep_has_a_line_for_each_row() -> None:
-    shown = rows(sweep_table(SWEPT, [swept(10.0), swept(20.0, ttft_p99_high_s=None)]))
+    shown = rows(sweep_table(SWEPT, [swept(10.0), swept(20.0, ttft_p99_with_losses_high_s=None)]))
     assert shown == [
         ["line, random"],
         ["rate", "replicas", "load", "TTFT P99", "TPOT P99", "outcome"],

@@ -38,7 +38,7 @@ from simulations.kernel.recovery.run import run as run_kernel
 from simulations.kernel.watched import serve_watched
 from simulations.reference.recovery.fleet import run as run_reference
 from simulations.scaler import Scaler
-from simulations.statistics import sample
+from simulations.statistics import tally
 
 SERVICE_S = 0.1
 PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S),), hourly_usd=2.0)
@@ -468,7 +468,7 @@ def test_many_responses_are_counted_as_exactly_as_their_cells(monkeypatch: pytes
     asked = fleet([(0.0, 20.0)], target=utilization(0.6), limit_s=0.4)
     counted = DaySimulation(runs=2)(asked)
     monkeypatch.setattr(autoscaled, "EXACT_MAX", 10**6)
-    monkeypatch.setattr(sample, "EXACT_MAX", 10**6)
+    monkeypatch.setattr(tally, "EXACT_MAX", 10**6)
     kept = DaySimulation(runs=2)(asked)
     assert replace(counted, limited_s=kept.limited_s) == kept
     assert counted.limited_s != kept.limited_s

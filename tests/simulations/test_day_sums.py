@@ -11,7 +11,7 @@ from scaled import scaled_fleet
 from stresses import THREE_TRIES, fleet_in_trouble
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
+from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.performance import Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Outcome
@@ -252,17 +252,6 @@ def test_a_queue_that_cannot_be_worked_off_within_the_horizon_is_hopeless() -> N
     newest = replace(stress, protection=Protection(shedding=Shedding.LIFO))
     assert _hopeless(newest) is None
     assert THREE_TRIES.timeout_s == 0.5
-
-
-def test_replicas_that_share_a_device_are_not_in_trouble() -> None:
-    stress = fleet_in_trouble()
-    shared = replace(
-        stress, server=replace(stress.server, profile=replace(stress.server.profile, instances_per_device=2))
-    )
-    with pytest.raises(
-        DomainError, match="^replicas that share a device are not simulated in trouble; measure"
-    ):
-        StressSimulation(runs=1)(shared)
 
 
 def test_refusals_of_cells_are_errors_of_the_plan() -> None:

@@ -47,7 +47,7 @@ from simulations.draws.service import (
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
 from simulations.replication import Engine, Task, replicate, replicate_in_parts
-from simulations.statistics import sample
+from simulations.statistics import reduction
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.tally import Tally
 from simulations.validation.systems import DurationTimes
@@ -408,7 +408,7 @@ SERVE = kernel.serve
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 @pytest.mark.parametrize("exact_max", [10_000, 100], ids=["exact", "in cells"])
 def test_both_engines_give_the_same_sample_whatever_the_block(task, exact_max, monkeypatch) -> None:
-    monkeypatch.setattr(sample, "EXACT_REQUESTS_MAX", exact_max)
+    monkeypatch.setattr(reduction, "EXACT_REQUESTS_MAX", exact_max)
     expected = replicate(replace(task, engine=Engine.SIMPY))
     assert_same_sample(replicate(task), expected)
     for block in (1, 7):
@@ -421,7 +421,7 @@ def test_atoms_and_limits_are_exact_in_a_long_run_too(plan: str, monkeypatch: py
     """A service time, alone or after the whole batch wait, each with the overhead; and what was asked for."""
     task = TASKS[f"{plan}-gamma"]
     exact = replicate(task)
-    monkeypatch.setattr(sample, "EXACT_REQUESTS_MAX", 100)
+    monkeypatch.setattr(reduction, "EXACT_REQUESTS_MAX", 100)
     in_cells = replicate(task)
     wait_s, overhead_s = task.plan.batch_wait_max_s, task.request_overhead_s
     atoms_s = np.array([0.011, 0.013, 0.02])
