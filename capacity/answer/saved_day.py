@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from capacity.errors import InputError
 from capacity.files import located
 from capacity.json_text import Line, read_as
 from capacity.performance import Interval
+from capacity.question.objective import Limit
 from capacity.search.by_hour import HOURS, Schedule
 from capacity.traffic.daily import DailyCurve
 
@@ -43,19 +45,20 @@ class DayCost:
     """What a fleet costs and holds over a day, as a saved plan has it.
 
     Attributes:
+        limited_s: the limited quantile of all requests; null if so many are lost that it is infinite. [s]
         replica_hours: replica-hours of the day. [h]
         cost_usd: price of the day; None if no price is known. [USD]
     """
 
     replicas_max: int
-    response_p99_s: _Ends | None
+    limited_s: _Ends | None
     replica_hours: _Ends
     cost_usd: _Ends | None = None
 
     @property
-    def response_p99(self) -> Interval:
-        """P99 of all requests of the day, lost ones counted as infinitely late. [s]"""
-        return Interval.exact(math.inf) if self.response_p99_s is None else self.response_p99_s.interval()
+    def limited(self) -> Interval:
+        """The limited quantile of all requests of the day, lost ones counted as infinitely late. [s]"""
+        return Interval.exact(math.inf) if self.limited_s is None else self.limited_s.interval()
 
 
 def read_schedule(saved: Any) -> Schedule | None:
@@ -108,6 +111,20 @@ def _curve(saved: Any) -> DailyCurve | None:
     return DailyCurve(times_s=day.times_s, rates_rps=day.rates_rps, name=day.name)
 
 
+def judged_by(saved: Any) -> Limit:
+    """The one limit that the autoscaler of a saved plan was judged by.
+
+    Raises:
+        InputError: the plan was edited.
+    """
+    limits: tuple[Limit, ...] = saved.question.objective.limits
+    if len(limits) != 1:
+        raise InputError(
+            f"{saved.name}: an autoscaler is judged by one limit, got {len(limits)}; make the plan again"
+        )
+    return limits[0]
+
+
 def read_day_costs(saved: Any) -> tuple[DayCost, DayCost | None] | None:
     """The autoscaled fleet of a saved plan over its day, and the smallest fixed one; None without an autoscaler.
 
@@ -115,13 +132,22 @@ def read_day_costs(saved: Any) -> tuple[DayCost, DayCost | None] | None:
         InputError: the plan was edited.
     """
     found = saved.answer.get("autoscaled")
-    return None if found is None else located(saved.name, lambda: _day_costs(found))
+    return (
+        None
+        if found is None
+        else located(saved.name, lambda: _day_costs(found, f"{judged_by(saved).name}_s"))
+    )
 
 
-def _day_costs(found: Mapping[str, Any]) -> tuple[DayCost, DayCost | None]:
+def _day_costs(found: Any, limited: str) -> tuple[DayCost, DayCost | None]:
     where = "answer.autoscaled"
-    autoscaled = read_as(DayCost, found, where, ignore_extra=True)
+    autoscaled = _day_cost(found, limited, where)
     smallest = found.get("smallest_fleet")
-    if smallest is None:
-        return autoscaled, None
-    return autoscaled, read_as(DayCost, smallest, f"{where}.smallest_fleet", ignore_extra=True)
+    return autoscaled, None if smallest is None else _day_cost(smallest, limited, f"{where}.smallest_fleet")
+
+
+def _day_cost(found: Any, limited: str, where: str) -> DayCost:
+    """The costs of a fleet, whose limited quantile has the name of the plan's limit."""
+    if not isinstance(found, Mapping) or limited not in found:
+        raise InputError(f"{where} has no {limited}; make the plan again")
+    return read_as(DayCost, {**found, "limited_s": found[limited]}, where, ignore_extra=True)

@@ -18,7 +18,6 @@ from capacity.traffic.workload import (
     RenewalArrivals,
     Workload,
 )
-from capacity.units import format_quantile
 
 REQUESTS_MAX = 1_000_000_000  # in one run, which then takes some minutes
 _SETTLING_S = 600.0
@@ -146,9 +145,7 @@ class ScaledFleet:
 
         It is such as `response_p99` or `ttft_p95`.
         """
-        measure = Measure.RESPONSE if self.limit is None else self.limit.measure
-        name = f"{measure.value.partition('_')[0]}_{format_quantile(self.quantile)}"
-        return name.lower().replace(".", "_")
+        return "response_p99" if self.limit is None else self.limit.name
 
     @property
     def limit_s(self) -> float:

@@ -91,6 +91,20 @@ class Limit:
             return self.measure.short
         return f"{self.measure.short} {shown}".lstrip()
 
+    @property
+    def lost_text(self) -> str:
+        """Share of the requests beyond which lost ones make the quantile infinite: `1 %` for P99."""
+        return format_share(1.0 - (self.quantile or 0.0))
+
+    @property
+    def name(self) -> str:
+        """Name of the limited quantity in documents and rows, without its unit: `response_p99` or `ttft_p95`."""
+        if self.quantile is None:
+            return self.measure.value.removesuffix("_s")
+        return f"{self.measure.value.partition('_')[0]}_{format_quantile(self.quantile)}".lower().replace(
+            ".", "_"
+        )
+
     def found(self, performance: Performance) -> Interval | None:
         """Value of the measure in a performance, with its interval; None if the performance does not have it.
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from capacity.answer.saved_autoscaler import read_autoscaler
-from capacity.answer.saved_day import DayCost, read_day_costs, read_schedule
+from capacity.answer.saved_day import DayCost, judged_by, read_day_costs, read_schedule
 from capacity.performance import format_interval
+from capacity.question.objective import Limit
 from capacity.render.plan import hours_alike, schedule_sentences
 
 
@@ -45,6 +46,7 @@ def day_parts(saved: Any) -> Iterator[DayPart]:
 def _autoscaled(saved: Any, found: DayCost, smallest: DayCost | None) -> DayPart:
     kept = read_autoscaler(saved)
     assert kept is not None  # noqa: S101  (it has costs)
+    limit = judged_by(saved)
     scaler, fate = kept.autoscaler, "holds" if kept.is_confirmed else "is not known to hold"
     lead = (
         f"--autoscale {scaler.target} with {scaler.replicas_min} to {scaler.replicas_max} replicas {fate} the limit "
@@ -57,17 +59,23 @@ def _autoscaled(saved: Any, found: DayCost, smallest: DayCost | None) -> DayPart
         title="The autoscaler over the day",
         lead=lead,
         caption="The autoscaled fleet, and the smallest fixed fleet that holds the objective",
-        heads=("fleet", "replicas at most", "P99", "replica-hours", *(["USD a day"] if has_price else [])),
-        rows=tuple(_row(name, one) for name, one in rows),
+        heads=(
+            "fleet",
+            "replicas at most",
+            limit.what,
+            "replica-hours",
+            *(["USD a day"] if has_price else []),
+        ),
+        rows=tuple(_row(name, one, limit) for name, one in rows),
     )
 
 
-def _row(name: str, one: DayCost) -> tuple[str, ...]:
-    p99, price = one.response_p99, one.cost_usd
+def _row(name: str, one: DayCost, limit: Limit) -> tuple[str, ...]:
+    limited, price = one.limited, one.cost_usd
     return (
         name,
         str(one.replicas_max),
-        "over 1 % lost" if p99.value == math.inf else format_interval(p99),
+        f"over {limit.lost_text} lost" if limited.value == math.inf else format_interval(limited),
         f"{one.replica_hours.interval().value:.1f}",
         *([] if price is None else [f"{price.interval().value:.2f}"]),
     )

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from capacity.autoscaling.findings import Days, ScaledScreen, setting_of
 from capacity.performance import Interval, format_span
+from capacity.question.objective import Limit
 from capacity.render.autoscaling.reasons import reasons
 from capacity.render.tables import sparkline, table
 from capacity.traffic.daily import clock
@@ -48,14 +49,18 @@ def answer_text(screen: ScaledScreen) -> str:
         return f"{told}."
     count = fixed.fleet.plan.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
-    return f"{told}; that is {_saving(found, fixed)} {fleet} it all the time, with a {what} of {_p99(fixed)}."
+    return f"{told}; that is {_saving(found, fixed)} {fleet} it all the time, with a {what} of {_limited(fixed)}."
 
 
 def _what(found: Days) -> str:
     """The limited quantity."""
+    return _limit(found).what
+
+
+def _limit(found: Days) -> Limit:
     limit = found.fleet.limit
     assert limit is not None  # noqa: S101  (an autoscaler is judged by one)
-    return limit.what
+    return limit
 
 
 def _saving(found: Days, fixed: Days) -> str:
@@ -89,7 +94,7 @@ def _ends(interval: Interval, spec: str) -> str:
     return "" if low == high else f" ({low} to {high})"
 
 
-def _p99(found: Days) -> str:
+def _limited(found: Days) -> str:
     return format_duration(found.limited_s.value)
 
 
@@ -113,7 +118,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
     price = found.cost_usd
     return (
         name,
-        "> 1% lost" if found.limited_s.value == math.inf else _p99(found),
+        f"> {_limit(found).lost_text} lost" if found.limited_s.value == math.inf else _limited(found),
         f"{found.late_share.value:.2%}",
         f"{found.replica_hours.value:.1f}",
         *([] if price is None else [f"{price.value:.2f}"]),
