@@ -119,11 +119,17 @@ def _fitting(verb: str, bound: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         elif value is None and flag.default is REQUIRED:
             raise InputError(f"{name} is None; give one")
         elif value is not None:
-            fits = _FITS.get(flag.kind, _any)
+            fits = _text if flag.kind.is_text else _FITS.get(flag.kind, _any)
             yield name, [fits(name, one) for one in many(value)] if flag.is_many else fits(name, value)
 
 
 def _any(_: str, value: Any) -> Any:
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be text, got {value!r:.40}")
     return value
 
 

@@ -88,11 +88,9 @@ def stress(asked: Asked) -> "StressAnswer":
 
 def _require_sense(asked: Asked) -> None:
     """Refuse contradictions and invalid values before anything is read."""
-    trigger, runs, arrivals = asked.trigger, asked.runs, asked.arrivals
+    runs, arrivals = asked.runs, asked.arrivals
     if asked.replicas is not None:
         require_count("--replicas", asked.replicas, most=REPLICAS_LIMIT)
-    if not isinstance(trigger, str):
-        raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
     if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
         raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
     if asked.only_verdict and asked.spike_map:

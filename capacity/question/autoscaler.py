@@ -117,8 +117,6 @@ def read_target(text: str, or_else: str = "") -> Target:
     >>> read_target("utilization:0.6").level
     0.6
     """
-    if not isinstance(text, str):
-        raise InputError(f"--autoscale {text!r} is no text; write {or_else}utilization:0.6 or concurrency:4")
     name, _, level = text.partition(":")
     try:
         return Target(metric=Metric(name), level=float(level))

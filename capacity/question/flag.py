@@ -25,6 +25,11 @@ class Kind:
         """The same kind with another name in help."""
         return replace(self, metavar=metavar)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether a keyword takes nothing but text."""
+        return self.python == "str" and not self.unit
+
 
 TEXT = Kind(typed=str, python="str", metavar="TEXT")
 NAME = TEXT.named("NAME")

@@ -186,8 +186,6 @@ def read_span(text: str, flag: str = "--between") -> tuple[float, float]:
     >>> read_span("07:00-24:00")
     (25200.0, 86400.0)
     """
-    if not isinstance(text, str):
-        raise InputError(f"{flag} {text!r} is no text; write 07:00-11:30")
     begins, dash, ends = text.partition("-")
     if not dash:
         raise InputError(f"{flag} {quoted(text)} is no part of a day; write 07:00-11:30")

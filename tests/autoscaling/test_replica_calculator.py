@@ -318,7 +318,6 @@ def test_a_target_in_steps_of_the_hpa_is_what_it_says(text: str) -> None:
         ("concurrency:x", "write utilization:0.6 or concurrency:4"),
         ("", "write utilization:0.6 or concurrency:4"),
         ("utilization", "write utilization:0.6 or concurrency:4"),
-        (0.6, "is no text; write utilization:0.6 or concurrency:4"),
     ],
 )
 def test_a_target_that_the_hpa_has_no_number_for_is_refused(text: Any, said: str) -> None:

@@ -121,6 +121,27 @@ def test_a_value_of_another_type_is_refused_by_its_keyword(given: dict[str, Any]
     assert str(refused.value) == said
 
 
+@pytest.mark.parametrize(
+    ("verb", "given", "said"),
+    [
+        (cap.simulate, {"replicas": 2, "survive": 1}, "survive must be text, got 1"),
+        (cap.simulate, {"replicas": 2, "rolling_update": 0.25}, "rolling_update must be text, got 0.25"),
+        (cap.plan, {"survive": ["n-1", 1]}, "survive must be text, got 1"),
+        (cap.plan, {"retry_on": ["timed_out"]}, "retry_on must be text, got ['timed_out']"),
+        (cap.curve, {"backoff": 0.1}, "backoff must be text, got 0.1"),
+        (cap.stress, {"trigger": 3}, "trigger must be text, got 3"),
+        (cap.stress, {"trigger": "lose:1,9s", "shed": 3}, "shed must be text, got 3"),
+        (cap.compare, {"fleet": [1, 2]}, "fleet must be text, got 1"),
+        (cap.sweep, {"replicas": 1, "between": 7}, "between must be text, got 7"),
+        (cap.autoscale, {"autoscale": 0.6}, "autoscale must be text, got 0.6"),
+    ],
+)
+def test_what_every_verb_reads_as_text_is_text(verb: Any, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        verb(profile="p", **given)
+    assert str(refused.value) == said
+
+
 def test_a_file_is_a_path_and_numbers_may_be_of_numpy() -> None:
     @door("audit")
     def audited(asked: Asked) -> Asked:

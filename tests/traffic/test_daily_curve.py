@@ -156,7 +156,6 @@ def test_a_part_of_a_day(text, span):
         ("07:60-08:00", "'07:60' is not a time of day"),
         ("07:00:60-08:00", "'07:00:60' is not a time of day"),
         ("x" * 61, f"'{'x' * 60}' is no part of a day"),
-        (7, "--between 7 is no text"),
     ],
 )
 def test_what_is_no_part_of_a_day_is_refused(text, said):
