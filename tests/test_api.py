@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -208,6 +209,15 @@ def test_what_is_no_plan_is_refused(frame: pd.DataFrame) -> None:
     missed = cap.plan(frame, **{**ASKED, "slo_p99": "4ms"})
     with pytest.raises(cap.CapacityError, match="the answer holds no plan"):
         cap.stress(plan=missed, trigger="spike:2x,1s")
+
+
+def test_an_answer_without_a_plan_is_neither_a_plan_nor_a_profile(frame: pd.DataFrame) -> None:
+    predicted = cap.predict(frame, 1, rate="10rps", batch_size_max=1)
+    for verb in (cap.autoscale, partial(cap.stress, trigger="spike:2x,1s")):
+        with pytest.raises(cap.CapacityError, match="an answer of capacity.plan; got PredictionAnswer"):
+            verb(predicted)
+    with pytest.raises(cap.CapacityError, match="a DataFrame or a profile, got PredictionAnswer"):
+        cap.simulate(predicted, 1, rate="10rps")
 
 
 def test_jupyter_gets_one_page_and_words(answer: PlanAnswer, monkeypatch: pytest.MonkeyPatch) -> None:

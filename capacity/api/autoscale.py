@@ -10,7 +10,7 @@ from capacity.answer.plan_like import Saved, as_saved
 from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
 from capacity.answer.saved_day import read_curve
 from capacity.answer.saved_plan import read_plans
-from capacity.api.asked import asked_scenario
+from capacity.api.asked import asked_scenario, with_answer_as_plan
 from capacity.autoscaling.scaled_fleet import JUDGED, ScaledFleet
 from capacity.doors import door
 from capacity.errors import InputError
@@ -72,8 +72,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     >>> answer.exit_code
     0
     """
-    if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
-        asked = Asked("autoscale", {**asked, "profile": None, "plan": asked.profile})
+    asked = with_answer_as_plan("autoscale", asked)
     runs = asked.runs
     require_whole("--runs", runs, 2, RUNS_MAX)
     scaled = _scaled_fleet(asked)

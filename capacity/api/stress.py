@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capacity.answer.plan_like import as_saved
-from capacity.api.asked import asked_scenario, at_rate
+from capacity.api.asked import asked_scenario, at_rate, with_answer_as_plan
 from capacity.api.trouble import OF_STRESS, protection_of
 from capacity.doors import door
 from capacity.errors import InputError
@@ -50,8 +50,7 @@ def stress(asked: Asked) -> "StressAnswer":
     >>> answer.recovered.value
     1.0
     """
-    if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
-        asked = Asked("stress", {**asked, "profile": None, "plan": asked.profile})
+    asked = with_answer_as_plan("stress", asked)
     _require_sense(asked)
     scenario = _stress(asked)
     require_effect(

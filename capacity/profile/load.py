@@ -74,6 +74,15 @@ def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfil
         return cast("LlmProfile", profile)
     if hasattr(profile, "to_csv"):
         return _read_csv(profile.to_csv(index=False), "the DataFrame", "profile")
+    if not isinstance(profile, str | Path):
+        raise InputError(
+            f"a profile is a name, a file, a DataFrame or a profile, got {type(profile).__name__}"
+        )
+    return _named(profile)
+
+
+def _named(profile: str | Path) -> "ServiceProfile | LlmProfile":
+    """The profile that comes with the package under a name, or is in a file or on stdin."""
     names, text = bundled_names(), str(profile)
     for folder, known in (("bundled", names), ("bundled_llm", bundled_llm_names())):
         if text in known:
