@@ -11,7 +11,7 @@ from capacity.question.autoscaler import read_autoscaler
 from capacity.question.grid import Grid, parse_counts, populations, workloads
 from capacity.question.objective import Objective
 from capacity.question.question import Question
-from capacity.question.scenario import AnyScenario, Scenario, with_autoscaler
+from capacity.question.scenario import AnyScenario, Scenario, require_losses, with_autoscaler
 from capacity.recovery.parse import with_clients
 from capacity.server.asked import AskedFleet
 from capacity.server.kinds import asked_of
@@ -118,6 +118,8 @@ def asked_grid(asked: Asked) -> Grid[Any]:
     kind.refuse(asked)
     requests = kind.requests(next(iter(found), None), asked)
     demands = _demands(requests.arrivals, asked)
+    for one in demands:
+        require_losses(Objective(), one, asked.queue_limit)
     replicas = parse_counts([str(one) for one in asked.replicas], "--replicas")
     return Grid(
         profiles=tuple(kind.ready(one, asked) for one in found),

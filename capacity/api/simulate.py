@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from capacity.api.asked import asked_scenario
 from capacity.api.work import Report, Work, at_work
 from capacity.doors import door
+from capacity.errors import InputError
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.question import parse
 from capacity.question.arguments import Asked, many, silent
 from capacity.question.budget import Effort
 from capacity.question.scenario import AnyScenario, Scenario, with_autoscaler
 from capacity.server.kinds import asked_of
+from capacity.traffic.workload import is_patient
 
 if TYPE_CHECKING:
     from capacity.answers.performance import LawAnswer, PredictionAnswer, SimulationAnswer
@@ -35,6 +37,11 @@ def simulate(asked: Asked) -> "SimulationAnswer":
     scenario = replace(
         parse.in_failure(with_autoscaler(asked_scenario(asked), asked), asked), quantiles=quantiles
     )
+    if asked.replay and not is_patient(scenario.workload):
+        raise InputError(
+            "--replay serves each request of the trace once; leave out --replay to simulate clients that give up, "
+            "retry or hedge, or leave out their flags"
+        )
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.answers.performance import SimulationAnswer
     from capacity.search.caveats import scenario_caveats

@@ -270,6 +270,10 @@ def remarks_of(demand: Demand) -> tuple[str, ...]:
     )
 
 
+# Why a closed population has no queue limit: what becomes of a user without an answer is not known.
+NO_ROOM = "a closed population needs room for all its users; leave out the queue limit"
+
+
 def is_patient(demand: Demand) -> bool:
     """Whether every request is tried once and waited for; users in a closed loop always wait."""
     return isinstance(demand, ClosedPopulation) or demand.clients.is_patient

@@ -14,6 +14,7 @@ from capacity.errors import DomainError
 from capacity.question.plan import Routing
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
+from capacity.traffic.workload import NO_ROOM
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
@@ -172,7 +173,7 @@ def _events(
 ) -> Iterator[Structs]:
     """Requests as records in the order of arrival, by the event loop that fits the plan."""
     if stream.users is not None and plan.queue_limit is not None:
-        raise DomainError("a closed population needs room for all its users; leave out the queue limit")
+        raise DomainError(NO_ROOM)
     window, base, here, to_come = requests_in_memory(2 * block), 0, 0, stream.requests
     shared = plan.routing is Routing.SHARED_QUEUE
     queues = empty_queues(1, plan.replicas) if shared else empty_queues(plan.replicas, 1)

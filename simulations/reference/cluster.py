@@ -7,6 +7,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.question.plan import Routing
 from capacity.server.batch.plan import BatchPlan
+from capacity.traffic.workload import NO_ROOM
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Batch, Records
 from simulations.draws.service import ALONE, ServiceTimes
@@ -41,7 +42,7 @@ def run(
         DomainError: a closed population in front of limited queues.
     """
     if plan.queue_limit is not None and isinstance(draws, ClosedDraws):
-        raise DomainError("a closed population needs room for all its users; leave out the queue limit")
+        raise DomainError(NO_ROOM)
     clock = Clock()
     batches: list[Batch] = []
     uniforms = draws.service.tolist()

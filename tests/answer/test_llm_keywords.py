@@ -14,8 +14,9 @@ from capacity.api.compare import _profiles_to_compare
 from capacity.api.profile import asked_engine, measure, sweep_settings
 from capacity.api.stress import _saved_fleet
 from capacity.errors import DomainError, InputError
-from capacity.profile.llm import TOKENS_LIMIT, Scheduler
+from capacity.profile.llm import TOKENS_LIMIT, LlmProfile, Scheduler
 from capacity.profile.load import load_llm
+from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.arguments import Asked, read_switch
 from capacity.question.asked import FLAGS
 from capacity.question.candidate import Verdict
@@ -26,7 +27,10 @@ from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import refuse_for_batches, refuse_for_engines
 from capacity.search.recommendation import Recommendation
-from capacity.server.asked import Requests
+from capacity.server.asked import AskedFleet, Requests
+from capacity.server.batch.asked import AskedBatches
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.asked import AskedEngines, _cached_share, _chosen, _single, with_engine_flags
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows, parse_lengths
@@ -280,6 +284,10 @@ QUESTION = engine_question(
     lengths=parse_lengths(LENGTHS),
     objective=Objective.of(response={0.9: 1.0}),
 )
+FIVE = ServiceProfile(
+    name="five",
+    timings=(BatchTiming(batch_size=1, mean_s=0.005), BatchTiming(batch_size=8, mean_s=0.01)),
+)
 PLAN = TokenPlan(profile="line", replicas=2, sequences_max=4, batched_tokens_max=64)
 SAVED: Any = SimpleNamespace(question=QUESTION, plan=PLAN, profile=LINE)
 
@@ -310,6 +318,10 @@ def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) 
         ("lengths that go with a trace are served as they are", cap.simulate, recorded),
         ("replay serves every request of the trace; leave out", cap.simulate, recorded | {"replay": True}),
         ("lengths that go with a trace are served as they are", cap.max_rate, recorded | {"slo_p99_s": 1.0}),
+        ("replay serves each request of the trace once; leave out", cap.simulate,
+         {"arrivals": f"trace:{trace}", "replay": True, "timeout": "1s", "attempts": 2}),
+        ("replay serves each request of the trace once; leave out", cap.simulate,
+         {"arrivals": f"trace:{trace}", "replay": True, "hedge": "1s"}),
     ):  # fmt: skip
         with pytest.raises(InputError, match=f"^{said}"):
             verb(LINE, 1, **given)
@@ -444,3 +456,64 @@ def test_a_file_that_cannot_be_written_is_told_before_a_sweep(monkeypatch, outpu
     with pytest.raises(InputError, match="kept" if output is None else "no rows.csv"):
         cap.sweep(LINE, 1, lengths=LENGTHS, rate_rps=20.0, output=output)
     assert steps == (["keep None"] if output is None else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "profile", "plan"),
+    [
+        (ENGINES, LINE, replace(PLAN, sequences_max=3, batched_tokens_max=48, queue_limit=5)),
+        (
+            AskedBatches(),
+            FIVE,
+            BatchPlan(
+                profile="five",
+                replicas=3,
+                batch_size_max=4,
+                batch_wait_max_s=0.002,
+                routing=Routing.RANDOM,
+                batching=Batching.TRITON,
+                preferred_sizes=(2,),
+                queue_limit=5,
+            ),
+        ),
+    ],
+)
+def test_a_plan_is_simulated_with_all_of_its_settings(
+    kind: AskedFleet, profile: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`audit` once left out the queue limit of engines."""
+    seen: list[Any] = []
+
+    def stop(scenario: Any, asked: Any) -> Any:
+        seen.append(scenario.plan)
+        raise InputError("seen")
+
+    monkeypatch.setattr("capacity.api.simulate.with_autoscaler", stop)
+    lengths = {"lengths": LENGTHS} if isinstance(profile, LlmProfile) else {}
+    with pytest.raises(InputError, match="^seen"):
+        cap.simulate(profile, plan.replicas, rate_rps=1.0, **lengths, **kind.keywords(plan))
+    assert seen == [plan]
+
+
+USERS = {"users": 8, "think_time_s": 1.0, "queue_limit": 1}
+BESIDE_USERS = "a closed population needs room for all its users; leave out the queue limit"
+
+
+@pytest.mark.parametrize(
+    "given", [(LINE, {"lengths": LENGTHS}), (FIVE, {})], ids=["language model", "batches"]
+)
+def test_users_in_front_of_limited_queues_are_refused_in_every_verb(given: Any) -> None:
+    """What becomes of a user whose request was turned away is not known."""
+    profile, how = given[0], USERS | given[1]
+    limit = {"slo_p99_s": 20.0}
+    for verb in (
+        lambda: cap.plan(profile, **how, **limit),
+        lambda: cap.plan(profile, **how, **limit, loss_max="1%"),
+        lambda: cap.simulate(profile, 1, **how),
+        lambda: cap.max_rate(profile, 1, **how, **limit),
+        lambda: cap.sweep(profile, replicas="1:2", **how),
+        lambda: cap.compare(profile=profile, fleet=["replicas=1", "replicas=2"], **how),
+        lambda: cap.curve(profile=profile, replicas=1, **how),
+    ):
+        with pytest.raises((InputError, DomainError), match=f"^{BESIDE_USERS}$"):
+            verb()

@@ -137,11 +137,12 @@ class AskedEngines:
         )
 
     def keywords(self, plan: TokenPlan) -> dict[str, Any]:
-        """The settings of a plan's engines, and the routing."""
+        """The settings of a plan's engines, the routing and the queue limit."""
         return {
             "sequences_max": plan.sequences_max,
             "batched_tokens_max": plan.batched_tokens_max,
             "routing": plan.routing.value,
+            "queue_limit": plan.queue_limit,
         }
 
     def traffic(self, run: LoadRun, plan: TokenPlan, requests: Mapping[str, Any]) -> dict[str, Any]:
