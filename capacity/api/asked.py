@@ -17,6 +17,8 @@ from capacity.server.asked import AskedFleet
 from capacity.server.kinds import asked_of
 from capacity.traffic.workload import ArrivalProcess, Demand
 
+# A flag of autoscalers, whatever their servers; engines lack it elsewhere.
+STARTS = ("startup_time",)
 # The demand of a verb, of arrivals that flags describe.
 DemandOf = Callable[[ArrivalProcess, Asked], Demand]
 
@@ -62,7 +64,7 @@ def asked_scenario(
     """
     found = parse.find_profile(asked.profile)
     kind = asked_of([found])
-    kind.refuse(asked, besides)
+    kind.refuse(asked, (*STARTS, *besides))
     requests = kind.requests(found, asked)
     demand = demand_of(requests.arrivals, asked)
     profile = kind.ready(found, asked)
@@ -94,7 +96,7 @@ def asked_question(asked: Asked, rate_rps: float | None) -> Question:
     """
     kind, found = _profiles(asked.profile)
     recovers = asked.recover_within is not None
-    kind.refuse(asked, ("startup_time",) if recovers else ())
+    kind.refuse(asked, STARTS if recovers or asked.autoscale is not None else ())
     requests = kind.requests(next(iter(found), None), asked)
     demand = parse.read_demand(requests.arrivals, rate_rps, asked.users, asked.think_time)
     return Question(
@@ -115,7 +117,7 @@ def asked_grid(asked: Asked) -> Grid[Any]:
         InputError: an argument that cannot be read, or too many cells.
     """
     kind, found = _profiles(asked.profile)
-    kind.refuse(asked)
+    kind.refuse(asked, STARTS)
     requests = kind.requests(next(iter(found), None), asked)
     demands = _demands(requests.arrivals, asked)
     for one in demands:

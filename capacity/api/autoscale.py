@@ -10,7 +10,7 @@ from capacity.answer.plan_like import Saved, as_saved
 from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
 from capacity.answer.saved_day import read_curve
 from capacity.answer.saved_plan import read_plans
-from capacity.api.asked import asked_scenario, with_answer_as_plan
+from capacity.api.asked import STARTS, asked_scenario, with_answer_as_plan
 from capacity.autoscaling.scaled_fleet import JUDGED, ScaledFleet
 from capacity.doors import door
 from capacity.errors import InputError
@@ -96,8 +96,8 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
         InputError: names the flag.
     """
     if asked.autoscale is None:
-        for name in ("metric_lag", "stabilization"):
-            if asked[name] is not None or asked[f"{name}_s"] is not None:
+        for name in ("metric_lag", "stabilization", "runs"):
+            if getattr(asked, name) != VERBS["plan"].flags[name].default:
                 raise InputError(f"--{name.replace('_', '-')} belongs to --autoscale any; give that too")
         return
     _choices(asked.autoscale, 1)
@@ -202,7 +202,7 @@ _KEPT = (*BATCHING.split(), "instances_per_device", *LLM.split())
 def _of_plan(saved: Saved, asked: Asked) -> _Usual:
     """The fleet of a saved plan: its autoscaler, else one of twice its replicas; its day, else its rate."""
     (kept,) = read_plans([saved])
-    asked_of([kept.profile]).refuse(asked)
+    asked_of([kept.profile]).refuse(asked, STARTS)
     for name in _KEPT:
         if is_given(asked, name) and asked[name] != FLAGS[name].default:
             raise InputError(

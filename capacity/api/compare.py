@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from capacity.answer.plan_like import as_saved
-from capacity.api.asked import asked_requests
+from capacity.api.asked import STARTS, asked_requests
 from capacity.api.work import at_work
 from capacity.doors import door
 from capacity.errors import InputError
@@ -65,7 +65,7 @@ def _profiles_to_compare(saved: "Sequence[SavedPlan]", asked: Asked) -> list[Any
     if not saved and not known:
         return []
     kind = asked_of([*(one.profile for one in saved), *known])
-    kind.refuse(asked)
+    kind.refuse(asked, STARTS)
     for name, what in _OWN.items() if saved else ():
         if asked[name] is not None:
             raise InputError(f"a saved plan has its own {what}; leave --{name.replace('_', '-')} out")

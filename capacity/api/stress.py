@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capacity.answer.plan_like import as_saved
-from capacity.api.asked import asked_scenario, at_rate, with_answer_as_plan
+from capacity.api.asked import STARTS, asked_scenario, at_rate, with_answer_as_plan
 from capacity.api.trouble import OF_STRESS, protection_of
 from capacity.doors import door
 from capacity.errors import InputError
@@ -103,7 +103,7 @@ def _require_sense(asked: Asked) -> None:
 
 
 # Flags that fleets of any kind have in trouble.
-_IN_TROUBLE = ("queue_limit", "startup_time")
+_IN_TROUBLE = ("queue_limit", *STARTS)
 
 
 def _stress(asked: Asked) -> Stress:

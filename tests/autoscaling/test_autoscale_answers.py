@@ -8,14 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from planned import ENGINES
+from questions import engine_question
 from test_causes import PROFILE, days
 from test_screens import fixed, held, scaled, screen
 
 import capacity as cap
+from capacity.answer.documents import dumps, plan_document
+from capacity.answer.saved_plan import plan_file_document
 from capacity.answers.autoscale import AutoscaleAnswer
 from capacity.api.autoscale import _curve, _effort
 from capacity.autoscaling.findings import Course, ScaledScreen
 from capacity.errors import InputError
+from capacity.profile.load import load_llm
 from capacity.question.autoscaler import (
     STABILIZATION_S,
     Autoscaler,
@@ -25,6 +30,9 @@ from capacity.question.autoscaler import (
     with_durations,
 )
 from capacity.question.budget import Effort
+from capacity.question.objective import Objective
+from capacity.traffic.lengths import LengthRows
+from capacity.traffic.workload import Workload
 
 
 def answer_of(shown: ScaledScreen) -> AutoscaleAnswer:
@@ -161,3 +169,30 @@ def test_by_default_a_whole_day_is_asked_about(monkeypatch: pytest.MonkeyPatch) 
     assert fleet.plan.replicas == fleet.autoscaler.replicas_max
     assert (judge.seed, judge.runs, how) == (3, 2, {"only_verdict": False})
     assert told == [f"2 runs of {fleet.requests:.3g} requests each for every fleet"]
+
+
+LINE = Path(__file__).parents[1] / "kept" / "files" / "line.json"
+SHORTLY = {"rate": "1rps", "between": "00:00-00:20", "slo_ttft_p90": "2s", "runs": 2, "only_verdict": True}
+
+
+def test_engines_take_a_start_up_with_the_usual_target() -> None:
+    found = cap.autoscale(LINE, lengths="input=constant:28;output=constant:37", startup_time="30s", **SHORTLY)
+    scaler = found.fleet.autoscaler
+    assert scaler is not None
+    assert (str(scaler.target), scaler.startup_s) == ("utilization:0.6", 30.0)
+
+
+def test_a_saved_plan_of_engines_takes_a_start_up(tmp_path: Path) -> None:
+    question = engine_question(
+        profiles=(load_llm(LINE),),
+        workload=Workload(arrival_rate_rps=1.0),
+        lengths=LengthRows((28,), (37,), "lengths", 0),
+        objective=Objective.of(ttft={0.9: 2.0}),
+    )
+    answer = {"verdict": "met", "recommendation": plan_document(replace(ENGINES, replicas=1))}
+    saved = tmp_path / "plan.json"
+    saved.write_text(dumps(plan_file_document(question, Effort(), None, answer)), encoding="utf-8")
+    part = {name: SHORTLY[name] for name in ("between", "runs", "only_verdict")}
+    found = cap.autoscale(plan=saved, startup_time="45s", **part)
+    assert found.fleet.autoscaler is not None
+    assert found.fleet.autoscaler.startup_s == 45.0

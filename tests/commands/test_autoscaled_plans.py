@@ -182,6 +182,7 @@ def test_the_best_of_all_targets_costs_no_more_than_one_of_them(planned: Any, ca
         ([*DAY[:-2], "--autoscale", "any", "--runs", "1"], "--runs must be a whole number from 2"),
         ([*DAY, "--metric-lag", "30s"], "--metric-lag belongs to --autoscale any"),
         ([*DAY, "--stabilization", "30s"], "--stabilization belongs to --autoscale any"),
+        (DAY, "--runs belongs to --autoscale any"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_a_way_out(capacity: Command, words: list[str], said: str) -> None:

@@ -41,8 +41,6 @@ class AskedEngines:
 
     def refuse(self, asked: Asked, besides: Collection[str] = ()) -> None:
         """Refuse flags of batches, and what engines do not have in trouble."""
-        if asked.get("autoscale") is not None:
-            besides = (*besides, "startup_time")
         taken = {one for name in besides for one in in_both(name, FLAGS[name])}
         refuse_for_engines({name: value for name, value in asked.items() if name not in taken})
         _refuse_trace_in_trouble(asked)
