@@ -69,7 +69,7 @@ class DaySimulation:
         """Runs of a fleet, with the same users for every fleet.
 
         Raises:
-            InconclusiveError: there are too few requests behind the P99.
+            InconclusiveError: there are too few requests behind the limited quantile.
         """
         expected = fleet.mean_rate_rps * fleet.lasts_s * self.runs
         if expected * (1.0 - fleet.quantile) < _BEYOND_MIN:

@@ -27,7 +27,7 @@ _VERDICTS = {0: "met", 3: "missed", 4: "inconclusive"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoscaleAnswer(Answer):
-    """Cost and P99 of a fleet that follows its load, and of a fixed one."""
+    """Cost and limited quantile of a fleet that follows its load, and of a fixed one."""
 
     screen: ScaledScreen
     effort: Effort

@@ -1,4 +1,4 @@
-"""The verb `autoscale`: cost and P99 of a fleet that follows its load."""
+"""The verb `autoscale`: cost and response time of a fleet that follows its load."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -61,11 +61,11 @@ _NOT_WITH_AN_AUTOSCALER = (
 
 @door("autoscale")
 def autoscale(asked: Asked) -> "AutoscaleAnswer":
-    """Cost and P99 of an autoscaled fleet, and of the smallest fixed fleet that holds the limit.
+    """Cost and limited quantile of an autoscaled fleet, and of the smallest fixed fleet that holds the limit.
 
     Raises:
         InputError: an argument that cannot be read or contradicts another, or more requests than a run holds.
-        InconclusiveError: too few requests for a P99.
+        InconclusiveError: too few requests for the limited quantile.
 
     >>> answer = autoscale("jasper-7s-t4-fp16", rate="60rps", between="00:00-00:20", slo_p99="400ms",
     ...                    replicas_max=4, batch_size_max=1, runs=2, only_verdict=True)

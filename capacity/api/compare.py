@@ -42,7 +42,8 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     usual = asked_of([*(one.profile for one in saved), *measured]).usual(asked)
     fleets = contenders(saved, paths, asked.fleet, measured, usual)
     first = fleets[0]
-    shared = common_scenario(saved, asked.rate) if saved else asked_requests(first.profile, first.plan, asked)
+    fewest = replace(first.plan, replicas=min(one.plan.replicas for one in fleets))
+    shared = common_scenario(saved, asked.rate) if saved else asked_requests(first.profile, fewest, asked)
     survival = parse.read_survival(asked)
     scenarios = [replace(shared, profile=one.profile, plan=one.plan).after(survival) for one in fleets]
     changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}

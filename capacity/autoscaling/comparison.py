@@ -17,7 +17,7 @@ _TARGETS = 20  # steps between 0 and the given target
 def screen(
     fleet: ScaledFleet, judge: DayJudge, progress: Progress, *, only_verdict: bool = False
 ) -> ScaledScreen:
-    """Cost and P99 of the autoscaled fleet and of the smallest fixed one, with remedies if the limit is missed.
+    """Cost and limited quantile of the autoscaled and the smallest fixed fleet; remedies if the limit is missed.
 
     Both searches are bisections, which assume that more replicas and lower targets never hurt.
 

@@ -287,7 +287,7 @@ def _controller_rows(performance: Performance) -> Iterator[tuple[str, str]]:
         if name == "replicas_mean" and performance.replicas_most is not None:
             yield "replicas, most", f"{performance.replicas_most:.0f}"
     if performance.hourly_usd is not None:
-        yield "cost, mean", f"{performance.hourly_usd:.3f} USD/h"
+        yield "cost, mean", f"{format_span('{:.3f}'.format, performance.intervals['hourly_usd'])} USD/h"
 
 
 # Durations that requests of a language model have besides the response.

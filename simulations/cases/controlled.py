@@ -139,7 +139,10 @@ class ControlledCase(Case):
         replicas = pool.ratio(lambda one: one.replica_s, lambda one: one.window_s)
         scalings = pool.ratio(lambda one: one.scalings, lambda one: one.window_s / lasts_s)
         known = {"utilization": busy, "replicas_mean": replicas, "scalings": scalings}
+        intervals = {name: estimate.interval(confidence) for name, estimate in known.items()}
         price = self.fleet.replica_hourly_usd
+        if price is not None:
+            intervals["hourly_usd"] = intervals["replicas_mean"].mapped(lambda count: price * count)
         return replace(
             found,
             load=self.load,
@@ -148,8 +151,7 @@ class ControlledCase(Case):
             replicas_most=float(pool.whole.replicas_most),
             scalings=scalings.value,
             hourly_usd=None if price is None else price * replicas.value,
-            intervals=dict(found.intervals)
-            | {name: estimate.interval(confidence) for name, estimate in known.items()},
+            intervals=dict(found.intervals) | intervals,
         )
 
     def require_answerable(self) -> None:

@@ -14,8 +14,9 @@ from test_causes import PROFILE, RISING, WORST, days
 from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst
 from capacity.performance import Interval
 from capacity.question.autoscaler import Metric, Target
+from capacity.question.objective import Objective
 from capacity.render.autoscaling.reasons import reasons
-from capacity.render.autoscaling.screen import autoscale_tables
+from capacity.render.autoscaling.screen import autoscale_tables, fleet_table
 from capacity.traffic.daily import DailyCurve
 
 COSTS = "The autoscaled fleet takes 96.00 USD for 48 replica-hours and"
@@ -66,6 +67,13 @@ def of_fleet(found: Days, **changes: Any) -> Days:
     return replace(found, fleet=changed(found.fleet, **changes))
 
 
+def limited(found: Days, quantile: float) -> Days:
+    """With its limit at another quantile."""
+    fleet = found.fleet
+    objective = Objective.of(response={quantile: fleet.limit_s})
+    return replace(found, fleet=replace(fleet, scenario=replace(fleet.scenario, objective=objective)))
+
+
 HUNTING = replace(days(), scalings=Interval.exact(240.0))
 CASES = {
     "no batch is fast enough": (
@@ -81,6 +89,12 @@ CASES = {
         f"{COSTS} {FAST}.",
         "Why: no batch is served within 50 ms at P99; the fastest takes 120 ms, of which 20 ms is overhead of the "
         "request. No number of replicas changes that; raise --slo-p99.",
+    ),
+    "nor at another quantile": (
+        screen(limited(days(limit_s=0.05), 0.9), is_searched=False),
+        f"{COSTS} {FAST}.".replace("P99", "P90"),
+        "Why: no batch is served within 50 ms at P90; the fastest takes 100 ms. No number of replicas changes that; "
+        "raise --slo-p90.",
     ),
     "one replica at most": (
         screen(scaled(days(replicas=1), replicas_max=1), RISING),
@@ -291,3 +305,12 @@ def test_a_course_of_zeros_is_a_flat_line() -> None:
         " replicas that serve  ▁▁  0",
         " late                 ▁▁  0.0%",
     ]
+
+
+@pytest.mark.parametrize(("quantile", "share"), [(0.9, "> 10 % lost"), (0.99, "> 1 % lost")])
+def test_a_quantile_of_lost_requests_has_the_share_that_it_allows(quantile: float, share: str) -> None:
+    lost = replace(limited(days(), quantile), limited_s=Interval.exact(math.inf))
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(fleet_table(screen(lost)))
+    assert share in capture.get()

@@ -191,6 +191,14 @@ def test_a_mistake_is_one_line_with_a_way_out(capacity: Command, words: list[str
     assert said in " ".join(done.stderr.split())
 
 
+def test_the_least_of_compared_fleets_bounds_the_autoscaler(capacity: Command) -> None:
+    fleets = [word for count in (3, 1) for word in ("--fleet", f"replicas={count},batch=1")]
+    day = ["--daily", "day.csv", "--autoscale", "utilization:0.6", "--replicas-min", "2"]
+    done = capacity("compare", "--profile", "flat.csv", *fleets, *day)
+    assert done.returncode == 2
+    assert "--replicas-min 2 is above --replicas 1" in done.stderr
+
+
 def test_no_autoscaler_holds_what_no_fleet_holds(capacity: Command) -> None:
     done = capacity("plan", *[word if word != "1s" else "90ms" for word in ONE])
     assert done.returncode == 3

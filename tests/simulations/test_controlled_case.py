@@ -115,7 +115,7 @@ def test_the_fleet_follows_the_day() -> None:
     assert found.scalings is not None
     assert found.scalings > 1.0
     shown = found.intervals
-    for name in ("replicas_mean", "scalings", "utilization"):
+    for name in ("replicas_mean", "scalings", "utilization", "hourly_usd"):
         assert shown[name].low <= getattr(found, name) <= shown[name].high
 
 

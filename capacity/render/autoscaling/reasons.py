@@ -68,11 +68,12 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
 
 
 def _floor(fleet: ScaledFleet, least_s: float) -> str:
-    overhead_s = fleet.profile.request_overhead_s  # only batches have a floor
+    limit, overhead_s = fleet.limit, fleet.profile.request_overhead_s  # only batches have a floor
+    assert limit is not None  # noqa: S101  (an autoscaler is judged by one)
     of_it = f", of which {format_duration(overhead_s)} is overhead of the request" if overhead_s else ""
     return (
-        f"no batch is served within {format_duration(fleet.limit_s)} at P99; the fastest takes "
-        f"{format_duration(least_s)}{of_it}. No number of replicas changes that; raise --slo-p99."
+        f"no batch is served within {format_duration(fleet.limit_s)} at {limit.what}; the fastest takes "
+        f"{format_duration(least_s)}{of_it}. No number of replicas changes that; raise --slo-{limit.what.lower()}."
     )
 
 
