@@ -334,6 +334,23 @@ def test_saved_plans_are_compared_by_their_own_requests() -> None:
         refused(f"a saved plan has its own lengths; leave {flag} out", _profiles_to_compare, [SAVED], given)
 
 
+def test_what_no_fleet_takes_is_refused_beside_saved_plans() -> None:
+    fleets = {"fleet": ["replicas=1"], "profile": [LINE]}
+    for given, besides, said in (
+        ({"timeout": "1s"}, fleets, "a saved plan has its own clients, or none; leave --timeout out"),
+        ({"hedge_s": 0.1}, {}, "a saved plan has its own clients, or none; leave --hedge out"),
+        ({"metric_lag": "5s"}, fleets, "saved plans are compared as fixed fleets; leave --metric-lag out"),
+        ({"replicas_min": 0}, {}, "saved plans are compared as fixed fleets; leave --replicas-min out"),
+        ({"think_time_s": 1.0}, {}, "a saved plan has its own traffic; leave --think-time out"),
+        ({"queue_limit": 5}, {}, "--queue-limit belongs to a --fleet; give one, or leave it out"),
+        ({"kv_tokens": 50}, {"fleet": ["replicas=1"]}, "--kv-tokens belongs to the --profile of a --fleet; give"),
+    ):  # fmt: skip
+        refused(said, _profiles_to_compare, [SAVED], Asked("compare", {"plans": ["a"], **besides, **given}))
+    for given in ({"queue_limit": 5}, {"spare": 1, "seed": 3}, {"kv_tokens": 50}):
+        asked = Asked("compare", {"plans": ["a"], **fleets, **given})
+        assert len(_profiles_to_compare([SAVED], asked)) == 1
+
+
 def test_a_server_is_measured_by_its_name_and_up_to_some_length() -> None:
     model = "--model is needed: the server knows its model by a name"
     refused(model, measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
