@@ -1,47 +1,34 @@
 """The verb `audit`: whether a load test can be believed, beside what was predicted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.answer.plan_like import as_saved
+from capacity.answers.evidence import AuditAnswer
 from capacity.api.files import load_test, running_plan
 from capacity.doors import door
-from capacity.errors import InputError
-from capacity.question import parse
-from capacity.question.arguments import Asked
-from capacity.server.kinds import asked_of
-
-if TYPE_CHECKING:
-    from capacity.answers.evidence import AuditAnswer
-    from capacity.evidence.compared import ComparedRun
-    from capacity.formats.load_test import LoadRun
-    from capacity.formats.running_plan import RunningPlan
-
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from capacity.answers.evidence import AuditAnswer
-from capacity.errors import CapacityError, UnstableError, quoted
+from capacity.errors import CapacityError, InputError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.compared import ComparedRun, compared, overloaded, unknown
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.question import parse
+from capacity.question.arguments import Asked
+from capacity.server.kinds import asked_of
 
 if TYPE_CHECKING:
     from capacity.formats.running_plan import RunningPlan
 
 
 @door("audit")
-def audit(asked: Asked) -> "AuditAnswer":
+def audit(asked: Asked) -> AuditAnswer:
     """Whether a load test can be believed, by laws that its own figures must obey.
 
     Raises:
         InputError: the file is of no known format, or holds no load test.
     """
-
     _ = asked.effort  # refuses what is out of range, even if nothing is predicted
     effort = {name: asked[name] for name in ("seed", "precision", "workers", "progress")}
     known = Told(users=asked.users, loop=asked.loop, think_time_s=asked.think_time, rate_rps=asked.rate)
@@ -213,7 +200,6 @@ def predicted(
         effort: its keywords for seed, precision and workers.
     """
     from capacity.api.simulate import simulate
-    from capacity.server.kinds import asked_of
 
     kind = asked_of([profile])
     try:

@@ -6,27 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capacity.answers.evidence import ImportAnswer
 from capacity.api.files import document_of, is_sweep, require_sweeps, sources
 from capacity.doors import door
-from capacity.errors import InputError
+from capacity.errors import CapacityError, InputError, quoted
+from capacity.evidence.recorded import read_recorded
+from capacity.formats.document import Document
+from capacity.formats.registry import Format, Kind, format_of, read, read_document
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.arguments import Asked
 
 if TYPE_CHECKING:
-    from capacity.answers.evidence import ImportAnswer, LlmProfileAnswer
-
-
-from typing import TYPE_CHECKING
-
-from capacity.answers.evidence import ImportAnswer
-from capacity.errors import CapacityError, quoted
-from capacity.evidence.recorded import read_recorded
-from capacity.formats.document import Document
-from capacity.formats.registry import Format, Kind, format_of, read_document
-
-if TYPE_CHECKING:
-    from capacity.profile.profile import ServiceProfile
+    from capacity.answers.evidence import LlmProfileAnswer
 
 
 @door("import")
@@ -38,7 +30,6 @@ def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
             or steps that miss the throughput of the saturated run among the files.
         DependencyError: a URL does not answer.
     """
-
     paths, kind = sources(asked["files"]), asked.kind
     if kind is not None or (len(paths) == 1 and not is_sweep(paths[0])):
         if len(paths) > 1:
@@ -46,7 +37,6 @@ def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
         return content_of(paths[0], kind, asked)
     require_sweeps(paths)
     from capacity.api.profile import asked_engine, profile_of_sweeps, sweep_settings
-    from capacity.formats.registry import Kind, read
     from simulations.saturation import require_check
 
     if asked.device_kind is not None:
@@ -92,8 +82,8 @@ def content_of(source: str | Path, kind: str | None, given: Mapping[str, Any]) -
     if not kinds:
         read_document(document, Kind.PROFILE)  # reports what is in it
     asked = kinds[0] if kind is None else _kind(kind)
-    read = read_recorded if asked is Kind.WORKLOAD else partial(read_document, kind=asked)
-    value: Any = read(document)
+    reader = read_recorded if asked is Kind.WORKLOAD else partial(read_document, kind=asked)
+    value: Any = reader(document)
     told = [name for name in (*_OF_PROFILES, *_OF_ENGINES) if given.get(name) not in (None, 1)]
     wrong = [name for name in told if asked is not Kind.PROFILE or name in _OF_ENGINES]
     if wrong:
@@ -116,9 +106,8 @@ def _of_model(
     return (document, given) if one is None else (one, {**given, "model": None})
 
 
-def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceProfile":
+def _completed(profile: ServiceProfile, given: Mapping[str, Any]) -> ServiceProfile:
     """The profile, completed by the given keywords."""
-
     overhead_s = parse.duration_s(
         given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
     )

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from capacity.answers.saved import CheckAnswer, ExplanationAnswer
 
 
-from typing import TYPE_CHECKING
-
-from capacity.answers.evidence import StagesAnswer
-
-if TYPE_CHECKING:
-    pass
-
-
 @door("check")
 def check(asked: Asked) -> "CheckAnswer":
     """Check whether a saved plan still meets its objective, with new measurements or at another rate.
@@ -33,7 +25,6 @@ def check(asked: Asked) -> "CheckAnswer":
     Raises:
         InputError: an argument that cannot be read, or a file without a plan.
     """
-
     plans = [as_saved(one) for one in (asked.plan, asked.baseline) if one is not None]
     from capacity.answer.check import gate, gate_inputs, new_profiles, notes_on_trouble
     from capacity.answer.saved_plan import read_plans
@@ -83,7 +74,6 @@ def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
     Raises:
         InputError: a file without a plan, or one without a confirmation.
     """
-
     from capacity.answer.saved_plan import is_plan_file, read_plans
 
     plan = asked.plan
@@ -156,12 +146,13 @@ def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str
     return render(saved, target)
 
 
-def stages_of(source: str | Path) -> StagesAnswer:
+def stages_of(source: str | Path) -> "StagesAnswer":
     """Where a request's time goes in the server that a file describes.
 
     Raises:
         InputError: the file has no stages.
     """
+    from capacity.answers.evidence import StagesAnswer
     from capacity.api.files import load_test, running_plan
 
     running = running_plan(source)
