@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from capacity.performance import Performance, Window
+from capacity.profile.profile import Spells
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection
 from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Routing
@@ -148,6 +149,11 @@ class Case(ABC):
         Args:
             service_times: service times of batches, in place of those of the profile.
         """
+
+    @property
+    def spells(self) -> Spells | None:
+        """Spells of service times on a day, which all replicas share; None if there are none."""
+        return None
 
     @property
     def is_plain_day(self) -> bool:

@@ -34,7 +34,10 @@ class Day:
     def __init__(self, fleet: ScaledFleet, seed: Seed) -> None:
         self.fleet, self.seed = fleet, seed
         self.begins_s, self.ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-        self.stream, self.first = DayStream(fleet.steps, fleet.arrivals, seed), fleet.replicas_first
+        self.stream, self.first = (
+            DayStream(fleet.steps, fleet.arrivals, seed, fleet.spells),
+            fleet.replicas_first,
+        )
         scaler = fleet.autoscaler
         self._scaler = None
         if scaler is not None:

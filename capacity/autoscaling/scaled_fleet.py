@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from capacity.errors import DomainError, InputError
+from capacity.profile.profile import Spells
 from capacity.question.autoscaler import Autoscaler
 from capacity.question.objective import Limit, Measure
 from capacity.question.scenario import AnyScenario
@@ -36,6 +37,7 @@ class ScaledFleet:
             one they are the most that there may be.
         replica_rps: capacity of one replica. [requests/s]
         floor_s: what no fleet beats at the limited quantile, such as the fastest batch; 0 if it is not known. [s]
+        spells: spells of service times, which all replicas share; None if there are none.
 
     Raises:
         DomainError: a run would have too many requests.
@@ -45,6 +47,7 @@ class ScaledFleet:
     scenario: AnyScenario
     replica_rps: float
     floor_s: float = 0.0
+    spells: Spells | None = None
 
     def __post_init__(self) -> None:
         workload = self.scenario.workload

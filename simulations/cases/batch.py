@@ -8,7 +8,7 @@ from typing import Self, cast
 from capacity.errors import DomainError, InputError
 from capacity.performance import Performance, Window
 from capacity.profile.distribution import ServiceLaw
-from capacity.profile.profile import ServiceProfile
+from capacity.profile.profile import ServiceProfile, Spells
 from capacity.profile.sampling import has_samples, known_samples
 from capacity.question.candidate import Candidate
 from capacity.question.objective import Limit, Measure
@@ -140,6 +140,11 @@ class BatchCase(Case):
         )
 
     @property
+    def spells(self) -> Spells | None:
+        """Spells of the profile."""
+        return self.scenario.profile.spells
+
+    @property
     def requests_in_spell(self) -> float:
         """Requests that arrive during a spell; 0 without spells, and for users."""
         spells = self.scenario.profile.spells
@@ -240,7 +245,7 @@ class BatchCase(Case):
             limits_s=tuple(objective.by_quantile(Measure.RESPONSE).values()),
             wait_limits_s=tuple(objective.by_quantile(Measure.WAIT).values()),
             slowdowns=self.slowdowns,
-            spells=self.scenario.profile.spells,
+            spells=self.spells,
             engine=self.engine,
             strata=strata,
         ).with_marks()
@@ -305,11 +310,6 @@ class BatchCase(Case):
         """Refuse what `stability.require_answerable` refuses, and a fleet of which nothing is left."""
         self.scenario.require_any_left()
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
-
-    def require_day(self) -> None:
-        """Refuse service times in spells, unless a day is served by the loops of plain fleets."""
-        if not self.is_plain_day:
-            self.require_clients()
 
     def require_clients(self) -> None:
         """Refuse service times in spells."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from capacity.profile.profile import Spells
 from capacity.traffic.workload import ArrivalProcess, GammaArrivals, Workload
-from simulations.draws.arrivals import Purpose, Seed, Stream
+from simulations.draws.arrivals import Purpose, Seed, SpellDraws, Stream
 from simulations.draws.records import Floats
 
 _ENDLESS = 2**62  # more requests than any day has
@@ -21,13 +22,18 @@ class DayStream:
 
     Args:
         steps: begin, end and rate of each step, without gaps, from 0 on.
+        spells: spells of service times, which all replicas share.
 
     Source:
         Cinlar (1975), Introduction to Stochastic Processes, sec. 4.7 (Poisson processes by change of time).
     """
 
     def __init__(
-        self, steps: Sequence[tuple[float, float, float]], arrivals: ArrivalProcess, seed: Seed
+        self,
+        steps: Sequence[tuple[float, float, float]],
+        arrivals: ArrivalProcess,
+        seed: Seed,
+        spells: Spells | None = None,
     ) -> None:
         self._edges_s = np.array([0.0, *[to_s for _, to_s, _ in steps]])
         self._due = np.concatenate(
@@ -36,6 +42,9 @@ class DayStream:
         self._burstiness = arrivals.cv if isinstance(arrivals, GammaArrivals) else 1.0
         self._stream = Stream(Workload(arrival_rate_rps=1.0, arrivals=arrivals), _ENDLESS, seed)
         self._service, self._routing = seed.generator(Purpose.SERVICE), seed.generator(Purpose.ROUTING)
+        self._spells = None
+        if spells is not None:
+            self._spells = SpellDraws(spells, seed.generator(Purpose.SPELLS), self._service)
         self._before = 0  # requests before those drawn last
         self._last_s = np.zeros(0)
         self._is_over = False
@@ -62,8 +71,11 @@ class DayStream:
         return self._before + int(np.searchsorted(self._last_s, now_s, side="right"))
 
     def service(self, count: int) -> Floats:
-        """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request."""
-        return self._service.random(count)
+        """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request.
+
+        In spells they are those of the requests that were drawn last.
+        """
+        return self._service.random(count) if self._spells is None else self._spells.uniforms(self._last_s)
 
     def routing(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(2 * count,)`; two for each request."""

@@ -4,11 +4,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from capacity.errors import DomainError, InputError, UnstableError
 from capacity.performance import Performance
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.candidate import Verdict
 from capacity.question.grid import Grid
@@ -31,6 +33,8 @@ from capacity.traffic.workload import (
 )
 from simulations.autoscaled import DaySimulation
 from simulations.compare import PairedSimulation
+from simulations.draws.arrivals import Seed
+from simulations.draws.days import DayStream
 from simulations.judge import SimulationJudge
 from simulations.replication import Engine
 from simulations.servers import case_of, controlled
@@ -38,6 +42,8 @@ from simulations.simulate import Simulation
 
 SERVICE_S, HOUR_S = 0.1, 3600.0
 PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S),), hourly_usd=2.0)
+
+SPELLS = Spells(share=0.8, lasting_s=2.0)
 
 
 def scenario(
@@ -154,6 +160,42 @@ def test_both_engines_serve_a_day_alike(clients: Clients, batching: Batching, pe
     assert kernel == simpy
     assert kernel.replicas_most > 1.0
     assert (kernel.attempts_mean is None) is clients.is_patient
+
+
+@pytest.mark.parametrize("batching", [Batching.TRITON, Batching.RAY_SERVE])
+def test_spells_of_a_day_make_queues_longer_in_both_engines_alike(batching: Batching) -> None:
+    """The loops of plain fleets once left them out, and the others refused them for clients that nobody had given."""
+    varied = ServiceProfile(
+        name="flat",
+        timings=(BatchTiming(batch_size=1, samples_s=tuple(0.05 + 0.001 * n for n in range(101))),),
+    )
+    asked = scenario((0.0, 6.0), hours=0.25, replicas=1, level=0.9)
+    asked = replace(asked, plan=replace(asked.plan, batching=batching))
+    kernel, simpy, mixed = (
+        simulated(replace(asked, profile=profile), engine=engine, requests_max=1, quantiles=(0.9,))
+        for profile, engine in (
+            (replace(varied, spells=SPELLS), Engine.KERNEL),
+            (replace(varied, spells=SPELLS), Engine.SIMPY),
+            (varied, Engine.KERNEL),
+        )
+    )
+    assert kernel == simpy
+    assert kernel.response_quantiles_s[0.9].low > mixed.response_quantiles_s[0.9].high
+
+
+def test_spells_of_a_day_are_those_of_the_instants_of_its_requests() -> None:
+    """Scores of neighbours t apart are correlated by the share times exp(-t / lasting), in blocks of any size."""
+    steps = [(0.0, 2_000.0, 10.0), (2_000.0, 3_000.0, 60.0)]
+    stream, parts = (DayStream(steps, PoissonArrivals(), Seed(value=1), SPELLS) for _ in range(2))
+    arrived_s = stream.all_arrived_s()
+    uniforms = stream.service(len(arrived_s))
+    in_blocks = []
+    while len(instants_s := parts.arrived_s(999)):
+        in_blocks.append(parts.service(len(instants_s)))
+    assert np.array_equal(np.concatenate(in_blocks), uniforms)
+    scores, gaps_s = ndtri(uniforms), np.diff(arrived_s)
+    expected = SPELLS.share * np.exp(-gaps_s / SPELLS.lasting_s).mean()
+    assert np.corrcoef(scores[:-1], scores[1:])[0, 1] == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize("batching", [Batching.RAY_SERVE, Batching.TORCHSERVE])
