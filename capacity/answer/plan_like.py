@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 from capacity.errors import InputError
-from capacity.files import holds, printable
 
 if TYPE_CHECKING:
     from capacity.answer.saved_plan import SavedPlan
@@ -61,20 +60,3 @@ def require_plan(plan: object) -> None:
         raise InputError(
             "the answer holds no plan, since none is known to meet the objective; plan with other limits"
         )
-
-
-def batch_plan(plan: Saved) -> "str | Path | SavedPlan":
-    """A saved plan for a fleet that serves batches.
-
-    Raises:
-        InputError: the plan is for a language model.
-    """
-    if isinstance(plan, str | Path):
-        is_of_engines, name = holds(Path(plan), '"format": "capacity-llm-plan"'), Path(plan).name
-    else:
-        is_of_engines, name = hasattr(plan.plan, "sequences_max"), plan.name
-    if is_of_engines:
-        raise InputError(
-            f"{printable(name)} is a plan for a language model; give one of a fleet that batches"
-        )
-    return plan

@@ -37,12 +37,6 @@ class RatesAnswer(Answer):
         most = self._most("users")
         return None if most is None else round(most)
 
-    @property
-    def multiple_max(self) -> float | None:
-        """The highest accepted multiple of a trace's recorded speed, or of a day's rates; None without one."""
-        most = self.rates.size_max
-        return None if most is None else self.rates.scale.times(most)
-
     def _most(self, key: str) -> float | None:
         return self.rates.size_max if self.rates.scale.key == key else None
 

@@ -121,11 +121,6 @@ def emit_pieces(
     out.flush()
 
 
-def check_figure(file: str) -> None:
-    """Refuse early a figure that could not be written."""
-    check_target(Path(file), "a figure", (".png", ".svg"))
-
-
 def outputs(files: Sequence[str] | None, *more: str) -> list[Path]:
     """Paths to write the answer to; `more` are endings that only this command knows.
 

@@ -328,16 +328,6 @@ def _read_limit(given: Mapping[str, Any], keyword: str) -> float | None:
     return None if share is None else read_share(share, f"--{keyword.replace('_', '-')}")
 
 
-def read_profiles(
-    given: "Sequence[ProfileLike]",
-    request_overhead_s: float | None,
-    prices: Sequence[str | float],
-    instances_per_device: int | None = None,
-) -> "tuple[ServiceProfile, ...]":
-    """Profiles of batch times from `--profile`, with the prices and instances of their own or of the flags."""
-    return priced([read_profile(one, request_overhead_s, instances_per_device) for one in given], prices)
-
-
 def priced(found: Sequence[AnyProfile], prices: Sequence[str | float]) -> tuple[AnyProfile, ...]:
     """Profiles with the prices of `--hourly-usd`, of their own where it names none.
 

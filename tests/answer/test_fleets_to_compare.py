@@ -6,7 +6,6 @@ import pytest
 from planned import saved_plan
 
 from capacity.answer.compare import common_scenario, contenders, parse_fleet
-from capacity.answer.plan_like import batch_plan
 from capacity.answer.saved_plan import read_plans
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -130,14 +129,3 @@ def test_arrivals_are_given_only_to_restore_the_trace_of_a_saved_plan(tmp_path: 
     with pytest.raises(InputError, match="a saved plan has all of its arrivals; leave --arrivals out"):
         read_plans([saved_plan()], f"trace:{trace}")
     assert read_plans([saved_plan()]) == [saved_plan()]
-
-
-def test_a_plan_for_a_language_model_is_not_a_batching_fleet(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
-    path.write_text('{"format": "capacity-llm-plan"}')
-    for given in (path, str(path)):
-        with pytest.raises(
-            InputError, match="^tokens.json is a plan for a language model; give one of a fleet"
-        ):
-            batch_plan(given)
-    assert batch_plan(saved_plan()) == saved_plan()

@@ -153,7 +153,7 @@ def test_an_objective_is_a_tier_and_what_replaces_it() -> None:
 
 def test_prices_go_to_the_profile_that_they_name() -> None:
     def prices(*texts: str | float, profiles: Any = (ONE, TWO)) -> list[float | None]:
-        return [one.hourly_usd for one in parse.read_profiles(profiles, None, texts)]
+        return [one.hourly_usd for one in parse.priced(profiles, texts)]
 
     assert prices("b=2", "a=1") == [1.0, 2.0]
     assert prices("b= 0.5 ") == [None, 0.5]
@@ -169,8 +169,8 @@ def test_prices_go_to_the_profile_that_they_name() -> None:
     refused("--hourly-usd 'much' is not a price in USD/h; write 0.526", prices, "much", profiles=[ONE])
     spaced = f"a{' ' * 90}=2"
     refused(f"--hourly-usd {spaced[:60]!r} sets a second price for a; keep one", prices, "a=1", spaced)
-    both = parse.read_profiles([ONE, TWO], 0.01, [], 2)
-    assert [(one.request_overhead_s, one.instances_per_device) for one in both] == [(0.01, 2)] * 2
+    found = parse.read_profile(ONE, 0.01, 2)
+    assert (found.request_overhead_s, found.instances_per_device) == (0.01, 2)
 
 
 def test_routings_are_some_or_any() -> None:
