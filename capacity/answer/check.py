@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.answer.documents import plain
+from capacity.answer.saved_autoscaler import LEFT_OUT
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sentences import demand, fleet, format_found, format_refusal, limits_in_words
 from capacity.errors import InputError
@@ -540,7 +541,7 @@ def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Ite
     if answer.get("disturbed") is not None:
         yield "pauses, breakdowns and classes of requests were not judged again; plan again to have them judged"
     if answer.get("autoscaled") is not None:
-        yield "the autoscaler of the day was not judged again; run capacity autoscale --plan"
+        yield LEFT_OUT
 
 
 def recovery_finding(found: Runs, within_s: float) -> Finding:

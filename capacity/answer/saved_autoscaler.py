@@ -13,6 +13,8 @@ from capacity.question.candidate import Verdict
 from capacity.question.plan import Plan
 from capacity.traffic.daily import DailyCurve
 
+LEFT_OUT = "the autoscaler of the day was not judged again; run capacity autoscale --plan"  # of verbs of fixed fleets
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _AutoscalerDocument:

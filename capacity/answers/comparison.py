@@ -28,12 +28,14 @@ class ComparisonAnswer(Answer):
 
     Attributes:
         scenarios: scenario of each fleet, alike but for profile and plan.
+        left_out: caveats on what saved plans have and the comparison leaves out.
     """
 
     contenders: tuple[Contender[Any, Any], ...]
     scenarios: tuple[Scenario[Any, Any, Any, Any], ...]
     comparison: Comparison
     effort: Effort
+    left_out: tuple[Caveat, ...] = ()
 
     @property
     def scenario(self) -> Scenario[Any, Any, Any, Any]:
@@ -55,7 +57,7 @@ class ComparisonAnswer(Answer):
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats on profiles, requests, loads or the budget, each once."""
         found = zip(self.scenarios, self.performances, self.comparison.widths, strict=True)
-        return tuple(
+        return self.left_out + tuple(
             dict.fromkeys(
                 caveat
                 for scenario, performance, width in found

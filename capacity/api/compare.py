@@ -1,6 +1,6 @@
 """The verb `compare`: fleets under the same requests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from capacity.files import located
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.budget import Effort
+from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.verbs import BATCHING, EFFORT, FAILURES, LLM_WORKLOAD, in_both, keywords, typed_name
 from capacity.server.kinds import asked_of, require_one_kind
 
@@ -56,8 +57,20 @@ def compare(asked: Asked) -> "ComparisonAnswer":
         work.report(f"simulating {len(fleets)} fleets under the same requests")
         comparison = work.compare(quantiles)(scenarios)
     return ComparisonAnswer(
-        contenders=fleets, scenarios=tuple(scenarios), comparison=comparison, effort=effort
+        contenders=fleets,
+        scenarios=tuple(scenarios),
+        comparison=comparison,
+        effort=effort,
+        left_out=tuple(_left_out(saved)),
     )
+
+
+def _left_out(saved: "Sequence[SavedPlan]") -> Iterator[Caveat]:
+    """The autoscalers of saved plans, whose fleets are compared as fixed ones."""
+    from capacity.answer.saved_autoscaler import LEFT_OUT
+
+    if any(one.answer.get("autoscaled") is not None for one in saved):
+        yield Caveat(code=CaveatCode.AUTOSCALER_LEFT_OUT, message=LEFT_OUT)
 
 
 def _profiles_to_compare(saved: "Sequence[SavedPlan]", asked: Asked) -> list[Any]:

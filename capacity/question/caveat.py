@@ -46,6 +46,7 @@ class CaveatCode(StrEnum):
     TRACE_ONE_PATH = "trace_one_path"
     TRACE_READING = "trace_reading"
     DAY_HIGHEST = "day_highest"
+    AUTOSCALER_LEFT_OUT = "autoscaler_left_out"
     PROFILE_ONE_SIZE = "profile_one_size"
     PROFILE_EXCLUDES = "profile_excludes"
     HEADROOM_IN_DOUBT = "headroom_in_doubt"

@@ -199,6 +199,17 @@ def test_the_least_of_compared_fleets_bounds_the_autoscaler(capacity: Command) -
     assert "--replicas-min 2 is above --replicas 1" in done.stderr
 
 
+def test_a_comparison_says_that_it_leaves_the_autoscaler_out(planned: Any, capacity: Command) -> None:
+    fleets = ["plan.json", "--fleet", "replicas=4,batch=1", "--requests-max", "2000000"]
+    found = json.loads(capacity("compare", *fleets, "--json").stdout)
+    (said,) = (one["message"] for one in found["caveats"] if one["code"] == "autoscaler_left_out")
+    assert said == "the autoscaler of the day was not judged again; run capacity autoscale --plan"
+    assert f"Note: {said}." in " ".join(capacity("compare", *fleets).stdout.split())
+    done = capacity("compare", *fleets, "--profile", "flat.csv", "--autoscale", "utilization:0.6")
+    assert "saved plans are compared as fixed fleets; leave --autoscale out" in done.stderr
+    assert done.returncode == 2
+
+
 def test_no_autoscaler_holds_what_no_fleet_holds(capacity: Command) -> None:
     done = capacity("plan", *[word if word != "1s" else "90ms" for word in ONE])
     assert done.returncode == 3
