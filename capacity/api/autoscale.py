@@ -22,6 +22,7 @@ from capacity.question.autoscaler import (
     Autoscaler,
     Target,
     read_target,
+    require_alone,
     require_bounds,
     require_whole,
     with_durations,
@@ -47,16 +48,6 @@ RUNS_MAX = 1000
 _AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
 _TARGET, _MOST = "utilization:0.6", 10  # of an autoscaler that nothing else is known of
 _SEARCH_CONFIDENCE = 0.5  # enough to choose by: what is chosen is confirmed
-_NOT_WITH_AN_AUTOSCALER = (
-    "spare",
-    "survive",
-    "rolling_update",
-    "spike",
-    "mtbf",
-    "pause",
-    "request_class",
-    "recover_within",
-)
 
 
 @door("autoscale")
@@ -104,11 +95,7 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
     require_whole("--runs", asked.runs, 2, RUNS_MAX)
     if day is None:
         raise InputError("--autoscale needs the rates of a day; give --daily, a .csv of time,rate_rps")
-    for name in _NOT_WITH_AN_AUTOSCALER:
-        if asked[name]:
-            raise InputError(
-                f"{typed_name(name, FLAGS[name])} is not simulated with an autoscaler; leave out one of the two"
-            )
+    require_alone(asked)
     _judged(question.objective, question.objective)
 
 

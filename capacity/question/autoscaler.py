@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from capacity.errors import DomainError, InputError, quoted
+from capacity.question.asked import FLAGS
+from capacity.question.verbs import in_both, typed_name
 from capacity.units import format_duration, require_count, require_not_negative
 
 TOLERANCE = 0.1  # the default of --horizontal-pod-autoscaler-tolerance
@@ -131,7 +133,16 @@ def read_target(text: str, or_else: str = "") -> Target:
 # Each replica is measured every 15 s: with this many a run takes seconds, with ten times as many minutes.
 REPLICAS_MAX = 10_000
 _DAY_S = 86_400.0
-_FAILURES = ("spare", "survive", "rolling_update", "mtbf")
+_NOT_SIMULATED = (
+    "spare",
+    "survive",
+    "rolling_update",
+    "spike",
+    "mtbf",
+    "pause",
+    "request_class",
+    "recover_within",
+)
 _DURATIONS = {"startup_time": "startup_s", "metric_lag": "metric_lag_s", "stabilization": "stabilization_s"}
 
 
@@ -152,16 +163,25 @@ def read_autoscaler(asked: Any, replicas: int) -> Autoscaler | None:
         return None
     if asked.daily is None:
         raise InputError("--autoscale needs the rates of a day; give --daily, a .csv of time,rate_rps")
-    for name in _FAILURES:
-        if asked[name]:
-            raise InputError(
-                f"--{name.replace('_', '-')} is not simulated with an autoscaler; leave out one of the two"
-            )
+    require_alone(asked)
     least = 1 if asked.replicas_min is None else asked.replicas_min
     require_whole("--replicas-min", least, 0)
     require_bounds(least, replicas, "--replicas")
     usual = Autoscaler(target=read_target(asked.autoscale), replicas_min=least, replicas_max=replicas)
     return with_durations(usual, asked)
+
+
+def require_alone(asked: Any) -> None:
+    """Refuse trouble that is not simulated with an autoscaler.
+
+    Args:
+        asked: flags of a verb, which may not have all of these.
+    """
+    for name in _NOT_SIMULATED:
+        if any(asked.get(one) for one in in_both(name, FLAGS[name])):
+            raise InputError(
+                f"{typed_name(name, FLAGS[name])} is not simulated with an autoscaler; leave out one of the two"
+            )
 
 
 def with_durations(usual: Autoscaler, asked: Any) -> Autoscaler:

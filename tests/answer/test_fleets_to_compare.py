@@ -118,7 +118,7 @@ def test_plans_are_compared_under_their_common_workload_or_a_given_rate() -> Non
 )  # fmt: skip
 def test_plans_for_different_workloads_are_refused(other, rate_rps, said) -> None:
     with pytest.raises(InputError, match=said):
-        common_scenario([saved_plan(), saved_plan(workload=other)], rate_rps)
+        common_scenario([saved_plan(), saved_plan(workload=other, queue_limit=None)], rate_rps)
 
 
 def test_arrivals_are_given_only_to_restore_the_trace_of_a_saved_plan(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from capacity.doors import ask, door, in_keywords
 from capacity.errors import InputError
 from capacity.question.arguments import Asked, many
 from capacity.question.asked import FLAGS
+from capacity.question.autoscaler import read_autoscaler
 from capacity.question.budget import Effort
 from capacity.question.flag import REQUIRED, SWITCH, Kind
 from capacity.question.parse import read_objective
@@ -140,6 +141,14 @@ def test_what_every_verb_reads_as_text_is_text(verb: Any, given: dict[str, Any],
     with pytest.raises(InputError) as refused:
         verb(profile="p", **given)
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize("given", [{"mtbf_s": 1e6}, {"mtbf": "11d"}, {"survive": ["n-1"]}, {"spare": 1}])
+def test_failures_in_text_or_si_are_refused_beside_an_autoscaler(given: dict[str, Any]) -> None:
+    asked = Asked("simulate", {"daily": "day.csv", "autoscale": "utilization:0.6", **given})
+    (flag,) = (name.removesuffix("_s") for name in given)
+    with pytest.raises(InputError, match=f"^--{flag} is not simulated with an autoscaler; leave out one"):
+        read_autoscaler(asked, 4)
 
 
 def test_a_file_is_a_path_and_numbers_may_be_of_numpy() -> None:
