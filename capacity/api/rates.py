@@ -88,7 +88,9 @@ def _sizes_of_a_curve(scenario: AnyScenario, asked: Asked) -> list[float]:
 
     demand, scale, theory = scenario.workload, scale_of(scenario.workload), theory_of(scenario.profile)
     judge = Work(asked.effort, map, asked.progress).judge
-    most_rps = theory.size_max(replace(scenario, workload=Workload(arrival_rate_rps=1.0)), judge)
+    # Any rate does, but the day of an autoscaler has its swing.
+    at_once = Workload(arrival_rate_rps=1.0) if scenario.autoscaler is None else demand
+    most_rps = theory.size_max(replace(scenario, workload=at_once), judge)
     if isinstance(demand, ClosedPopulation):
         saturating = most_rps * demand.think_time_s + theory.in_service(scenario, judge)
         return sorted({*(scale.whole(share * saturating) for share in _USERS), *scale.tried})

@@ -210,6 +210,15 @@ def test_a_comparison_says_that_it_leaves_the_autoscaler_out(planned: Any, capac
     assert done.returncode == 2
 
 
+def test_an_autoscaled_curve_ends_where_the_mean_of_the_day_is_the_capacity(capacity: Command) -> None:
+    """Two replicas of 10 rps, and a day whose highest rate is twice its mean."""
+    day = ["--daily", "day.csv", "--between", "07:00-09:00", "--autoscale", "utilization:0.6"]
+    few = ["--replicas", "2", "--batch-size-max", "1", "--requests-max", "100000", "--quantile", "0.9"]
+    done = capacity("curve", "--profile", "flat.csv", *day, *few, "--json")
+    most_rps = max(row["arrival_rate_rps"] for row in json.loads(done.stdout)["rows"])
+    assert 20.0 < most_rps < 20.0 * 15.0 / 9.0
+
+
 def test_no_autoscaler_holds_what_no_fleet_holds(capacity: Command) -> None:
     done = capacity("plan", *[word if word != "1s" else "90ms" for word in ONE])
     assert done.returncode == 3
