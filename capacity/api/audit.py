@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.answer.plan_like import as_saved
-from capacity.answers.evidence import AuditAnswer
 from capacity.api.files import load_test, running_plan
 from capacity.doors import door
 from capacity.errors import CapacityError, InputError, UnstableError, quoted
@@ -19,11 +18,12 @@ from capacity.question.arguments import Asked
 from capacity.server.kinds import asked_of
 
 if TYPE_CHECKING:
+    from capacity.answers.evidence import AuditAnswer
     from capacity.formats.running_plan import RunningPlan
 
 
 @door("audit")
-def audit(asked: Asked) -> AuditAnswer:
+def audit(asked: Asked) -> "AuditAnswer":
     """Whether a load test can be believed, by laws that its own figures must obey.
 
     Raises:
@@ -119,13 +119,15 @@ def audited(
     told: Told,
     predicted: Callable[[LoadRun], ComparedRun] | None = None,
     notes: Sequence[str] = (),
-) -> AuditAnswer:
+) -> "AuditAnswer":
     """Whether a load test can be believed; with a prediction, what each run should have shown.
 
     Args:
         predicted: function that predicts a run.
         notes: notes on the plan, shown below those on the test.
     """
+    from capacity.answers.evidence import AuditAnswer
+
     test = load_test(source)
     test = replace(test, notes=(*test.notes, *_unused(test, told), *notes))
     test = replace(test, runs=tuple(_completed_run(run, told) for run in test.runs))
