@@ -62,7 +62,8 @@ class Task:
         spells: spells of service times, which all replicas share.
         strata: strata of the requests, for arrivals in bursts.
         waiting_max: number of attempts that may wait before a run whose clients retry is given up.
-        marks_s: values of waits and of responses that tallies keep exact, as of `with_marks`. [s]
+        marks_s: values of waits and of responses that tallies keep exact, as of `with_marks`; other service times have
+            others. [s]
     """
 
     plan: BatchPlan

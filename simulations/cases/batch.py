@@ -295,7 +295,7 @@ class BatchCase(Case):
         """Inputs of a day, which has as many requests as come."""
         (task,) = self.tasks(Length(warm_up=0, measured=1, cool_down=0), day.seed, range(1))
         times = task.service_times if service_times is None else service_times
-        return replace(task, seed=day.seed, service_times=times)
+        return replace(task, seed=day.seed, service_times=times, marks_s=())
 
     def sections(self, seed: Seed) -> list[Sample] | None:
         """Consecutive parts of one run of a recorded path; None if all requests of a part are rejected."""

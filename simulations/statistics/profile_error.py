@@ -115,7 +115,10 @@ def _halves(
     """Two runs under each of some profiles, each paired with the measured run that has its requests."""
     numbers = [number % len(own) for number in range(2 * len(times))]
     under = [each for each in times for _ in range(2)]
-    moved = [replace(own[number], service_times=each) for each, number in zip(under, numbers, strict=True)]
+    moved = [
+        replace(own[number], service_times=each, marks_s=())
+        for each, number in zip(under, numbers, strict=True)
+    ]
     samples = [merged([sample]) for sample in mapper(case.replicate, moved)]
     pairs = [(measured[number], after) for number, after in zip(numbers, samples, strict=True)]
     return tuple(zip(pairs[::2], pairs[1::2], strict=True))

@@ -142,7 +142,9 @@ def demands() -> st.SearchStrategy[Any]:
 
 @st.composite
 def questions(draw: st.DrawFn) -> Question:
-    queue_limit = draw(st.none() | st.integers(0, 10**30))
+    workload = draw(demands())
+    limits = st.none() if isinstance(workload, ClosedPopulation) else st.none() | st.integers(0, 10**30)
+    queue_limit = draw(limits)
     profiles = [replace(draw(cases.profiles()), name=name, hourly_usd=draw(durations())) for name in "ab"]
     batching = draw(st.sampled_from(list(Batching)))
     routings = draw(st.sets(st.sampled_from(list(Routing)), min_size=1))
@@ -152,7 +154,7 @@ def questions(draw: st.DrawFn) -> Question:
     spike = st.builds(Spike, factor=st.floats(1.0, 100.0, exclude_min=True), startup_time_s=durations())
     return batch_question(
         profiles=tuple(profiles[: draw(st.integers(1, 2))]),
-        workload=draw(demands()),
+        workload=workload,
         objective=draw(objectives(with_loss=queue_limit is not None)),
         batch_size_limit=draw(st.none() | st.integers(1, 10**20)),
         batch_waits_s=draw(st.none() | st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3).map(tuple)),

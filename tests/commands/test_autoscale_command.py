@@ -206,10 +206,10 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"autoscale": 5}, "write utilization:0.6 or concurrency:4"),
-        ({"between": 5}, "write 07:00-11:30"),
+        ({"autoscale": 5}, "autoscale must be text, got 5"),
+        ({"between": 5}, "between must be text, got 5"),
         ({"rate": None, "daily": pd.DataFrame({"time": ["00:00"]})}, "got a DataFrame; save it as one"),
-        ({"routing": 5}, "routing '5' is unknown; use one of round-robin"),
+        ({"routing": 5}, "routing must be text, got 5"),
         ({"seed": "x"}, "seed must be a whole number"),
         ({"hourly_usd": "x"}, "is not a price in USD/h"),
         ({"queue_limit": "3"}, "queue_limit must be a whole number"),

@@ -278,7 +278,7 @@ def test_a_plan_for_llama_cpp(folder: Path, asked: list[object]) -> None:
     assert found["question"]["profiles"][0]["profile"]["engine"]["scheduler"] == "llama-cpp"
     assert "--sequences-max 16" not in {one["what"] for one in found["answer"]["changes"]}
     assert answer("check", "--plan", path)["verdict"] == "met"
-    done = run("render", path, "--target", "vllm")
+    done = run("render", path, "--target", "llama-server")
     assert "--parallel 8 --batch-size 512 --ctx-size 8192" in f"{done.exception} {done.output}"
 
 

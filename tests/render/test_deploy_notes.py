@@ -111,7 +111,7 @@ def test_the_header_has_what_was_evaluated_and_found() -> None:
     assert "preferred sizes 4, 8, round-robin routing, no queue limit, at 1000 rps." in text
     assert "Found: by an exact law, seed 5; objective" in text
     users = fleet(workload=ClosedPopulation(users=8, think_time_s=0.1))
-    assert "queue limit 64, with 8 users." in unwrapped(triton.render(users))
+    assert "no queue limit, with 8 users." in unwrapped(triton.render(users))
 
 
 def test_one_machine_has_at_most_sixteen_gpus() -> None:

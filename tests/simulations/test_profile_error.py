@@ -1,7 +1,9 @@
 """The error of a profile's samples in a simulated quantile, beside a bootstrap that shares no code with it."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from simulations.judge import SimulationJudge
 from simulations.looks import precise_look
 from simulations.statistics.intervals import Estimate, ResampledQuantile, like_many, without_noise
 from simulations.statistics.profile_error import profile_error
+from simulations.statistics.sample import Length
 from simulations.statistics.tally import Tally
 
 SAMPLES_S = np.random.default_rng(5).lognormal(np.log(0.010), 0.3, 300)
@@ -65,6 +68,28 @@ def test_the_error_of_a_busy_replica_is_that_of_a_bootstrap() -> None:
         assert estimate.moved_by is not None
         spreads.append(float(np.log1p(estimate.moved_by / estimate.value).std()))
     assert 0.7 <= np.mean(spreads) / spread_of_a_bootstrap() <= 1.4
+
+
+def test_runs_under_a_resampled_profile_keep_exact_what_is_an_atom_of_it() -> None:
+    case = BatchCase(
+        scenario=Scenario(
+            profile=paused(40, 1),
+            workload=Workload(arrival_rate_rps=10.0),
+            plan=BatchPlan(profile="p", replicas=1, batch_size_max=1),
+            objective=Objective.of(response={0.9: 1.0}),
+        )
+    )
+    seen: list[Any] = []
+
+    def mapper(function: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any]:
+        ours = list(tasks)
+        seen.extend(ours)
+        return [function(one) for one in ours]
+
+    profile_error(case, Length(warm_up=10, measured=100, cool_down=0), 0.9, Seed(value=1), mapper)
+    marks = [one.with_marks().marks_s[1].tolist() for one in seen]
+    assert marks == [replace(one, marks_s=()).with_marks().marks_s[1].tolist() for one in seen]
+    assert len({len(one) for one in marks}) > 1
 
 
 def paused(count: int, pauses: int) -> ServiceProfile:
