@@ -111,7 +111,7 @@ class LlamaCpp:
             (self.deferred if request in self.deferred else self.arrived).remove(request)
 
     def vacate(self) -> list[Request]:
-        """Who has no slot leaves, in order."""
+        """Remove the requests without a slot, in order."""
         moved = self.waiting
         self.deferred.clear()
         self.arrived.clear()

@@ -99,4 +99,4 @@ class Scheduler(Protocol):
         """Nobody waits for a request any more: it leaves at once."""
 
     def vacate(self) -> list[Request]:
-        """Who waits and has not begun leaves, in order."""
+        """Remove the requests that wait and have not begun, in order."""

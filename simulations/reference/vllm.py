@@ -120,7 +120,7 @@ class VllmV1:
             self.waiting.remove(request)
 
     def vacate(self) -> list[Request]:
-        """Who waits and has not begun leaves, in order."""
+        """Remove the requests that wait and have not begun, in order."""
         moved = [request for request in self.waiting if not request.preemptions]
         self.waiting = deque(request for request in self.waiting if request.preemptions)
         return moved

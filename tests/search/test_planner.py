@@ -667,7 +667,7 @@ def test_what_random_routing_takes_is_said() -> None:
 
 
 def test_the_p99_of_random_routing_is_that_of_the_whole_fleet_whatever_it_must_survive() -> None:
-    """Of four replicas three must be enough, which are too few behind random routing."""
+    """Three of four replicas must be enough, and behind random routing they are not."""
     needs = {Routing.ROUND_ROBIN: 3, Routing.RANDOM: 9}
     judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= needs[plan.routing] else 2.0))
     answer = recommend(question_of(rate_rps=20.0, survival=Survival(spare=1)), judge)

@@ -108,7 +108,7 @@ def test_probes_rise_by_doubled_steps_of_todays_rate_and_then_halve() -> None:
 
 
 def test_a_rate_whose_trial_would_leave_too_little_is_passed_over() -> None:
-    """Of 4 million requests one of 13.75 rps would take 3, and of 13.5 rps 2; then no higher one could be tried."""
+    """A trial at 13.75 rps takes 3 of 4 million requests, which leaves too few for another; one at 13.5 rps takes 2."""
 
     @dataclass
     class Steep(ScriptedJudge):

@@ -119,7 +119,7 @@ def _day(asked: TokenScenario, engine: Engine) -> Any:
 
 @pytest.mark.parametrize("measure", ["ttft", "response"])
 def test_an_autoscaler_of_engines_is_judged_by_what_is_limited(measure: str) -> None:
-    """By the verb `autoscale`, with the users of any other verb: the same days, read off by each in its own way."""
+    """The verb `autoscale` and `simulate` see the same days, and each reads its own figures off them."""
     asked = scenario(
         (0.0, 10.0), (900.0, 50.0), objective=Objective.of(**{measure: {0.9: 0.2}}), startup_s=60.0
     )

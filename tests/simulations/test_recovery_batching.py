@@ -86,7 +86,7 @@ def test_a_batch_stays_open_for_ray_serve_where_who_opened_it_has_left(run: Run)
 
 @ENGINES
 def test_what_ray_serve_has_collected_is_lost_with_its_replica(run: Run) -> None:
-    """Who comes after the restart opens a batch, and does not join that of who was lost."""
+    """A request that comes after the restart opens a batch of its own, as the batch before the crash is lost."""
     faults = [at(0.25, Action.CRASH), at(0.5, Action.RESTART)]
     found = answered(run, [0.0, 0.75], lambda size: 1.0, faults, batching=Batching.RAY_SERVE)
     same(found, [NAN, 2.75])

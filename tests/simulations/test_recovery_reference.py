@@ -724,7 +724,7 @@ def assert_as_the_cluster(
     clients: Clients,
     slowdowns: tuple[float, ...] = ALONE,
 ) -> None:
-    """By any rule of batching, on any devices: without trouble, and with patient clients, requests are served as ever."""
+    """Without trouble, and with patient clients, the loop serves requests as the steady loops do, by any batching rule."""
     records = cluster.run(plan, service_times, draws, slowdowns)
     count = len(draws.arrived_s)
     attempts = AttemptDraws(
