@@ -358,3 +358,13 @@ def test_the_repr_of_a_sample_leaves_out_its_durations() -> None:
     shown = repr(reduce_in_parts(columns, Length(warm_up=10, measured=80, cool_down=10), 1, NOTHING))
     assert shown.startswith("Sample(window_s=")
     assert not any(word in shown for word in ("Tally", "rises_s"))
+
+
+def test_a_mixture_adds_weights_of_equal_values_and_leaves_out_what_has_none() -> None:
+    tallies = [
+        Tally.of(np.array(values_s), NOTHING) for values_s in ([1.0, 2.0, 2.0], [2.0, 3.0], [0.5, 4.0])
+    ]
+    mixed = Tally.mixed(tallies, [0.5, 2.0, 0.0])
+    assert mixed.values_s.tolist() == [1.0, 2.0, 3.0]
+    assert mixed.counts.tolist() == [0.5, 3.0, 2.0]
+    assert mixed.total_s == 0.5 * 5.0 + 2.0 * 5.0
