@@ -564,9 +564,12 @@ BUGS = (
     # the table of flags
     Bug("a default counts as given", "Asked.__init__", "name not in given", "False",
         "test_asked.py::test_a_default_gives_way_to_the_same_in_seconds"),
-    Bug("a command's message names keywords", "doors.ask", "_work(body, Asked(verb, {**named, **others}))",
+    Bug("a command's message names keywords", "doors.ask", "_work(body, Asked(verb, {**named, **others}, known))",
         "function(**{**named, **others})",
         "test_asked.py::test_messages_name_keywords_in_python_and_flags_in_a_command"),
+    Bug("a flag that is typed as its default is ignored in silence", "arguments._is_said", "value is not None",
+        "value not in (None, flag.default)",
+        "test_asked.py::test_a_flag_that_would_change_nothing_is_refused_even_if_it_is_the_default"),
     Bug("a truth value is a whole number", "doors._whole", "isinstance(value, bool) or ", "",
         "test_asked.py::test_a_value_of_another_type_is_refused_by_its_keyword"),
     Bug("of gzip the first part is all", "_unpacked_parts", "while part :=", "if part :=",

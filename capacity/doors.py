@@ -1,7 +1,7 @@
 """Doors: verbs as functions, whose keywords, signatures and descriptions come from the table of flags."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from functools import wraps
 from inspect import Parameter, Signature, cleandoc, signature
@@ -43,9 +43,9 @@ def door(verb: str) -> Callable[[Callable[[Asked], Found]], Door[Found]]:
         @wraps(body)
         def call(*args: Any, **given: Any) -> Found:
             bound = _bound(taken, body.__name__, args, given)
-            asked = Asked(verb, dict(_fitting(verb, bound)))
+            fitting = dict(_fitting(verb, bound))
             try:
-                return _work(body, asked)
+                return _work(body, Asked(verb, fitting))
             except CapacityError as error:
                 if not _AT_WORK.get():
                     error.args = (in_keywords(str(error)), *error.args[1:])
@@ -59,17 +59,23 @@ def door(verb: str) -> Callable[[Callable[[Asked], Found]], Door[Found]]:
     return decorate
 
 
-def ask(function: Door[Found], typed: Mapping[str, Any], **others: Any) -> Found:
+def ask(
+    function: Door[Found], typed: Mapping[str, Any], told: Collection[str] | None = None, **others: Any
+) -> Found:
     """Call a verb from its command, with messages that name flags.
 
     Args:
         typed: values by the names of flags; flags that only the command has are left out.
+        told: names of those that were typed, and have no value by default or from a file; None for all.
         others: keywords without a flag.
     """
     verb, body = function.verb, function.body  # type: ignore[attr-defined]
     flags = {name: flag for name, flag in VERBS[verb].flags.items() if flag.is_typed and flag.keyword != ""}
     named = {flag.keyword or name: typed[name] for name, flag in flags.items() if name in typed}
-    found: Found = _work(body, Asked(verb, {**named, **others}))
+    known = (
+        None if told is None else {*others, *(flags[name].keyword or name for name in told if name in flags)}
+    )
+    found: Found = _work(body, Asked(verb, {**named, **others}, known))
     return found
 
 

@@ -40,13 +40,13 @@ def at_rate(arrivals: ArrivalProcess, asked: Asked) -> Demand:
     return parse.read_demand(arrivals, asked.rate, None, None)
 
 
-def with_answer_as_plan(verb: str, asked: Asked) -> Asked:
+def with_answer_as_plan(asked: Asked) -> Asked:
     """What a verb was asked, with an answer in the place of the profile as the plan that it holds, if it does."""
     from capacity.answers.answer import Answer
 
     if asked.plan is not None or not isinstance(asked.profile, Answer):
         return asked
-    return Asked(verb, {**asked, "profile": None, "plan": asked.profile})
+    return asked.but(profile=None, plan=asked.profile)
 
 
 def asked_scenario(

@@ -45,23 +45,13 @@ def _require_one_prediction(asked: Asked, running: "RunningPlan | None") -> None
         raise InputError("the plan says how a server batches and not how long it takes; give --profile too")
     if profile is not None and plan is not None and running is None:
         raise InputError("give --profile or --plan to predict by, not both")
-    of_profile = {
-        "--replicas": asked.replicas != 1, "--batch-size-max": asked.batch_size_max,
-        "--routing": asked.routing != "round-robin", "--batch-wait": asked.batch_wait,
-        "--queue-limit": asked.queue_limit,
-        "--request-overhead": asked.request_overhead and running is None,
-        "--lengths": asked.lengths is not None and plan is None,
-        **{f"--{name.replace('_', '-')}": asked[name] is not None for name in _OF_ENGINES},
-    }  # fmt: skip
-    told = [flag for flag, is_told in of_profile.items() if is_told]
-    if told and profile is None:
-        raise InputError(f"{told[0]} belongs to --profile; give a profile too, or leave it out")
-    if told and running is not None:
-        raise InputError(f"{told[0]} is in the plan of the server; leave it out, or --plan")
+    told = [name for name in _OF_SERVERS.split() if asked.is_told(name)] if running is not None else []
+    if told:
+        flag = f"--{told[0].replace('_', '-')}"
+        raise InputError(f"{flag} is in the plan of the server; leave it out, or --plan")
 
 
-# Settings of a language model's engines that an audit takes besides its profile.
-_OF_ENGINES = ("sequences_max", "batched_tokens_max", "kv_tokens", "prefix_caching")
+_OF_SERVERS = "replicas batch_size_max routing batch_wait queue_limit"
 
 
 def _prediction(

@@ -16,7 +16,6 @@ from capacity.doors import door
 from capacity.errors import InputError
 from capacity.question import parse
 from capacity.question.arguments import Asked
-from capacity.question.asked import FLAGS
 from capacity.question.autoscaler import (
     REPLICAS_MAX,
     Autoscaler,
@@ -31,7 +30,7 @@ from capacity.question.budget import Effort
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.scenario import AnyScenario
-from capacity.question.verbs import BATCHING, LLM, VERBS, is_given, typed_name
+from capacity.question.verbs import VERBS
 from capacity.recovery.parse import with_clients
 from capacity.server.kinds import asked_of
 from capacity.traffic.daily import DailyCurve
@@ -63,7 +62,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     >>> answer.exit_code
     0
     """
-    asked = with_answer_as_plan("autoscale", asked)
+    asked = with_answer_as_plan(asked)
     runs = asked.runs
     require_whole("--runs", runs, 2, RUNS_MAX)
     scaled = _scaled_fleet(asked)
@@ -81,15 +80,12 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
 
 
 def require_controlled(asked: Asked, question: "Question", day: DailyCurve | None) -> None:
-    """Refuse a plan for an autoscaler that cannot be judged, and flags of one that is not asked for.
+    """Refuse a plan for an autoscaler that cannot be judged.
 
     Raises:
         InputError: names the flag.
     """
     if asked.autoscale is None:
-        for name in ("metric_lag", "stabilization", "runs"):
-            if getattr(asked, name) != VERBS["plan"].flags[name].default:
-                raise InputError(f"--{name.replace('_', '-')} belongs to --autoscale any; give that too")
         return
     _choices(asked.autoscale, 1)
     require_whole("--runs", asked.runs, 2, RUNS_MAX)
@@ -177,24 +173,15 @@ def _usual(asked: Asked) -> _Usual:
         raise InputError("give either a saved --plan, or --profile with the traffic and the limit")
     if asked.plan is not None:
         return _of_plan(as_saved(asked.plan), asked)
-    fleet = Asked("autoscale", {**asked, "replicas": _MOST, "arrivals": asked.arrivals or "poisson"})
+    fleet = asked.but(replicas=_MOST, arrivals=asked.arrivals or "poisson")
     scenario = asked_scenario(fleet, lambda arrivals, _: Workload(arrival_rate_rps=1.0, arrivals=arrivals))
     return _Usual(scenario, Autoscaler(target=read_target(_TARGET), replicas_max=_MOST))
-
-
-# What a saved plan has of its own, and no flag replaces.
-_KEPT = (*BATCHING.split(), "instances_per_device", *LLM.split())
 
 
 def _of_plan(saved: Saved, asked: Asked) -> _Usual:
     """The fleet of a saved plan: its autoscaler, else one of twice its replicas; its day, else its rate."""
     (kept,) = read_plans([saved])
     asked_of([kept.profile]).refuse(asked, STARTS)
-    for name in _KEPT:
-        if is_given(asked, name) and asked[name] != FLAGS[name].default:
-            raise InputError(
-                f"a saved plan has settings of its own; leave out {typed_name(name, FLAGS[name])}"
-            )
     question, scaled = kept.question, read_autoscaler(kept)
     workload = question.workload
     if isinstance(workload, ClosedPopulation):

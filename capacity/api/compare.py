@@ -9,13 +9,12 @@ from capacity.answer.plan_like import as_saved
 from capacity.api.asked import STARTS, asked_requests
 from capacity.api.work import at_work
 from capacity.doors import door
-from capacity.errors import InputError
 from capacity.files import located
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.verbs import BATCHING, EFFORT, FAILURES, LLM_WORKLOAD, in_both, keywords, typed_name
+from capacity.question.verbs import EFFORT
 from capacity.server.kinds import asked_of, require_one_kind
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     from capacity.answer.saved_plan import read_plans
     from capacity.answers.comparison import ComparisonAnswer
 
-    trace = None if not paths or asked.arrivals == "poisson" else asked.arrivals
-    saved = read_plans(paths, trace)
+    saved = read_plans(paths, asked.arrivals if paths and asked.is_told("arrivals") else None)
     require_one_kind(saved)
     measured = _profiles_to_compare(saved, asked)
     usual = asked_of([*(one.profile for one in saved), *measured]).usual(asked)
@@ -80,41 +78,4 @@ def _profiles_to_compare(saved: "Sequence[SavedPlan]", asked: Asked) -> list[Any
         return []
     kind = asked_of([*(one.profile for one in saved), *known])
     kind.refuse(asked, STARTS)
-    if saved:
-        _require_taken(asked)
     return [kind.ready(one, asked) for one in known]
-
-
-# What is asked of all fleets, and what only fleets that are typed take: from the flags, or from their profile.
-_OF_ALL = set(f"plans fleet profile rate arrivals quantile progress {FAILURES} {EFFORT}".split())
-_OF_FLEETS = {*BATCHING.split(), "queue_limit"}
-_OF_PROFILES = {"request_overhead", *LLM_WORKLOAD.split()} - {"lengths", "cached_share", "context_tokens_max"}
-# All else a saved plan has, by the panel of the flag.
-_OWN = {
-    "Profile and traffic": "a saved plan has its own traffic",
-    "Autoscaler": "saved plans are compared as fixed fleets",
-    "Fleet": "a saved plan has its own devices",
-    "Clients": "a saved plan has its own clients, or none",
-    "Language models": "a saved plan has its own lengths",
-}
-
-
-def _require_taken(asked: Asked) -> None:
-    """Refuse flags that no fleet takes beside saved plans."""
-    for name, flag in keywords("compare").items():
-        is_told = any(asked[one] not in (None, flag.default) for one in in_both(name, flag))
-        if name in _OF_ALL or not is_told:
-            continue
-        typed = typed_name(name, flag)
-        if name in _OF_FLEETS | _OF_PROFILES:
-            _require_typed(typed, asked, needs_profile=name in _OF_PROFILES)
-        else:
-            raise InputError(f"{_OWN[flag.panel or 'Fleet']}; leave {typed} out")
-
-
-def _require_typed(flag: str, asked: Asked, *, needs_profile: bool) -> None:
-    """Refuse a flag of a fleet or of its profile where none is typed."""
-    if not asked.fleet:
-        raise InputError(f"{flag} belongs to a --fleet; give one, or leave it out")
-    if needs_profile and not asked.profile:
-        raise InputError(f"{flag} belongs to the --profile of a --fleet; give one, or leave it out")

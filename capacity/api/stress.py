@@ -10,11 +10,9 @@ from capacity.doors import door
 from capacity.errors import InputError
 from capacity.question import parse
 from capacity.question.arguments import Asked
-from capacity.question.asked import FLAGS
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.scenario import AnyScenario
-from capacity.question.verbs import BATCHING, in_both, is_given
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import (
     clients_of,
@@ -50,7 +48,7 @@ def stress(asked: Asked) -> "StressAnswer":
     >>> answer.recovered.value
     1.0
     """
-    asked = with_answer_as_plan("stress", asked)
+    asked = with_answer_as_plan(asked)
     _require_sense(asked)
     scenario = _stress(asked)
     require_effect(
@@ -92,8 +90,6 @@ def _require_sense(asked: Asked) -> None:
         require_count("--replicas", asked.replicas, most=REPLICAS_LIMIT)
     if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
         raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
-    if asked.only_verdict and asked.spike_map:
-        raise InputError("--map is of spikes, which --only-verdict leaves out; leave out one of the two")
     if isinstance(arrivals, str) and arrivals.startswith("trace"):
         raise InputError(
             "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
@@ -159,12 +155,6 @@ def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
     """A saved plan, with the given rate, routing, settings or number of replicas in place of its own."""
     kind = asked_of([saved.profile])
     kind.refuse(asked, _IN_TROUBLE)
-    for name in (*_OF_ENGINES, *_OF_SERVERS):
-        if is_given(asked, name) and asked[name] != FLAGS[name.removesuffix("_s")].default:
-            flag = f"--{name.removesuffix('_s').replace('_', '-')}"
-            raise InputError(f"a saved plan has settings of its own; leave out {flag}")
-    if asked.arrivals != "poisson":
-        raise InputError("a saved plan has arrivals of its own; leave out --arrivals")
     scenario: AnyScenario = saved.question.scenario(saved.plan)
     changes = {
         "replicas": asked.replicas,
@@ -176,16 +166,6 @@ def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
     scenario = replace(scenario, plan=plan, workload=_open_workload(saved, asked.rate))
     kind.require(scenario)
     return scenario
-
-
-_OF_SERVERS = (
-    *in_both("request_overhead", FLAGS["request_overhead"]),
-    *BATCHING.split(),
-    "instances_per_device",
-)
-_OF_ENGINES = tuple(
-    one for name, flag in FLAGS.items() if flag.of_engines and name != "replay" for one in in_both(name, flag)
-)
 
 
 def _open_workload(saved: "SavedPlan", rate_rps: float | None) -> Workload:

@@ -99,9 +99,6 @@ _TROUBLE = (
 )  # fmt: skip
 
 
-_ONLY_TROUBLE = ("trigger", "detection", "detection_s", "shed")  # clients are there in any case
-
-
 _FLAGS = ("recover_within", "recover_within_s", *_TROUBLE, "startup_time", "startup_time_s")
 
 
@@ -161,9 +158,6 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     """
     within_s = parse.duration_s(given["recover_within"], given["recover_within_s"], "--recover-within")
     if within_s is None:
-        for name in _ONLY_TROUBLE:
-            if given[name] is not None:
-                raise InputError(f"--{name.replace('_', '-')} belongs to --recover-within 60s; give that too")
         return None
     _require_trouble(within_s, given)
     if parse.duration_s(given["timeout"], given["timeout_s"], "--timeout") is None:

@@ -34,8 +34,6 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
     profile, trace = asked.profile, Path(asked.trace)
     if (profile is None) != (asked.replicas is None):
         raise InputError("give --profile and --replicas together, or neither to describe the trace alone")
-    if profile is None and asked.rate is not None:
-        raise InputError("--rate is for the plan that --profile and --replicas describe; give those too")
     effort = asked.effort
     parse.read_quantiles([asked.quantile], ())
     arrivals, lengths = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from capacity.commands.options import verb
-from capacity.commands.output import Format, emit_and_write, emit_pieces, outputs, run, width
+from capacity.commands.output import Format, emit_and_write, emit_pieces, is_typed, outputs, run, width
 from capacity.errors import InputError
 from capacity.files import check_target
 from capacity.question.parse import read_choice
@@ -45,7 +45,7 @@ def curve(
     if profile is not None:
         _of_profile(context, out, output, as_json=as_json)
         return
-    given = [name for name in _OF_PROFILES if _is_given(context, name)]
+    given = [name for name in _OF_PROFILES if is_typed(context, name)]
     if given:
         raise InputError(f"--{given[0].replace('_', '-')} belongs to --profile; give a profile too")
     _of_theory(y, x, service_rate, servers, out, output, as_json=as_json)
@@ -55,17 +55,12 @@ _OF_THEORY = ("y", "x", "service_rate", "servers")
 _OF_PROFILES = tuple(name for name in VERBS["curve"].flags if name not in (*_OF_THEORY, "profile", "out"))
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
 def _of_profile(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """A simulated curve."""
     import capacity
 
     for name in _OF_THEORY:
-        if _is_given(context, name):
+        if is_typed(context, name):
             raise InputError(f"--{name.replace('_', '-')} is for M/M/c; leave it out with --profile")
     paths = outputs(out)
     emit_and_write(run(capacity.curve, context), paths, output, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 from capacity.commands.options import flags
-from capacity.commands.output import Format, emit, emit_pieces
+from capacity.commands.output import Format, emit, emit_pieces, is_typed
 from capacity.errors import InputError, quoted
 from capacity.files import TEXT_LENGTH_MAX
 from capacity.question.asked import FLAGS
@@ -214,8 +214,7 @@ def _measure_llm(context: typer.Context, path: Path | None, output: Format, *, a
     from simulations.saturation import require_check
 
     given = context.params
-    source = context.get_parameter_source("timeout")
-    asked = given["timeout"] if source is not None and source.name == "COMMANDLINE" else _LLM_TIMEOUT
+    asked = given["timeout"] if is_typed(context, "timeout") else _LLM_TIMEOUT
     answer = profile.measure(given["llm"], _timeout_s(asked), given, _report)
     if path is not None:
         answer.write_profile(path)
@@ -243,8 +242,7 @@ def _source(given: Given) -> str:
 def _check_given(context: typer.Context, source: str) -> None:
     """Refuse a flag of another source, which would be ignored."""
     for name, owners in _OWNERS.items():
-        given = context.get_parameter_source(name)
-        if given is not None and given.name == "COMMANDLINE" and source not in owners:
+        if source not in owners and is_typed(context, name):
             flag = f"--{name.replace('_', '-')}"
             raise InputError(f"{flag} is only for {' and '.join(owners)}, not for {source}; leave it out")
 

@@ -77,8 +77,15 @@ def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Fo
     """Call a verb with the flags that were typed, and report progress on stderr."""
     from capacity.doors import ask
 
+    told = [name for name in context.params if is_typed(context, name)]
     with progress() as report:
-        return ask(verb, context.params, **others, progress=report)
+        return ask(verb, context.params, told, **others, progress=report)
+
+
+def is_typed(context: typer.Context, name: str) -> bool:
+    """Whether a flag was typed, and has no value by default, from a file or from the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """Arguments: what a verb was asked, raw by key and parsed by attribute."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.question import parse
 from capacity.question.budget import Effort
-from capacity.question.flag import ON_OFF, REQUIRED, SHARE, Flag
-from capacity.question.verbs import EFFORT, in_both, keywords, typed_name
+from capacity.question.flag import ON_OFF, REQUIRED, SHARE, SWITCH, Flag
+from capacity.question.verbs import EFFORT, VERBS, in_both, keywords, typed_name
 
 
 def silent(message: str) -> None:
@@ -20,10 +20,24 @@ class Asked(Mapping[str, Any]):
 
     By attribute, a duration is in seconds and a rate in requests per second, whether it was given as text or by the
     keyword with its unit; a share is a number; a repeatable argument is a list. Each is parsed when it is used.
+
+    Args:
+        given: values by keyword; those that are left out have their defaults.
+        told: names of those that the caller typed, defaults among them; None for all.
+
+    Raises:
+        InputError: one that is typed changes nothing beside the others.
     """
 
-    def __init__(self, verb: str, given: Mapping[str, Any]) -> None:
-        self._flags = keywords(verb)
+    def __init__(self, verb: str, given: Mapping[str, Any], told: Collection[str] | None = None) -> None:
+        self._verb, self._flags = verb, keywords(verb)
+        self._told = frozenset(
+            name
+            for name, flag in self._flags.items()
+            for one in in_both(name, flag)
+            if _is_said(flag, given.get(one)) and (told is None or name in told)
+        )
+        _refuse_idle(verb, self._told)
         usual = {
             name: None if flag.default is REQUIRED else flag.default for name, flag in self._flags.items()
         }
@@ -35,6 +49,14 @@ class Asked(Mapping[str, Any]):
             unit = f"{name}_{flag.kind.unit}"
             if flag.kind.unit and self._given[unit] is not None and name not in given:
                 self._given[name] = None
+
+    def but(self, **changes: Any) -> "Asked":
+        """The same with changes, which count as typed."""
+        return Asked(self._verb, {**self._given, **changes}, self._told | changes.keys())
+
+    def is_told(self, name: str) -> bool:
+        """Whether the caller typed a flag, if only its default."""
+        return name in self._told
 
     def __getitem__(self, name: str) -> Any:
         return self._given[name]
@@ -66,6 +88,46 @@ class Asked(Mapping[str, Any]):
     def effort(self) -> Effort:
         """Budget, precision and workers, as far as the verb has these keywords."""
         return Effort(**{name: self._given[name] for name in EFFORT.split() if name in self._flags})
+
+
+# What a saved plan has of its own, by the panel of the flags that it refuses.
+_OWN = {
+    "Profile and traffic": "a saved plan has its own traffic",
+    "Autoscaler": "saved plans are compared as fixed fleets",
+    "Clients": "a saved plan has its own clients, or none",
+}
+
+
+def _refuse_idle(verb: str, told: Set[str]) -> None:
+    """Refuse flags that would change nothing beside the others.
+
+    Raises:
+        InputError: names the first.
+    """
+    flags, needs, idle = VERBS[verb].flags, VERBS[verb].needs, VERBS[verb].idle
+    for other, names in idle.items():
+        for name in filter(told.__contains__, names.split() if other in told else ()):
+            raise InputError(_why_idle(other, typed_name(name, flags[name]), flags[name]))
+    for others, names in needs.items():
+        if told.isdisjoint(others.split()):
+            for name in filter(told.__contains__, names.split()):
+                wanted = " or ".join(typed_name(one, flags[one]) for one in others.split())
+                raise InputError(
+                    f"{typed_name(name, flags[name])} belongs to {wanted}; give that too, or leave it out"
+                )
+
+
+def _why_idle(other: str, typed: str, flag: Flag) -> str:
+    """Why a flag changes nothing beside another: a saved plan has its own, or the other leaves out what it is for."""
+    if other in ("plan", "plans"):
+        return f"{_OWN.get(flag.panel or '', 'a saved plan has its own settings')}; leave out {typed}"
+    return f"--{other.replace('_', '-')} leaves out what {typed} is for; leave out one of the two"
+
+
+def _is_said(flag: Flag, value: Any) -> bool:
+    """Whether a value says something: a switch that is off does not."""
+    is_empty = isinstance(value, list | tuple) and not value
+    return value is not None and not is_empty and not (value is False and flag.kind is SWITCH)
 
 
 def read_switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)

@@ -157,9 +157,6 @@ def read_autoscaler(asked: Any, replicas: int) -> Autoscaler | None:
         InputError: a flag that cannot be read, or that belongs to others.
     """
     if asked.autoscale is None:
-        for name in ("replicas_min", *_DURATIONS):
-            if getattr(asked, name) is not None:
-                raise InputError(f"--{name.replace('_', '-')} belongs to --autoscale; give that too")
         return None
     if asked.daily is None:
         raise InputError("--autoscale needs the rates of a day; give --daily, a .csv of time,rate_rps")

@@ -42,15 +42,17 @@ _JUDGED = " ".join(f"slo_{one} slo_ttft_{one}" for one in QUANTILES)
 _WAITS = " ".join(f"slo_wait_{one}" for one in QUANTILES)
 OBJECTIVE = f"{_LIMITS} {_WAITS} loss_max utilization_max tier {_TOKEN_LIMITS} goodput_min objective"
 BATCHING = "batching preferred_sizes timer"
-LLM_WORKLOAD = (
-    "lengths cached_share context_tokens_max kv_tokens block_tokens engine_policy prefix_caching async_scheduling "
-    "chunked_prefill"
-)
+_OF_REQUESTS = "lengths cached_share context_tokens_max"
+_OF_ENGINE = "kv_tokens block_tokens engine_policy prefix_caching async_scheduling chunked_prefill"
+LLM_WORKLOAD = f"{_OF_REQUESTS} {_OF_ENGINE}"
 LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
 CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge"
 FAILURES = "spare survive rolling_update mtbf recovery_time"
 CONTROLLER = "autoscale replicas_min startup_time metric_lag stabilization"
 EFFORT = "seed confidence precision requests_max engine workers cluster"
+_NOTHING: Mapping[str, str] = {}
+# Settings of an autoscaler, in verbs that have one only if it is asked for.
+_OF_CONTROLLER = {"autoscale": CONTROLLER.removeprefix("autoscale ")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,14 @@ class Verb:
     Attributes:
         flags: flags by their names, in the order of help.
         positional: flags that its function also takes by position.
+        needs: names of flags that change nothing without another, by the names of the others, of which one is enough.
+        idle: names of flags that change nothing beside another, by the name of the other.
     """
 
     flags: Mapping[str, Flag]
     positional: tuple[str, ...]
+    needs: Mapping[str, str]
+    idle: Mapping[str, str]
 
 
 _WRITTEN = "its rows as .csv or .parquet, its picture as .svg or .png"
@@ -75,11 +81,18 @@ def _out(what: str = "the answer as .json", more: str = "") -> Flag:
     return writes(text).but(is_many=True)
 
 
-def _verb(names: str, positional: str = "", /, **own: Flag) -> Verb:
+def _verb(
+    names: str,
+    positional: str = "",
+    needs: Mapping[str, str] = _NOTHING,
+    idle: Mapping[str, str] = _NOTHING,
+    /,
+    **own: Flag,
+) -> Verb:
     """A verb with these flags; `own` are those that differ from the table."""
     known = {"out": _out(), **FLAGS}
     listed = {name: _own(name, own[name]) if name in own else known[name] for name in names.split()}
-    return Verb(flags=listed, positional=tuple(positional.split()))
+    return Verb(flags=listed, positional=tuple(positional.split()), needs=needs, idle=idle)
 
 
 def _own(name: str, flag: Flag) -> Flag:
@@ -143,6 +156,7 @@ VERBS: Mapping[str, Verb] = {
         f"request_class recover_within trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} "
         f"{EFFORT} explain out verbose before progress",
         "profile",
+        {"autoscale": "metric_lag stabilization runs", "recover_within": "trigger detection shed"},
         profile=reads(
             PROFILE,
             REQUIRED,
@@ -189,6 +203,7 @@ VERBS: Mapping[str, Verb] = {
         f"between {CONTROLLER} users think_time request_overhead instances_per_device {CLIENTS} {FAILURES} {LLM} "
         f"{EFFORT} out progress",
         "profile replicas",
+        _OF_CONTROLLER,
         **_CONTROLLED,
         **_IN_FAILURE,
         users=FLAGS["users"].but(
@@ -200,6 +215,7 @@ VERBS: Mapping[str, Verb] = {
         f"{CONTROLLER} users think_time queue_limit request_overhead instances_per_device {CLIENTS} {FAILURES} "
         f"quantile {LLM} replay {EFFORT} out verbose progress",
         "profile replicas",
+        _OF_CONTROLLER,
         **_CONTROLLED,
         **_IN_FAILURE,
     ),
@@ -213,6 +229,7 @@ VERBS: Mapping[str, Verb] = {
         f"between {CONTROLLER} users think_time request_overhead instances_per_device {CLIENTS} {FAILURES} quantile "
         f"{LLM} {EFFORT} out fresh output progress",
         "profile replicas",
+        _OF_CONTROLLER | {"output": "fresh"},
         **_CONTROLLED,
         **_IN_FAILURE,
         profile=reads(
@@ -271,6 +288,11 @@ VERBS: Mapping[str, Verb] = {
         f"plans fleet profile rate arrivals daily between {CONTROLLER} users think_time {BATCHING} queue_limit "
         f"request_overhead instances_per_device {CLIENTS} {FAILURES} quantile {LLM_WORKLOAD} {EFFORT} out progress",
         "plans",
+        _OF_CONTROLLER
+        | {"fleet": f"profile {BATCHING} queue_limit", "profile": f"request_overhead {_OF_ENGINE}"},
+        {
+            "plans": f"daily between {CONTROLLER} users think_time instances_per_device {CLIENTS} {_OF_REQUESTS}"
+        },
         **_CONTROLLED,
         **_IN_FAILURE,
         plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
@@ -293,6 +315,7 @@ VERBS: Mapping[str, Verb] = {
         f"batch_size_max batch_wait {BATCHING} routing queue_limit request_overhead instances_per_device {CLIENTS} "
         f"{FAILURES} quantile {LLM} seed confidence precision requests_max workers out progress",
         "profile replicas",
+        _OF_CONTROLLER,
         **_CONTROLLED,
         **_IN_FAILURE,
         y=Flag(
@@ -365,6 +388,11 @@ VERBS: Mapping[str, Verb] = {
         f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} shed abandoned ejection "
         f"replicas_max only_verdict spike_map {LLM} runs seed confidence workers out verbose progress",
         "profile",
+        _NOTHING,
+        {
+            "plan": f"{BATCHING} arrivals request_overhead instances_per_device {LLM}",
+            "only_verdict": "replicas_max spike_map",
+        },
         plan=reads(
             PLAN, None, "A plan that capacity plan -o has saved, instead of --profile, --rate and --replicas."
         ),
@@ -399,6 +427,8 @@ VERBS: Mapping[str, Verb] = {
         f"metric_lag stabilization batch_size_max batch_wait {BATCHING} instances_per_device routing queue_limit "
         f"hourly_usd request_overhead {CLIENTS} {LLM} only_verdict runs seed confidence workers out verbose progress",
         "profile",
+        _NOTHING,
+        {"plan": f"{BATCHING} instances_per_device {LLM}"},
         plan=reads(
             PLAN,
             None,
@@ -429,6 +459,11 @@ VERBS: Mapping[str, Verb] = {
         "request_overhead lengths sequences_max batched_tokens_max kv_tokens prefix_caching seed precision workers "
         "out verbose progress",
         "file",
+        {
+            "profile": "replicas batch_size_max batch_wait routing queue_limit request_overhead sequences_max "
+            "batched_tokens_max kv_tokens prefix_caching",
+            "profile plan": "lengths",
+        },
         file=argument(FILE, REQUIRED, "A report of a load generator, or its URL.", "FILE|URL"),
         users=Flag(NUMBER, None, "Users of a closed loop, if the report does not say how many there were."),
         think_time=Flag(
@@ -452,6 +487,7 @@ VERBS: Mapping[str, Verb] = {
         "trace profile replicas rate batch_size_max batch_wait routing request_overhead quantile "
         f"{EFFORT} out progress",
         "trace",
+        {"profile": "rate batch_size_max batch_wait routing request_overhead quantile"},
         trace=argument(FILE, REQUIRED, "Recorded arrivals, as for --arrivals trace:FILE."),
         profile=reads(
             PROFILE, None, "With --replicas: simulate this trace and Poisson arrivals, and compare."

@@ -128,11 +128,15 @@ def _retries(asked: Effects) -> Iterator[str]:
         yield (
             "--retry-on timed_out needs a --timeout shorter than the --deadline; give one, or leave out timed_out"
         )
-    if "attempts" in asked.flags and "client" not in asked.flags and not _may_fail(asked):
-        yield (
-            f"--attempts {clients.attempts} changes nothing, as no attempt fails that could be tried again; "
-            "give a --timeout, shorter than any --deadline"
+    if ("attempts" in asked.flags or "client" in asked.flags) and not _may_try_again(asked):
+        given = "--client" if "client" in asked.flags else f"--attempts {clients.attempts}"
+        is_of_timeouts = Failure.TIMED_OUT in clients.retried
+        mend = (
+            "a --timeout, shorter than any --deadline"
+            if is_of_timeouts
+            else "a --queue-limit that rejects them"
         )
+        yield f"{given} changes nothing, as no attempt fails that could be tried again; give {mend}"
 
 
 def _tries_after_timeout(clients: Clients) -> bool:
@@ -141,14 +145,25 @@ def _tries_after_timeout(clients: Clients) -> bool:
     return timeout_s is not None and (deadline_s is None or timeout_s < deadline_s)
 
 
-def _may_fail(asked: Effects) -> bool:
+def _may_try_again(asked: Effects) -> bool:
     """Whether an attempt may fail and be followed by another, or no other is asked for."""
     clients = asked.clients
-    if clients.attempts == 1 or clients.hedge_s is not None or _tries_after_timeout(clients):
-        return True
-    sheds = asked.protection.shedding in (Shedding.LATE, Shedding.CODEL)
-    takes = asked.kind in _TAKES  # it dies with its requests, or leaves none to route to
-    return sheds or asked.limits_queue or takes or asked.breaks_down
+    return (
+        clients.attempts == 1
+        or clients.hedge_s is not None
+        or not clients.retried.isdisjoint(_failures(asked))
+    )
+
+
+def _failures(asked: Effects) -> Iterator[Failure]:
+    """How attempts may fail while there is time for another."""
+    if _tries_after_timeout(asked.clients):
+        yield Failure.TIMED_OUT
+    takes = asked.kind in _TAKES or asked.breaks_down
+    if takes:  # a replica dies with its requests, or leaves none to route to
+        yield Failure.CRASHED
+    if takes or asked.limits_queue or asked.protection.shedding in (Shedding.LATE, Shedding.CODEL):
+        yield Failure.REJECTED
 
 
 def _hedge(asked: Effects) -> Iterator[str]:

@@ -302,10 +302,8 @@ def test_a_saved_plan_goes_with_another_rate_routing_or_number() -> None:
     assert found.workload.arrival_rate_rps == 9.0
     for name in ("lengths", "request_overhead", "request_overhead_s", "kv_tokens"):
         flag = "--" + name.removesuffix("_s").replace("_", "-")
-        with pytest.raises(InputError, match=f"^a saved plan has settings of its own; leave out {flag}"):
+        with pytest.raises(InputError, match=f"^a saved plan has its own settings; leave out {flag}"):
             fleet(**{name: 1})
-    with pytest.raises(InputError, match="^a saved plan has arrivals of its own; leave out --arrivals"):
-        fleet(arrivals="gamma:cv=2")
 
 
 def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) -> None:
@@ -327,27 +325,9 @@ def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) 
             verb(LINE, 1, **given)
 
 
-def test_saved_plans_are_compared_by_their_own_requests() -> None:
-    for name in ("lengths", "cached_share", "context_tokens_max"):
-        flag = "--" + name.replace("_", "-")
-        given = Asked("compare", {"plans": ["a", "b"], name: 1})
-        refused(f"a saved plan has its own lengths; leave {flag} out", _profiles_to_compare, [SAVED], given)
-
-
-def test_what_no_fleet_takes_is_refused_beside_saved_plans() -> None:
-    fleets = {"fleet": ["replicas=1"], "profile": [LINE]}
-    for given, besides, said in (
-        ({"timeout": "1s"}, fleets, "a saved plan has its own clients, or none; leave --timeout out"),
-        ({"hedge_s": 0.1}, {}, "a saved plan has its own clients, or none; leave --hedge out"),
-        ({"metric_lag": "5s"}, fleets, "saved plans are compared as fixed fleets; leave --metric-lag out"),
-        ({"replicas_min": 0}, {}, "saved plans are compared as fixed fleets; leave --replicas-min out"),
-        ({"think_time_s": 1.0}, {}, "a saved plan has its own traffic; leave --think-time out"),
-        ({"queue_limit": 5}, {}, "--queue-limit belongs to a --fleet; give one, or leave it out"),
-        ({"kv_tokens": 50}, {"fleet": ["replicas=1"]}, "--kv-tokens belongs to the --profile of a --fleet; give"),
-    ):  # fmt: skip
-        refused(said, _profiles_to_compare, [SAVED], Asked("compare", {"plans": ["a"], **besides, **given}))
+def test_what_fleets_beside_saved_plans_take_is_read_of_their_profiles() -> None:
     for given in ({"queue_limit": 5}, {"spare": 1, "seed": 3}, {"kv_tokens": 50}):
-        asked = Asked("compare", {"plans": ["a"], **fleets, **given})
+        asked = Asked("compare", {"plans": ["a"], "fleet": ["replicas=1"], "profile": [LINE], **given})
         assert len(_profiles_to_compare([SAVED], asked)) == 1
 
 

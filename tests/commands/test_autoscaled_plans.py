@@ -180,9 +180,9 @@ def test_the_best_of_all_targets_costs_no_more_than_one_of_them(planned: Any, ca
         ([*DAY, "--autoscale", "any", "--survive", "n-1"], "--survive is not simulated with an autoscaler"),
         ([*DAY, "--autoscale", "any", "--pause", "200ms,6/min"], "--pause is not simulated with an autoscaler"),
         ([*DAY[:-2], "--autoscale", "any", "--runs", "1"], "--runs must be a whole number from 2"),
-        ([*DAY, "--metric-lag", "30s"], "--metric-lag belongs to --autoscale any"),
-        ([*DAY, "--stabilization", "30s"], "--stabilization belongs to --autoscale any"),
-        (DAY, "--runs belongs to --autoscale any"),
+        ([*DAY, "--metric-lag", "30s"], "--metric-lag belongs to --autoscale; give that too"),
+        ([*DAY, "--stabilization", "30s"], "--stabilization belongs to --autoscale; give that too"),
+        ([*DAY[:-2], "--runs", "5"], "--runs belongs to --autoscale; give that too, or leave it out"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_a_way_out(capacity: Command, words: list[str], said: str) -> None:
@@ -206,7 +206,7 @@ def test_a_comparison_says_that_it_leaves_the_autoscaler_out(planned: Any, capac
     assert said == "the autoscaler of the day was not judged again; run capacity autoscale --plan"
     assert f"Note: {said}." in " ".join(capacity("compare", *fleets).stdout.split())
     done = capacity("compare", *fleets, "--profile", "flat.csv", "--autoscale", "utilization:0.6")
-    assert "saved plans are compared as fixed fleets; leave --autoscale out" in done.stderr
+    assert "saved plans are compared as fixed fleets; leave out --autoscale" in done.stderr
     assert done.returncode == 2
 
 

@@ -159,7 +159,7 @@ def test_a_file_is_a_path_and_numbers_may_be_of_numpy() -> None:
 
     with pytest.raises(InputError, match="file must be the path of a file, got a list; save it as one"):
         audited([1.0])
-    asked = audited("x.csv", users=np.float32(4), replicas=np.int64(3), seed=None)
+    asked = audited("x.csv", profile="p", users=np.float32(4), replicas=np.int64(3), seed=None)
     assert (asked.users, asked.replicas, asked.seed) == (4.0, 3, 0)
     assert (type(asked.users), type(asked.replicas)) == (float, int)
 
@@ -173,6 +173,51 @@ def test_a_default_gives_way_to_the_same_in_seconds() -> None:
     )  # the largest of a column, as pandas has it
     with pytest.raises(InputError, match="batch_wait and batch_wait_s are both given"):
         _ = simulated("p", 2, batch_wait="4ms", batch_wait_s=0.004).batch_wait
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "said"),
+    [
+        ("plan", {"runs": 5}, "--runs belongs to --autoscale; give that too, or leave it out"),
+        ("plan", {"metric_lag_s": 0.0}, "--metric-lag belongs to --autoscale; give that too"),
+        ("plan", {"shed": "none"}, "--shed belongs to --recover-within; give that too"),
+        ("simulate", {"replicas_min": 0}, "--replicas-min belongs to --autoscale; give that too"),
+        ("sweep", {"fresh": True}, "--fresh belongs to --output; give that too"),
+        ("audit", {"replicas": 1}, "--replicas belongs to --profile; give that too"),
+        ("audit", {"lengths": "l.csv"}, "--lengths belongs to --profile or --plan; give that too"),
+        ("workload", {"quantile": 0.99}, "--quantile belongs to --profile; give that too"),
+        ("compare", {"plans": ["a", "b"], "profile": ["p"]}, "--profile belongs to --fleet; give that too"),
+        ("compare", {"plans": ["a"], "fleet": ["f"], "kv_tokens": 9}, "--kv-tokens belongs to --profile; give"),
+        ("compare", {"plans": ["a"], "hedge_s": 0.1}, "a saved plan has its own clients, or none; leave out --hedge"),
+        ("compare", {"plans": ["a"], "replicas_min": 1}, "saved plans are compared as fixed fleets"),
+        ("compare", {"plans": ["a"], "users": 3}, "a saved plan has its own traffic; leave out --users"),
+        ("stress", {"plan": "p", "arrivals": "poisson"}, "a saved plan has its own traffic; leave out --arrivals"),
+        ("autoscale", {"plan": "p", "batching": "triton"}, "a saved plan has its own settings; leave out --batching"),
+        ("stress", {"only_verdict": True, "replicas_max": 1024},
+         "--only-verdict leaves out what --replicas-max is for; leave out one of the two"),
+    ],
+)  # fmt: skip
+def test_a_flag_that_would_change_nothing_is_refused_even_if_it_is_the_default(
+    verb: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        Asked(verb, given)
+    assert str(refused.value).startswith(said)
+
+
+def test_what_is_left_out_and_a_switch_that_is_off_are_not_told() -> None:
+    Asked("plan", {"runs": None, "shed": None})
+    Asked("sweep", {"fresh": False})
+    Asked("compare", {"plans": [], "users": 3, "fleet": ["a", "b"], "profile": ["p"]})
+    Asked("plan", {"runs": 5}, told=())  # from a file of defaults, which need not fit every command
+    Asked("plan", {"runs": 5, "autoscale": "any"})
+
+
+def test_flags_that_belong_to_another_are_flags_of_the_verb() -> None:
+    for verb in VERBS.values():
+        for related in (verb.needs, verb.idle):
+            names = {name for pair in related.items() for text in pair for name in text.split()}
+            assert names <= verb.flags.keys()
 
 
 def test_an_unknown_keyword_is_answered_with_the_nearest() -> None:

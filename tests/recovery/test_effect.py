@@ -103,12 +103,21 @@ def test_no_attempt_is_made_at_the_deadline() -> None:
 def test_attempts_of_clients_that_wait_for_ever() -> None:
     with pytest.raises(InputError, match="--attempts 3 changes nothing.*give a --timeout"):
         require("attempts", clients=WAITS)
-    require("client attempts", clients=WAITS)
+    with pytest.raises(InputError, match="--client changes nothing.*give a --timeout"):
+        require("client attempts", clients=WAITS)
     require("attempts", clients=Clients())
     require("attempts", clients=WAITS, limits_queue=True)
     require("attempts", clients=WAITS, protection=Protection(shedding=Shedding.CODEL))
     require("attempts", "crash:1,60s", clients=WAITS)
     require("attempts", clients=Clients(attempts=2, hedge_s=0.1))
+
+
+def test_a_timeout_is_no_failure_to_who_retries_rejections_alone() -> None:
+    rejected = Clients(timeout_s=1.0, attempts=3, retried=frozenset({Failure.REJECTED}))
+    with pytest.raises(InputError, match="--client changes nothing.*give a --queue-limit"):
+        require("client", clients=rejected)
+    require("client", clients=rejected, limits_queue=True)
+    require("client", "lose:1,60s", clients=rejected)
 
 
 def test_a_hedge_comes_before_clients_give_up() -> None:

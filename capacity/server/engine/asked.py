@@ -200,6 +200,9 @@ def _refuse_protection(asked: Asked) -> None:
         require_count("--queue-limit", limit)
 
 
+_OF_BLOCKS = ("block_tokens", "prefix_caching")
+
+
 def with_engine_flags(profile: LlmProfile, given: Mapping[str, Any]) -> LlmProfile:
     """The profile with the flags' settings of its engine, its cache and its overhead.
 
@@ -216,6 +219,13 @@ def with_engine_flags(profile: LlmProfile, given: Mapping[str, Any]) -> LlmProfi
         async_scheduling=read_switch(given.get("async_scheduling"), "--async-scheduling"),
         chunked_prefill=read_switch(given.get("chunked_prefill"), "--chunked-prefill"),
     )
+    if found.engine.scheduler is Scheduler.LLAMA_CPP:
+        for name in _OF_BLOCKS:
+            if given.get(name) not in (None, False, "off"):
+                raise InputError(
+                    f"--{name.replace('_', '-')} is of a cache in blocks, and llama-cpp divides its cache among slots; "
+                    "leave it out"
+                )
     if found.kv.tokens is None:
         raise InputError(
             f"profile {found.name} does not say how many tokens its KV cache holds, which nobody published; give "
