@@ -118,7 +118,7 @@ def test_disorder_is_told_to_everybody(capacity, tmp_path):
         (["gone.csv"], 2, "cannot read gone.csv"),
         (["few.csv"], 2, "few.csv has 10 arrivals; describing traffic needs at least 20"),
         (["bad.csv"], 2, "bad.csv line 2: 'x' is not a finite number"),
-        (["t.csv", "--rate", "5rps"], 2, "--rate is for the plan that --profile and --replicas describe"),
+        (["t.csv", "--rate", "5rps"], 2, "--rate belongs to --profile; give that too"),
         (["t.csv", "--replicas", "1"], 2, "give --profile and --replicas together"),
         (["t.csv", "--profile", "jasper-7s-t4-fp16"], 2, "give --profile and --replicas together"),
         (["t.csv", *JASPER, "--rate", "500rps"], 2, "unstable plan: load 5.213 >= 1"),
