@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capacity.errors import DomainError
 from capacity.profile.steps import StepTable
 from capacity.recovery.protection import Abandoned
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthRows
-from capacity.traffic.workload import NO_ROOM, is_patient
+from capacity.traffic.workload import is_patient
 from simulations.day import Day
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes, backoff_draws, routing_draws
@@ -67,12 +66,10 @@ def serve(
     """Serve requests under a plan, by either engine.
 
     Raises:
-        DomainError: a step outside of what was measured, or users in front of limited queues.
+        DomainError: a step outside of what was measured.
     """
     run = serve_engines if engine is Engine.KERNEL else run_engines
     plan, profile = scenario.plan, scenario.profile
-    if draws.loop is not None and plan.queue_limit is not None:
-        raise DomainError(NO_ROOM)
     records = run(
         profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s, plan.queue_limit
     )

@@ -123,7 +123,7 @@ def closed(draw: st.DrawFn) -> tuple[BatchPlan, ServiceTimes, ClosedDraws]:
         routing=generator.random(2 * count),
     )
     base = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
-    return draw(plans(step_s, limits=(None,))), GridTimes(step_s, base, draw(WAKES)), draws
+    return draw(plans(step_s, limits=(None, None, 0, 1, 3))), GridTimes(step_s, base, draw(WAKES)), draws
 
 
 DURATIONS = [

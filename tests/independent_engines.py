@@ -97,6 +97,13 @@ class Engines:
     def _again(self, now_s: float, request: int) -> None:
         if self.tries[request] < self.attempts:
             self._send(now_s, request)
+        else:
+            self._think(now_s)
+
+    def _think(self, now_s: float) -> None:
+        """A user has an answer, or none will come, and thinks before the next request."""
+        if self.users:
+            self._plan(now_s + self._random.expovariate(1.0) * self.think_s, 1, "come", None)
 
     def _give_up(self, now_s: float, what: tuple[int, Try]) -> None:
         engine, one = what
@@ -134,7 +141,5 @@ class Engines:
                 one.is_over = True
                 self.running[engine].remove(one)
                 self.first_s[one.request], self.done_s[one.request] = one.first_s, now_s
-                if self.users:
-                    thought_s = self._random.expovariate(1.0) * self.think_s
-                    self._plan(now_s + thought_s, 1, "come", None)
+                self._think(now_s)
         self._begin(now_s, engine)

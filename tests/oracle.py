@@ -168,6 +168,8 @@ class Oracle:
         if self.plan.queue_limit is not None:
             idle = sum(other.is_idle for other in self.servers if other.line is server.line)
             if len(server.line.requests) + 1 > self.plan.queue_limit + idle * self.plan.batch_size_max:
+                if self.think_s is not None:
+                    self.coming_s.append(now_s + self.think_s[request])
                 return
         server.line.requests.append(request)
         self.collect(server.line.groups, request, now_s)

@@ -22,7 +22,7 @@ from capacity.search.recommendation import Headroom, Recommendation
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.plan import TokenPlan
-from capacity.traffic.workload import ClosedPopulation, Demand, Workload
+from capacity.traffic.workload import Demand, Workload
 
 FOUND = Performance(
     kind=Kind.SIMULATION,
@@ -69,8 +69,6 @@ def plan_document(
         "timings": [BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 64)],
     }
     workload = workload or Workload(arrival_rate_rps=1000.0)
-    if isinstance(workload, ClosedPopulation):
-        queue_limit = None  # which users who wait for their answers need
     objective = objective or Objective.of(response={0.99: 0.050})
     made = ServiceProfile(**{**usual, "timings": tuple(usual["timings"]), **profile})
     question = batch_question(

@@ -10,7 +10,7 @@ from capacity.question.parse import within
 from capacity.question.plan import AnyPlan, AnyProfile
 from capacity.question.resilience import Outage, Spike, Survival
 from capacity.traffic.lengths import AnyLengths
-from capacity.traffic.workload import NO_ROOM, ClosedPopulation, Demand, Workload, is_patient
+from capacity.traffic.workload import ClosedPopulation, Demand, Workload, is_patient
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # has defaults, as Python does from 3.13 on
@@ -123,13 +123,14 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
 
 
 def require_losses(objective: Objective, workload: Demand, queue_limit: int | None) -> None:
-    """Refuse a limit of losses where no request can be lost, and users whose requests could be.
+    """Refuse a limit of losses where no request can be lost, and users who send again as soon as one is.
 
     Raises:
         InputError: there is one.
+        DomainError: users without a think time in front of limited queues.
     """
-    if queue_limit is not None and isinstance(workload, ClosedPopulation):
-        raise InputError(NO_ROOM)
+    if isinstance(workload, ClosedPopulation):
+        workload.require_thought(queue_limit)
     if objective.allowed(Measure.LOSS) is not None and queue_limit is None and is_patient(workload):
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 

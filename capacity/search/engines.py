@@ -157,7 +157,8 @@ class EngineTheory:
     def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
         """Few loads, as each takes long, and no confirmations; a higher rate was never seen to be faster."""
         loads = (0.01, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
-        overloads = () if scenario.plan.queue_limit is None else (1.0, 1.1, 1.3)
+        may_overload = rejects(scenario.plan) and isinstance(scenario.workload, Workload)
+        overloads = (1.0, 1.1, 1.3) if may_overload else ()
         return RatesEffort(loads=(*loads, *overloads), only_rises=scenario.autoscaler is None, careful_max=0)
 
     def lone(self, scenario: TokenScenario, confidence: float) -> None:

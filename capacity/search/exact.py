@@ -441,7 +441,8 @@ class BatchTheory:
         only_rises = _only_rises(scenario)
         is_coarse = only_rises or scenario.autoscaler is not None
         loads = (*(_COARSE if is_coarse else _FINE), *_TO_THE_WALL)
-        overloads = _OVERLOADS if rejects(scenario.plan) else ()
+        may_overload = rejects(scenario.plan) and isinstance(scenario.workload, Workload)
+        overloads = _OVERLOADS if may_overload else ()
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
     def lone(self, scenario: BatchScenario, confidence: float) -> Candidate | None:

@@ -252,6 +252,31 @@ class ClosedPopulation:
         """The population of another number of users with the same think time."""
         return replace(self, users=round(size))
 
+    def require_thought(self, queue_limit: int | None) -> None:
+        """Refuse users who send again as soon as a full queue rejects them.
+
+        Raises:
+            DomainError: there is a queue limit and no think time.
+        """
+        if queue_limit is not None and self.think_time_s == 0.0:
+            raise DomainError(
+                "users whom a full queue rejects think before they send again, and without a think time they would "
+                "send for ever at one instant; give --think-time, or leave out --queue-limit"
+            )
+
+    def lost_min(self, served_rps: float, places: float) -> float:
+        """Lower bound of the share of requests that full queues reject.
+
+        Users whom a full queue rejects think and send again. All but those in the system think, so requests come at
+        the rate (N - n)/Z at least, and are served at no more than the capacity.
+
+        Args:
+            served_rps: capacity of the fleet. [requests/s]
+            places: most requests in the system.
+        """
+        outside = self.users - places
+        return max(0.0, 1.0 - served_rps * self.think_time_s / outside) if outside > 0 else 0.0
+
 
 Demand = Workload | ClosedPopulation
 
@@ -268,10 +293,6 @@ def remarks_of(demand: Demand) -> tuple[str, ...]:
         if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)
         else ()
     )
-
-
-# Why a closed population has no queue limit: what becomes of a user without an answer is not known.
-NO_ROOM = "a closed population needs room for all its users; leave out the queue limit"
 
 
 def is_patient(demand: Demand) -> bool:

@@ -51,6 +51,7 @@ from simulations.statistics.relaxation import (
     closed_relaxation_requests,
     is_pooled,
     open_relaxation_requests,
+    pace_of_users,
     turns_requests,
 )
 from simulations.statistics.sample import Length, Sample
@@ -203,6 +204,7 @@ class BatchCase(Case):
         enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
         last = 2 * simulated.scenario.plan.replicas * self.scenario.plan.batch_size_max
         if isinstance(workload, ClosedPopulation):
+            last = max(last, math.ceil(2 * workload.users * _pace(self)))
             return _run_length_of_users(workload.users, warm_up, enough, last, by_turns=_is_by_turns(self))
         if isinstance(workload.arrivals, TraceArrivals):
             return path_length(len(workload.arrivals.instants_s), warm_up)
@@ -421,7 +423,7 @@ def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, 
         settling = max(_SETTLING_MIN * users, min(_SETTLING * users, _SETTLING_REQUESTS))
         enough *= min(1.0, SECTIONS * users / TURNS_SEEN_MIN)
     measured, warm_up = max(warm_up, math.ceil(enough)), max(warm_up, settling)
-    return Length(warm_up=warm_up, measured=measured, cool_down=min(max(last, 2 * users), measured // 10))
+    return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
 
 def _turns_requests(case: BatchCase) -> float:
@@ -453,12 +455,20 @@ def _walk_requests(case: BatchCase) -> float:
     return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))
 
 
+def _pace(case: BatchCase) -> float:
+    """How many times as fast requests of users come as without a queue limit."""
+    users, plan, profile = case.scenario.workload, case.scenario.plan, case.scenario.profile
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else comes back)
+    service_s = profile.law(plan.batch_size_max).mean_s
+    return pace_of_users(users, plan.queue_limit, sustainable_rate_rps(profile, plan), service_s)
+
+
 def _relaxation_requests(case: BatchCase) -> float:
     """Requests that arrive within one relaxation time of the case."""
     workload, plan = case.scenario.workload, case.scenario.plan
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
-        return max(turns, _walk_requests(case))
+        return _pace(case) * max(turns, _walk_requests(case))
     if (bursts := case.bursts) is not None:
         return bursts.relaxation_requests
     service = case.scenario.profile.law(plan.batch_size_max)
@@ -484,7 +494,7 @@ def _counted_min(simulated: BatchCase) -> float:
     relaxation = _relaxation_requests(simulated)
     seen = RELAXATIONS_SEEN_MIN * relaxation
     if isinstance(simulated.scenario.workload, ClosedPopulation):
-        turns = min(_turns_requests(simulated), simulated.length.measured)
+        turns = min(_pace(simulated) * _turns_requests(simulated), simulated.length.measured)
         return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
     is_one = is_pooled(simulated.scenario.plan)
     independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
@@ -529,7 +539,8 @@ def _probes(case: BatchCase) -> Iterator[Length]:
         return
     if isinstance(case.scenario.workload, ClosedPopulation):
         users = case.scenario.workload.users
-        probe = Length(warm_up=4 * users, measured=max(1_000, 4 * users), cool_down=min(users, 100))
+        often = math.ceil(4 * users * _pace(case))
+        probe = Length(warm_up=often, measured=max(1_000, often), cool_down=min(often // 4, 100))
         if _PROBE_MARGIN * probe.requests <= length.requests:
             yield probe
         return

@@ -49,6 +49,7 @@ from simulations.statistics.profile_error import widened
 from simulations.statistics.relaxation import (
     closed_relaxation_requests,
     open_relaxation_requests,
+    pace_of_users,
     turns_requests,
 )
 from simulations.statistics.sample import Length, Sample
@@ -93,12 +94,14 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
 
     Raises:
         UnstableError: the queues would grow; the message names the fewest replicas that would be stable.
-        DomainError: settings or lengths are outside of what was measured, or users keep their first order.
+        DomainError: settings or lengths are outside of what was measured, users keep their first order, or users who
+            are rejected do not think.
     """
     plan = scenario.plan
     scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
     require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
     if isinstance(scenario.workload, ClosedPopulation):
+        scenario.workload.require_thought(plan.queue_limit)
         _require_turns(scenario, scenario.workload)
         return 0.0
     load = token_load(scenario)
@@ -410,10 +413,10 @@ def _places(scenario: TokenScenario) -> int | None:
 def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
     """Reason why the queue grows for ever, or for too long in bursts above the capacity; None if neither is certain.
 
-    The capacity in a burst is taken to be higher by the largest error of the profile.
+    The capacity is taken to be higher by the largest error of the profile.
     """
     if scenario.plan.queue_limit is not None:
-        return _refuse_losses(scenario, load)
+        return _refuse_losses(scenario, 1.0 - 1.0 / (KNEE * load))
     if load >= 1.0:
         return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=load)
     arrivals, one = scenario.workload.arrivals, saturated(scenario)
@@ -429,19 +432,16 @@ def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
     return refuse_overload(engine, scenario.objective.limits)
 
 
-def _refuse_losses(scenario: TokenScenario, load: float) -> Rejection | None:
-    """Reason why engines that cannot serve all arrivals lose too many, as lost requests are late; else None.
-
-    The capacity is taken to be higher by the largest error of the profile.
-    """
-    allowed, lost = scenario.objective.loss_allowed, 1.0 - 1.0 / (KNEE * load)
+def _refuse_losses(scenario: TokenScenario, lost: float) -> Rejection | None:
+    """Reason why engines that lose this share at least lose too many, as lost requests are late; else None."""
+    allowed = scenario.objective.loss_allowed
     if allowed is None or lost <= allowed:
         return None
     return Rejection.of_losses(scenario.objective.strictest_of_losses, lost)
 
 
 def _refuse_users(scenario: TokenScenario, users: ClosedPopulation) -> Rejection | None:
-    """Reason why this many users must take longer than a limit on the mean response; None if there is none.
+    """Reason why this many users must take longer than a limit on the mean response, or be rejected too often.
 
     N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most the capacity
     of the fleet, which is taken to be higher by the largest error of the profile.
@@ -449,10 +449,14 @@ def _refuse_users(scenario: TokenScenario, users: ClosedPopulation) -> Rejection
     Source:
         Denning & Buzen (1978), The operational analysis of queueing network models, ACM Computing Surveys 10(3).
     """
-    limit = next((one for one in scenario.objective.limits if one.measure is Measure.RESPONSE_MEAN), None)
+    plan, limits = scenario.plan, scenario.objective.limits
+    served_rps = plan.replicas * saturated(scenario).rate_rps / KNEE
+    if plan.queue_limit is not None:
+        places = plan.replicas * (plan.queue_limit + plan.sequences_max)
+        return _refuse_losses(scenario, users.lost_min(served_rps, places))
+    limit = next((one for one in limits if one.measure is Measure.RESPONSE_MEAN), None)
     if limit is None:
         return None
-    served_rps = scenario.plan.replicas * saturated(scenario).rate_rps / KNEE
     mean_s = users.users / served_rps - users.think_time_s
     return Rejection.of(limit, mean_s) if mean_s > limit.allowed else None
 
@@ -466,9 +470,11 @@ def _relaxation_of_users(scenario: TokenScenario, users: ClosedPopulation) -> fl
     plan, one = scenario.plan, saturated(scenario)
     alike = BatchPlan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
     walk = closed_relaxation_requests(users, alike, plan.replicas * one.rate_rps)
-    if scenario.lengths.moments.output_scv > 0.0:
-        return walk
-    return max(walk, turns_requests(users, constant(one.step_mean_s)))
+    varies = scenario.lengths.moments.output_scv > 0.0
+    turns = 0.0 if varies else turns_requests(users, constant(one.step_mean_s))
+    service_s = one.running_mean / one.rate_rps
+    pace = pace_of_users(users, plan.queue_limit, plan.replicas * one.rate_rps, service_s)
+    return pace * max(walk, turns)
 
 
 def _require_turns(scenario: TokenScenario, users: ClosedPopulation) -> None:
@@ -477,7 +483,8 @@ def _require_turns(scenario: TokenScenario, users: ClosedPopulation) -> None:
     Raises:
         DomainError: says what changes that.
     """
-    if _relaxation_of_users(scenario, users) > _TURNS_MAX * users.users:
+    patient = replace(scenario, plan=replace(scenario.plan, queue_limit=None))
+    if _relaxation_of_users(patient, users) > _TURNS_MAX * users.users:
         raise DomainError(
             "all answers have the same number of tokens, and users who hardly think are served in the order of their "
             "start for ever; give lengths of outputs that differ, or a longer --think-time"

@@ -158,13 +158,13 @@ def serve_engines(
     rows["assumed"] = draws.cached_tokens
     sequences = min(rules.sequences_max, max(1, count))
     world = world_of(table, rules, replicas, sequences, draws.noise_seed, window_s)._replace(rows=rows)
-    arrived_s = draws.arrived_s
+    arrived_s, limit = draws.arrived_s, -1 if queue_limit is None else queue_limit
     if loop is None:
-        _serve(world, arrived_s, draws.routing, policy, -1 if queue_limit is None else queue_limit)
+        _serve(world, arrived_s, draws.routing, policy, limit)
     else:
         arrived_s, world.window_s[:] = np.zeros(count), np.inf
         returns = returns_of(loop.users, count, loop.spread_s)
-        _serve_users(world, returns, loop.think_s, arrived_s, draws.routing, policy, loop.counted)
+        _serve_users(world, returns, loop.think_s, arrived_s, draws.routing, policy, limit, loop.counted)
     rows = world.rows
     if not ((rows["finished_s"] > 0.0) | (rows["replica"] == NO_REPLICA)).all():
         raise RuntimeError("requests were left in the line")
@@ -1024,6 +1024,14 @@ def _earliest(world: World, before_s: float) -> tuple[int, float]:
     return first, second_s
 
 
+@inlined
+def _count_from(world: World, request: int, counted: tuple[int, int], now_s: float) -> None:
+    """Time counts from the arrival of the first request that counts to that of the first that no longer does."""
+    for end in range(2):
+        if request == counted[end]:
+            world.window_s[end] = now_s
+
+
 @borrowing
 def _serve_users(
     world: World,
@@ -1032,6 +1040,7 @@ def _serve_users(
     arrived_s: Floats,
     uniforms: Floats,
     routing: int,
+    limit: int,
     counted: tuple[int, int],
 ) -> None:
     """Let users send, wait and think until all requests have come, and serve those that are left.
@@ -1055,9 +1064,9 @@ def _serve_users(
                 engines[r].gone = rows[done].behind
         take_earliest(returns)
         arrived_s[request] = now_s
-        for end in range(2):
-            if request == counted[end]:
-                world.window_s[end] = now_s
-        _arrive(world, request, now_s, uniforms, routing, -1)
+        _count_from(world, request, counted, now_s)
+        _arrive(world, request, now_s, uniforms, routing, limit)
+        if rows[request].replica == NO_REPLICA:
+            come_back(returns, now_s + think_s[request])
     for r in range(len(engines)):
         advance(world, r, np.inf, False)  # noqa: FBT003

@@ -164,6 +164,8 @@ def serve_own(  # noqa: C901  (one loop: see above)
         is_free = queue.in_service == 0
         if limit >= 0 and queue.waiting >= limit + (size_max if is_free else 0):
             entry.size = 0
+            if is_closed:
+                come_back(returns, now_s + entry.think_s)
             continue
         entry.size = UNKNOWN
         entry.behind = NO_REQUEST

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capacity.errors import DomainError
 from capacity.question.plan import Routing
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.workload import NO_ROOM
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
@@ -65,9 +63,6 @@ def run(
     Args:
         block: requests that arrive at a time.
         slowdowns: as in `cluster.run`.
-
-    Raises:
-        DomainError: a closed population in front of limited queues.
     """
     stream = Replay(draws)
     table = _table(plan, service_times, stream)
@@ -98,9 +93,6 @@ def serve(
     Args:
         by_events: even where a recursion could serve it; the outcome is the same.
         block, slowdowns: as in `run`.
-
-    Raises:
-        DomainError: a closed population in front of limited queues.
     """
     table = _table(plan, service_times, stream)
     recursion = None if by_events else recursion_for(plan, stream, slowdowns)
@@ -172,8 +164,6 @@ def _events(
     plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int, slowdowns: Sequence[float]
 ) -> Iterator[Structs]:
     """Requests as records in the order of arrival, by the event loop that fits the plan."""
-    if stream.users is not None and plan.queue_limit is not None:
-        raise DomainError(NO_ROOM)
     window, base, here, to_come = requests_in_memory(2 * block), 0, 0, stream.requests
     shared = plan.routing is Routing.SHARED_QUEUE
     queues = empty_queues(1, plan.replicas) if shared else empty_queues(plan.replicas, 1)

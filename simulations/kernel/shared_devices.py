@@ -185,6 +185,8 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             entry.think_s = instants_s[place]
         if limit >= 0 and queue.waiting >= limit + queue.free * size_max:
             entry.size = 0
+            if is_closed:
+                come_back(returns, now_s + entry.think_s)
             continue
         entry.size = UNKNOWN
         entry.behind = NO_REQUEST

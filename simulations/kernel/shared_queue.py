@@ -130,6 +130,8 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
             entry.think_s = instants_s[place]
         if limit >= 0 and waiting >= limit + idle * size_max:
             entry.size = 0
+            if is_closed:
+                come_back(returns, now_s + entry.think_s)
             continue
         entry.size = UNKNOWN
         entry.behind = NO_REQUEST

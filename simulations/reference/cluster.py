@@ -4,10 +4,8 @@ from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
-from capacity.errors import DomainError
 from capacity.question.plan import Routing
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.workload import NO_ROOM
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Batch, Records
 from simulations.draws.service import ALONE, ServiceTimes
@@ -37,12 +35,7 @@ def run(
     Args:
         slowdowns: how many times as long a batch takes while 1, 2, ... instances of its device are busy;
             that many replicas share a device.
-
-    Raises:
-        DomainError: a closed population in front of limited queues.
     """
-    if plan.queue_limit is not None and isinstance(draws, ClosedDraws):
-        raise DomainError(NO_ROOM)
     clock = Clock()
     batches: list[Batch] = []
     uniforms = draws.service.tolist()
@@ -54,7 +47,8 @@ def run(
 
         def send(request: int) -> None:
             arrived_s.append(clock.now)
-            route(request).join(request)
+            if not route(request).join(request):
+                population.answer([request], clock.now)
 
         def answer(batch: Batch) -> None:
             batches.append(batch)

@@ -217,6 +217,8 @@ class Entrance:
         engine = self._route(number)
         if self._queue_limit is None or len(engine.scheduler.waiting) < self._queue_limit:
             engine.accept(self._requests[number])
+        elif self._users is not None:
+            self._users.answer([number], self._clock.now)
 
 
 def run_engines(

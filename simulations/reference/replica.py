@@ -246,10 +246,11 @@ class Replica:
         self.device = device
         self.outstanding = 0  # requests routed here and not yet finished
 
-    def join(self, request: int) -> None:
-        """A request arrives here; one that finds no room is rejected."""
-        if self.queue.join(request):
-            self.outstanding += 1
+    def join(self, request: int) -> bool:
+        """A request arrives here; False if it finds no room and is rejected."""
+        is_accepted = self.queue.join(request)
+        self.outstanding += is_accepted
+        return is_accepted
 
     def serve(
         self,

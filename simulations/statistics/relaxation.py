@@ -89,6 +89,29 @@ def _walking(population: ClosedPopulation, plan: BatchPlan, sustainable_rps: flo
     return min(users, max(0.0, users - fed) + by_chance + plan.replicas * plan.batch_size_max)
 
 
+def pace_of_users(
+    population: ClosedPopulation, queue_limit: int | None, sustainable_rps: float, service_s: float
+) -> float:
+    """How many times as fast requests come as without a queue limit, at most.
+
+    It is N/Z over N/(Z + R), with the asymptotic response R = max(S, N/X - Z). A limit takes states from the chain of
+    the users, and so it forgets no later: what is constant beyond the limit varies more over all states than within
+    those that are left, and costs no more. But users whom full queues reject send again after a think time, so that
+    more requests come meanwhile.
+
+    Args:
+        sustainable_rps: X, rate of all replicas. [requests/s]
+        service_s: S, mean service time of a full batch. [s]
+
+    Source:
+        Denning & Buzen (1978), ACM Computing Surveys 10(3), for R.
+    """
+    think_s = population.think_time_s
+    if queue_limit is None or queue_limit >= population.users:
+        return 1.0
+    return max(1.0 + service_s / think_s, population.users / (sustainable_rps * think_s))
+
+
 def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
     """Requests within which users change the turns in which they are served; infinite if they never do.
 

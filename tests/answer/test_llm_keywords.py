@@ -490,27 +490,3 @@ def test_a_plan_is_simulated_with_all_of_its_settings(
     with pytest.raises(InputError, match="^seen"):
         cap.simulate(profile, plan.replicas, rate_rps=1.0, **lengths, **kind.keywords(plan))
     assert seen == [plan]
-
-
-USERS = {"users": 8, "think_time_s": 1.0, "queue_limit": 1}
-BESIDE_USERS = "a closed population needs room for all its users; leave out the queue limit"
-
-
-@pytest.mark.parametrize(
-    "given", [(LINE, {"lengths": LENGTHS}), (FIVE, {})], ids=["language model", "batches"]
-)
-def test_users_in_front_of_limited_queues_are_refused_in_every_verb(given: Any) -> None:
-    """What becomes of a user whose request was turned away is not known."""
-    profile, how = given[0], USERS | given[1]
-    limit = {"slo_p99_s": 20.0}
-    for verb in (
-        lambda: cap.plan(profile, **how, **limit),
-        lambda: cap.plan(profile, **how, **limit, loss_max="1%"),
-        lambda: cap.simulate(profile, 1, **how),
-        lambda: cap.max_rate(profile, 1, **how, **limit),
-        lambda: cap.sweep(profile, replicas="1:2", **how),
-        lambda: cap.compare(profile=profile, fleet=["replicas=1", "replicas=2"], **how),
-        lambda: cap.curve(profile=profile, replicas=1, **how),
-    ):
-        with pytest.raises((InputError, DomainError), match=f"^{BESIDE_USERS}$"):
-            verb()

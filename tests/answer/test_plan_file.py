@@ -136,15 +136,14 @@ def demands() -> st.SearchStrategy[Any]:
         | st.builds(TraceArrivals, instants_s=instants, name=st.sampled_from(["t", "a b.csv"]))
     )
     return st.builds(Workload, arrival_rate_rps=st.floats(1e-3, 1e9), arrivals=arrivals) | st.builds(
-        ClosedPopulation, users=st.integers(1, 10**20), think_time_s=st.floats(0.0, 1e3)
+        ClosedPopulation, users=st.integers(1, 10**20), think_time_s=st.floats(1e-6, 1e3)
     )
 
 
 @st.composite
 def questions(draw: st.DrawFn) -> Question:
     workload = draw(demands())
-    limits = st.none() if isinstance(workload, ClosedPopulation) else st.none() | st.integers(0, 10**30)
-    queue_limit = draw(limits)
+    queue_limit = draw(st.none() | st.integers(0, 10**30))
     profiles = [replace(draw(cases.profiles()), name=name, hourly_usd=draw(durations())) for name in "ab"]
     batching = draw(st.sampled_from(list(Batching)))
     routings = draw(st.sets(st.sampled_from(list(Routing)), min_size=1))

@@ -81,9 +81,13 @@ def test_batches_that_may_close_with_one_request_allow_longer_waits() -> None:
 
 
 def test_rejected_users_do_not_wait() -> None:
-    usual = scenario_of(100, 0.0, 1, response={0.9: 10.0})
+    """Of 96 who are outside and think for 50 s, 1 a second is served: 48 % are rejected at least."""
+    usual = scenario_of(100, 50.0, 1, response_mean=5.0)
+    limited = replace(usual, plan=replace(usual.plan, queue_limit=3))
     assert refuse_load(usual) is not None
-    assert refuse_load(replace(usual, plan=replace(usual.plan, queue_limit=3))) is None
+    assert refuse_load(limited) is None
+    assert refuse_load(replace(limited, objective=Objective.of(loss=0.48))) is None
+    assert refuse_load(replace(limited, objective=Objective.of(loss=0.47))).needed == pytest.approx(46 / 96)
 
 
 @laws_hold
@@ -95,7 +99,7 @@ def test_rejected_users_do_not_wait() -> None:
 )
 def test_the_fewest_devices_are_the_first_that_are_not_refused(users, think_time_s, batch, limits) -> None:
     asked = scenario_of(users, think_time_s, batch, **limits)
-    fewest = users_devices_min(PROFILE, asked.workload, asked.plan, asked.objective.limits)
+    fewest = users_devices_min(PROFILE, asked.workload, asked.plan, asked.objective)
     if fewest > 1_000_000:
         return
     assert refuse_load(scenario_of(users, think_time_s, batch, fewest, **limits)) is None

@@ -6,7 +6,6 @@ import pytest
 from cases import LawTimes, assert_kernel_gives, closed, coinciding, continuous, fixed, reduced, values_of
 from hypothesis import given, settings
 
-from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
 from capacity.question.plan import Routing
 from capacity.server.batch.batching import Batching
@@ -463,6 +462,9 @@ def test_no_more_is_asked_than_there_are_draws_for() -> None:
     assert len(converse(5, [0.0] * 3).arrived_s) == 3
 
 
-def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
-    with pytest.raises(DomainError, match="leave out the queue limit"):
-        converse(2, [0.0] * 4, limit=0)
+def test_a_user_whom_a_full_queue_rejects_thinks_and_asks_again() -> None:
+    """The second user is rejected at 0.5, and at 0.75 after a thought of 0.25; the first has the answer at 1.0."""
+    records = converse(2, [0.25, 0.25, 0.75, 0.0, 9.0], limit=0)
+    assert records.arrived_s.tolist() == [0.0, 0.5, 0.75, 1.25, 1.5]
+    assert records.batch_size.tolist() == [1, 0, 0, 1, 0]
+    assert records.started_s[[0, 3]].tolist() == [0.0, 1.25]

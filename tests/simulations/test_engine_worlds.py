@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from independent_engines import Engines
+from scipy.linalg import expm
 
 from capacity.errors import DomainError
 from capacity.performance import Performance
@@ -75,6 +76,11 @@ WORLDS = {
     "queue limit": (Workload(arrival_rate_rps=56.0), {"rate_rps": 56.0, "line_max": 3}, 3),
     "both": (clients(70.0, attempts=3), {"rate_rps": 70.0, "attempts": 3, "line_max": 2}, 2),
     "users": (ClosedPopulation(users=12, think_time_s=0.1), {"users": 12, "think_s": 0.1}, None),
+    "rejected users": (
+        ClosedPopulation(users=16, think_time_s=0.1),
+        {"users": 16, "think_s": 0.1, "line_max": 2},
+        2,
+    ),
 }
 
 
@@ -189,6 +195,62 @@ def test_users_of_one_slot_are_the_exact_closed_law(users: int, think_s: float) 
         assert mine.low * 0.995 < theirs < mine.high * 1.005
 
 
+def lost_of_users(users: int, think: float, places: int) -> float:
+    """Share that M/D/1/K//N loses, by its chain at departures: between two of them users only come, and too many leave.
+
+    Args:
+        think: Z over the service time; thoughts are exponential.
+    """
+    n = np.arange(places + 1)
+    rates = (users - n) / think
+    births = np.diag(rates[:-1], 1) - np.diag(np.append(rates[:-1], 0.0))
+    after = expm(births)
+    spent = np.array(
+        [quad(lambda t, m=m: expm(births * t)[1:, m], 0.0, 1.0) for m in n]
+    )  # time with m in the system
+    chain = np.array([after[max(left, 1), 1:] for left in range(places)])
+    states = np.linalg.lstsq(
+        np.vstack([chain.T - np.eye(places), np.ones(places)]), np.append(np.zeros(places), 1.0), rcond=None
+    )[0]
+    idle = states[0] / rates[0]
+    asked = states[0] + sum(
+        states[left] * float(rates @ spent[:, max(left, 1) - 1]) for left in range(places)
+    )
+    assert 1.0 + idle == pytest.approx(
+        idle + sum(states[left] * spent[:, max(left, 1) - 1].sum() for left in range(places))
+    )
+    return float(1.0 - 1.0 / asked)
+
+
+def quad(function: Any, low: float, high: float) -> Any:
+    """Integral by Gauss and Legendre."""
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    half = (high - low) / 2.0
+    return half * sum(w * function(low + half * (x + 1.0)) for x, w in zip(nodes, weights, strict=True))
+
+
+@pytest.mark.parametrize(("users", "think_s", "limit"), [(6, 0.2, 2), (12, 0.4, 3)])
+def test_users_whom_one_slot_rejects_are_a_queue_with_so_many_places(
+    users: int, think_s: float, limit: int
+) -> None:
+    """A finite source before M/D/1/K: a rejected user thinks as if answered."""
+    demand = ClosedPopulation(users=users, think_time_s=think_s)
+    asked = scenario(demand, kind="constant", line=STEP, slots=1, replicas=1, limit=limit)
+    found, law = (
+        simulated(asked, precision=0.02),
+        lost_of_users(users, think_s / (TOKENS * BASE_S), limit + 1),
+    )
+    loss = found.intervals["loss_probability"]
+    assert law > 0.02
+    assert loss.low - 0.001 < law < loss.high + 0.001
+    assert found.ttft_quantiles_with_losses_s[0.99].value == math.inf
+
+
+def test_the_loss_law_of_users_itself() -> None:
+    """Two users and one place, by hand: a service of 1 meets one thinker, who comes 1/Z times meanwhile."""
+    assert lost_of_users(2, 4.0, 1) == pytest.approx(0.25 / 1.25)
+
+
 def test_users_think_wait_and_are_served_by_littles_law() -> None:
     """N = X(R + Z), and so are the users who wait, run and think."""
     users, think_s = 20, 0.25
@@ -230,6 +292,7 @@ def assert_same(one: Any, other: Any) -> None:
         (clients(40.0, attempts=2, hedge_s=0.1), None),
         (Workload(arrival_rate_rps=60.0), 2),
         (ClosedPopulation(users=15, think_time_s=0.05), None),
+        (ClosedPopulation(users=30, think_time_s=0.05), 2),
     ],
 )
 def test_both_engines_give_the_same_bytes(demand: Any, limit: int | None) -> None:

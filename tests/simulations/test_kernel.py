@@ -146,17 +146,6 @@ def test_a_crowd_of_users_is_served_as_by_simpy(block: int) -> None:
     assert_as_simpy((plan, fixed(lambda size: 0.25 * size, 0.125), draws), block)
 
 
-def test_a_closed_population_and_a_queue_limit_are_refused() -> None:
-    draws = ClosedDraws(users=2, think_s=np.zeros(4), service=np.zeros(4), routing=np.zeros(8))
-    plan = BatchPlan(
-        profile="made-up", replicas=1, batch_size_max=1, queue_limit=0, routing=Routing.SHARED_QUEUE
-    )
-    with pytest.raises(DomainError, match="leave out the queue limit"):
-        kernel.run(plan, ExponentialTimes(1.0), draws)
-    with pytest.raises(DomainError, match="leave out the queue limit"):
-        list(kernel.serve(plan, ExponentialTimes(1.0), Replay(draws)))
-
-
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("limit", [2**63 - 1, 2**63, 10**20 - 1])
 def test_a_queue_limit_beyond_whole_numbers_is_none(limit: int, routing: Routing) -> None:

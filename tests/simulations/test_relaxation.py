@@ -30,6 +30,7 @@ from simulations.statistics.relaxation import (
     limited_relaxation_requests,
     modulated_relaxation_requests,
     open_relaxation_requests,
+    pace_of_users,
     relaxation_requests,
     turns_requests,
 )
@@ -215,6 +216,50 @@ def test_users_who_walk_among_queues_forget_more_slowly(queues: int, users: int)
     plan = BatchPlan(profile="x", replicas=queues, batch_size_max=1, routing=Routing.RANDOM)
     allowed = closed_relaxation_requests(ClosedPopulation(users=users), plan)
     assert 0.4 * allowed <= throughput / slowest_rate(chain) <= allowed
+
+
+@pytest.mark.parametrize("servers", [1, 3])
+@pytest.mark.parametrize("limit", [0, 2, 10])
+@pytest.mark.parametrize(("users", "think_s"), [(4, 0.05), (12, 0.5), (12, 6.0), (40, 0.02), (40, 20.0)])
+def test_rejected_users_forget_no_later_but_send_more_often(users, think_s, limit, servers) -> None:
+    """Throughput of M/M/c/K//N, rejected requests included, over the slowest rate of its chain."""
+    present = np.arange(min(users, servers + limit) + 1)
+    chain = np.diag((users - present[:-1]) / think_s, 1) + np.diag(np.minimum(present, servers)[1:], -1)
+    law = np.concatenate([[1.0], np.cumprod(np.diag(chain, 1) / np.diag(chain, -1))])
+    asked_rps = float(law @ (users - present) / think_s / law.sum())
+    plan = BatchPlan(profile="x", replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
+    population = ClosedPopulation(users=users, think_time_s=think_s)
+    allowed = closed_relaxation_requests(population, plan) * pace_of_users(population, limit, servers, 1.0)
+    assert asked_rps / slowest_rate(chain) <= allowed
+    assert pace_of_users(population, users, servers, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4])
+@pytest.mark.parametrize("think_s", [0.02, 0.5, 3.0])
+@pytest.mark.parametrize("users", [4, 14])
+def test_rejected_users_walk_no_longer(users: int, think_s: float, limit: int) -> None:
+    """Two exponential queues of their own behind random routing."""
+    places = min(users, 1 + limit)
+    states = [s for s in itertools.product(range(places + 1), repeat=2) if sum(s) <= users]
+    numbers = {state: row for row, state in enumerate(states)}
+    chain = np.zeros((len(states), len(states)))
+    for (one, other), row in numbers.items():
+        rate = (users - one - other) / think_s / 2.0
+        for to, speed in (
+            ((one + 1, other), rate),
+            ((one, other + 1), rate),
+            ((one - 1, other), 1.0),
+            ((one, other - 1), 1.0),
+        ):
+            if to in numbers:
+                chain[row, numbers[to]] = speed
+    balance = np.vstack([(chain - np.diag(chain.sum(axis=1))).T, np.ones(len(states))])
+    law = np.linalg.lstsq(balance, np.append(np.zeros(len(states)), 1.0), rcond=None)[0]
+    asked_rps = float(law @ [(users - sum(state)) / think_s for state in states])
+    plan = BatchPlan(profile="x", replicas=2, batch_size_max=1, routing=Routing.RANDOM)
+    population = ClosedPopulation(users=users, think_time_s=think_s)
+    pace = pace_of_users(population, limit, 2.0, 1.0)
+    assert asked_rps / slowest_rate(chain) <= closed_relaxation_requests(population, plan, 2.0) * pace
 
 
 AT_LOAD_1 = (2, 30, 13.5)  # where chance alone brings users together

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import replace
 
 from capacity.profile.profile import ServiceProfile
@@ -10,6 +9,7 @@ from capacity.profile.sampling import FloorDoubt, doubt_of_floor
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Overload
+from capacity.question.plan import waiting_max
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import device_throughput_max_rps, load_under, loss_min
@@ -88,7 +88,7 @@ def refuse_load(scenario: BatchScenario) -> Rejection | None:
     if isinstance(workload, ClosedPopulation):
         return _refuse_users(scenario, workload)
     if plan.queue_limit is not None:
-        return _refuse_losses(scenario, workload)
+        return _refuse_losses(scenario, loss_min(scenario.profile, workload.arrival_rate_rps, plan))
     rho, is_exact = load_under(scenario.profile, workload, plan)
     if rho >= 1.0 and is_exact:
         return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=rho)
@@ -111,17 +111,16 @@ def _refuse_bursts(scenario: BatchScenario, workload: Workload) -> Rejection | N
     return refuse_overload(one, scenario.objective.limits)
 
 
-def _refuse_losses(scenario: BatchScenario, workload: Workload) -> Rejection | None:
-    """Reason why a fleet that cannot serve all arrivals loses too many, as lost requests are late; else None."""
+def _refuse_losses(scenario: BatchScenario, lost: float) -> Rejection | None:
+    """Reason why a fleet that loses this share at least loses too many, as lost requests are late; else None."""
     allowed = scenario.objective.loss_allowed
-    lost = loss_min(scenario.profile, workload.arrival_rate_rps, scenario.plan)
     if allowed is None or lost <= allowed:
         return None
     return Rejection.of_losses(scenario.objective.strictest_of_losses, lost)
 
 
 def _refuse_users(scenario: BatchScenario, users: ClosedPopulation) -> Rejection | None:
-    """Reason why this many users must wait longer than a limit; None if there is none.
+    """Reason why this many users must wait longer than a limit, or be rejected too often; None if there is none.
 
     N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most the capacity
     of the fleet. The limit that is exceeded most decides.
@@ -132,6 +131,9 @@ def _refuse_users(scenario: BatchScenario, users: ClosedPopulation) -> Rejection
     """
     profile, plan = scenario.profile, scenario.plan
     served_rps = profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
+    if plan.queue_limit is not None:
+        places = waiting_max(plan) + plan.replicas * plan.batch_size_max
+        return _refuse_losses(scenario, users.lost_min(served_rps, places))
     mean_s = users.users / served_rps - users.think_time_s
     refused = [
         Rejection.of(limit, needed_s)
@@ -148,7 +150,7 @@ def _least_s(
 
     No response is longer than some r, so a share p of responses beyond t makes the mean at most (1 - p)·t + p·r.
     """
-    if plan.queue_limit is not None or limit.measure not in _OF_USERS:
+    if limit.measure not in _OF_USERS:
         return 0.0
     if limit.measure is Measure.WAIT:
         mean_s -= _service_max_s(profile, plan) + profile.request_overhead_s
@@ -159,19 +161,25 @@ def _least_s(
 
 
 def users_devices_min(
-    profile: ServiceProfile, users: ClosedPopulation, plan: BatchPlan, limits: Iterable[Limit]
+    profile: ServiceProfile, users: ClosedPopulation, plan: BatchPlan, objective: Objective
 ) -> int:
     """Fewest devices of a plan's batches for which theory does not refuse these users.
 
     Each limit allows a largest mean, from which the response time law gives the rate at which users must be served.
+    With a queue limit the share that is rejected at least decides, which `ClosedPopulation.lost_min` gives.
     """
     device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
+    if plan.queue_limit is not None:
+        served = 1.0 - (1.0 if objective.loss_allowed is None else objective.loss_allowed)
+        places = profile.instances_per_device * (plan.queue_limit + plan.batch_size_max)
+        needed = served * users.users / (device_rps * users.think_time_s + served * places)
+        return max(1, math.ceil(needed * (1.0 - _ROUNDING)))
     allowed_s = [
         (limit.allowed - _least_s(profile, users, plan, limit, 0.0)) * (limit.quantile or 1.0)
-        for limit in limits
+        for limit in objective.limits
         if limit.measure in _OF_USERS
     ]
-    if plan.queue_limit is not None or not allowed_s:
+    if not allowed_s:
         return 1
     needed = users.users / (device_rps * (users.think_time_s + min(allowed_s)))
     return max(1, math.ceil(needed * (1.0 - _ROUNDING)))

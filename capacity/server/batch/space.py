@@ -173,7 +173,7 @@ class BatchSpace:
         if isinstance(workload, ClosedPopulation):
             wait_s = max(self.waits_s(profile, batch_size_max))
             one = self.plan(family, 1, batch_size_max, wait_s)
-            devices = users_devices_min(profile, workload, one, objective.limits)
+            devices = users_devices_min(profile, workload, one, objective)
             return (devices - 1) * family.per_device + 1
         rate_rps = workload.arrival_rate_rps
         if self.queue_limit is None and self.batching is not Batching.RAY_SERVE:

@@ -220,11 +220,14 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: BatchPla
 
     Raises:
         UnstableError: the queues would grow; the message names the fewest replicas that would be stable.
-        DomainError: the profile does not cover the plan's batches.
+        DomainError: the profile does not cover the plan's batches, or users who are rejected do not think.
     """
     require_batch_of_one(profile)
     sustainable_rps = sustainable_rate_rps(profile, plan)
-    if isinstance(workload, ClosedPopulation) or plan.queue_limit is not None:
+    if isinstance(workload, ClosedPopulation):
+        workload.require_thought(plan.queue_limit)
+        return
+    if plan.queue_limit is not None:
         return
     rate_rps = workload.arrival_rate_rps
     if rate_rps < sustainable_rps:
