@@ -20,7 +20,7 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
-from capacity.traffic.workload import ClosedPopulation, GammaArrivals, MmppArrivals, TraceArrivals, Workload
+from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
 from simulations import engine_replication, saturation
 from simulations import judge as judge_of
 from simulations.cases import engine as engine_case
@@ -31,10 +31,9 @@ from simulations.cases.engine import (
     widened_by,
 )
 from simulations.draws.arrivals import Seed, Stage
-from simulations.engine_replication import draw_tokens, replicate_tokens, serve
+from simulations.engine_replication import replicate_tokens
 from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, look_at_sections, looks
-from simulations.replication import Engine
 from simulations.simulate import answer
 from simulations.statistics import pool as pools
 from simulations.statistics.sample import Length
@@ -649,14 +648,3 @@ def test_time_outside_of_an_engine_grows_with_the_prompt() -> None:
     scenario = replace(scenario, profile=replace(scenario.profile, overhead=overhead))
     draws: Any = SimpleNamespace(input_tokens=np.array([0, 10]))
     assert engine_replication.overheads_s(scenario, draws).tolist() == [0.5, 0.6]
-
-
-@pytest.mark.parametrize("engine", Engine)
-def test_neither_engine_takes_users_in_front_of_limited_queues(engine: Engine) -> None:
-    """The compiled one once let them all in, and the readable one lost them for ever."""
-    users = ClosedPopulation(users=4, think_time_s=1.0)
-    scenario = scenario_of(workload=users)
-    limited = replace(scenario, plan=replace(scenario.plan, queue_limit=1))
-    draws = draw_tokens(limited, 20, Seed(value=0))
-    with pytest.raises(DomainError, match="leave out the queue limit"):
-        serve(limited, draws, engine)
