@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from capacity.errors import CapacityError, InputError
 from capacity.question.arguments import Asked, many
-from capacity.question.asked import FLAGS, GONE
+from capacity.question.asked import FLAGS, GONE, TRIGGERS
 from capacity.question.flag import (
     CONFIDENCE,
     COUNT,
@@ -106,8 +106,9 @@ def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[st
         unknown = next((one for one in given if one not in taken.parameters), "")
         near = get_close_matches(unknown, taken.parameters, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        gone = in_keywords(GONE.get(f"--{unknown.replace('_', '-')}", ""))
-        meant = f"; it is now {gone}" if gone.partition(" ")[0] in taken.parameters else meant
+        for others, how in ((GONE, "it is now"), (TRIGGERS, "it is for plans; ask by")):
+            instead = in_keywords(others.get(f"--{unknown.replace('_', '-')}", ""))
+            meant = f"; {how} {instead}" if instead.partition(" ")[0] in taken.parameters else meant
         raise TypeError(f"{name}() {error}{meant}") from None
 
 

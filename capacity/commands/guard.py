@@ -16,7 +16,7 @@ from capacity.commands.help import Helpful
 from capacity.commands.lazy import LazyGroup, LazyTyper, Plain
 from capacity.commands.streams import guarded_streams
 from capacity.errors import CapacityError, InputError
-from capacity.question.asked import GONE, OLD_VALUES
+from capacity.question.asked import GONE, OLD_VALUES, TRIGGERS
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
@@ -34,7 +34,7 @@ class _Strict:
             try:
                 options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
             except Exception as error:
-                _refuse_gone(ctx.command, getattr(error, "option_name", ""))
+                _refuse_unknown(ctx.command, getattr(error, "option_name", ""))
                 raise
             if not any(
                 getattr(one, "is_eager", False) for one in order
@@ -70,15 +70,16 @@ class StrictTyper(LazyTyper):
         super().add(name, place, **{"cls": StrictCommand, **settings})
 
 
-def _refuse_gone(command: Any, name: str) -> None:
-    """Answer an old spelling with the new one, if the command has that."""
-    if _is_renamed(command, name):
-        raise InputError(f"{name} is now {GONE[name]}")
+def _refuse_unknown(command: Any, name: str) -> None:
+    """Answer an unknown flag with the one that asks the same, if the command has that."""
+    for others, how in ((GONE, "is now"), (TRIGGERS, "is for plans; ask here by")):
+        if _has_instead(command, others, name):
+            raise InputError(f"{name} {how} {others[name]}")
 
 
-def _is_renamed(command: Any, name: str) -> bool:
+def _has_instead(command: Any, others: Mapping[str, str], name: str) -> bool:
     known = {spelling for one in command.params for spelling in one.opts}
-    return name in GONE and GONE[name].split()[0] in known
+    return name in others and others[name].split()[0] in known
 
 
 # Variables of flags that are spelled otherwise now; that of --target is still render's, with other values.
@@ -89,7 +90,7 @@ def _refuse_old_variables(command: Any) -> None:
     """Refuse an old variable, or its limit would be ignored silently."""
     for variable, name in _VARIABLES_GONE.items():
         value = os.environ.get(variable, "")
-        if value and value.startswith(OLD_VALUES.get(name, "")) and _is_renamed(command, name):
+        if value and value.startswith(OLD_VALUES.get(name, "")) and _has_instead(command, GONE, name):
             raise InputError(f"{variable} is no variable any more: {name} is now {GONE[name]}")
 
 

@@ -62,6 +62,11 @@ class Stress(Generic[AnyPlan]):
         waits = self.clients.timeout_s is None and self.clients.deadline_s is None
         if self.protection.shedding is Shedding.LATE and waits:
             raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
+        if self.protection.shedding is Shedding.LIFO and not self.server.reorders(self.plan):
+            raise InputError(
+                "--shed lifo takes the newest requests first, and these servers have put them into batches as they "
+                "arrived; give --shed late or codel, or another --batching"
+            )
         least_s = math.ceil(self.steady_s) + self.window_s  # success is measured once a second
         if self.horizon_s < least_s:
             raise DomainError(

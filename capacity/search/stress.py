@@ -110,7 +110,7 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
     if stress.limit is None and patience > stress.served_s:
         limit = limit_to_recover(stress, patience)
         yield f"--queue-limit {limit}", stress.with_limit(limit)
-    if sheds:
+    if sheds and stress.server.reorders(stress.plan):
         newest_first = replace(stress.protection, shedding=Shedding.LIFO)
         yield "--shed lifo", replace(stress, protection=newest_first)
     if stress.server.stops and stress.protection.abandoned is Abandoned.SERVED:

@@ -40,6 +40,9 @@ class Server(Protocol):
     def sheds(self) -> bool:
         """Whether a replica can turn away requests that already wait."""
 
+    def reorders(self, plan: Any) -> bool:
+        """Whether the replicas of a plan can serve the newest requests first."""
+
     @property
     def stops(self) -> bool:
         """Whether a replica can stop a request that it has begun."""

@@ -172,11 +172,10 @@ class BatchFleet:
         return self.plan.routing is Routing.SHARED_QUEUE
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
-        """Raise a DomainError for the newest first where the oldest opens a batch, and for too few draws."""
-        if self.plan.batching is not Batching.TRITON and protection.shedding is Shedding.LIFO:
+        """Raise a DomainError for the newest first where arrivals settle who is in a batch, and for too few draws."""
+        if self.plan.batching is Batching.RAY_SERVE and protection.shedding is Shedding.LIFO:
             raise DomainError(
-                f"{self.plan.batching} batching serves in order; take another --shed than lifo, or {Batching.TRITON} "
-                "batching"
+                f"{self.plan.batching} batching settles who is in a batch as requests arrive: no lifo"
             )
         if len(draws.service) < clients.attempts:
             raise DomainError(

@@ -14,9 +14,11 @@ class BatchRule:
 
     Attributes:
         is_collected: whether it is settled who is in a batch before it is taken.
+        waits_again: whether the wait of those that stay starts again once a batch is taken.
     """
 
     is_collected = False
+    waits_again = False
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
@@ -59,6 +61,7 @@ class OpenRule(BatchRule):
     been taken and other requests wait.
     """
 
+    waits_again = True
     _opened_s: float | None = None  # since when a replica was free and a request waited
 
     def sees(self, now_s: float) -> None:

@@ -17,7 +17,7 @@ from stresses import (
     survives,
 )
 
-from capacity.errors import InconclusiveError, UnstableError
+from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.profile.profile import BatchTiming
 from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Routing
@@ -35,6 +35,7 @@ from capacity.search.stress import (
     spike_survived,
     stress_caveats,
 )
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.server import BatchServer
 from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 
@@ -79,6 +80,15 @@ def test_one_attempt_needs_no_budget_and_endless_patience_no_shedding() -> None:
     assert once == ["--shed late:10ms", "--queue-limit 100", "--shed lifo"]
     patient = [name for name, _ in remedies(fleet_in_trouble(clients=Clients(attempts=2)))]
     assert patient == ["--retry-budget 0.1"]
+
+
+def test_what_is_in_batches_as_it_arrives_is_not_reordered() -> None:
+    stress = fleet_in_trouble(routing=Routing.ROUND_ROBIN)
+    for batching, reorders in ((Batching.TORCHSERVE, True), (Batching.RAY_SERVE, False)):
+        found = replace(stress, plan=replace(stress.plan, batching=batching))
+        assert ("--shed lifo" in dict(remedies(found))) is reorders
+    with pytest.raises(InputError, match="put them into batches as they arrived; give --shed late or codel"):
+        replace(found, protection=Protection(shedding=Shedding.LIFO))
 
 
 def test_a_setting_leaves_the_rest_of_the_protection_as_it_is() -> None:

@@ -51,7 +51,7 @@ def cases(draw: st.DrawFn) -> Case:
         cold=draw(st.none() | cold),
         slowdowns=draw(SLOWDOWNS),
     )
-    if fleet.plan.batching is not Batching.TRITON and protection.shedding is Shedding.LIFO:
+    if fleet.plan.batching is Batching.RAY_SERVE and protection.shedding is Shedding.LIFO:
         protection = replace(protection, shedding=Shedding.LATE)
     return Case(
         fleet,

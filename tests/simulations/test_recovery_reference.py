@@ -51,6 +51,7 @@ def follow(
     backoff: list[float] | None = None,
     service: list[float] | None = None,
     routing_uniform: float = 0.0,
+    batching: Batching = Batching.TRITON,
 ) -> Outcomes:
     """A run of a few requests; their uniforms are the same for all attempts."""
     count, attempts = len(arrived_s), clients.attempts
@@ -61,6 +62,7 @@ def follow(
         batch_wait_max_s=wait_s,
         routing=routing,
         queue_limit=limit,
+        batching=batching,
     )
     draws = AttemptDraws(
         arrived_s=np.array(arrived_s),
@@ -263,6 +265,19 @@ def test_the_newest_is_served_first(routing: Routing) -> None:
     protection = Protection(shedding=Shedding.LIFO)
     outcomes = follow([0.0, 0.25, 0.5, 0.75], protection=protection, routing=routing)
     assert_answered(outcomes, [1.0, 4.0, 3.0, 2.0])
+
+
+def test_who_stays_waits_again_where_a_free_worker_begins_the_wait() -> None:
+    """TorchServe: the second to fourth overtake the first, whose wait of 2 starts again as the worker is free at 1.5."""
+    outcomes = follow(
+        [0.0, 0.25, 0.5, 0.5],
+        fixed(lambda size: 1.0),
+        protection=Protection(shedding=Shedding.LIFO),
+        batch=3,
+        wait_s=2.0,
+        batching=Batching.TORCHSERVE,
+    )
+    assert_answered(outcomes, [4.5, 1.5, 1.5, 1.5])
 
 
 # A service time that tests choose by the uniform: ten times as much.
@@ -788,11 +803,9 @@ def test_what_the_model_does_not_know_is_refused() -> None:
     )
     plan = BatchPlan(profile="made-up", replicas=1, batch_size_max=1)
     known = BatchFleet(plan=plan, service_times=ONE_SECOND)
-    opened = replace(known, plan=replace(plan, batching=Batching.TORCHSERVE))
-    with pytest.raises(
-        DomainError, match="torchserve batching serves in order; take another --shed than lifo"
-    ):
-        run(opened, draws, Clients(), Protection(shedding=Shedding.LIFO), [])
+    collected = replace(known, plan=replace(plan, batching=Batching.RAY_SERVE))
+    with pytest.raises(DomainError, match="ray-serve batching settles who is in a batch as requests arrive"):
+        run(collected, draws, Clients(), Protection(shedding=Shedding.LIFO), [])
     with pytest.raises(DomainError, match="2 attempts need as many rows of draws"):
         run(known, draws, Clients(attempts=2), Protection(), [])
     with pytest.raises(DomainError, match="one of 1 replicas"):

@@ -5,6 +5,7 @@ from typing import Self
 
 from capacity.profile.profile import ServiceProfile
 from capacity.question.overload import Saturated
+from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import sustainable_rate_rps
 
@@ -49,6 +50,10 @@ class BatchServer:
     def sheds(self) -> bool:
         """True, as a replica can turn away requests that already wait."""
         return True
+
+    def reorders(self, plan: BatchPlan) -> bool:
+        """Whether requests are not put into batches as they arrive, as Ray Serve does."""
+        return plan.batching is not Batching.RAY_SERVE
 
     @property
     def stops(self) -> bool:

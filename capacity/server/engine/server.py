@@ -58,6 +58,10 @@ class TokenEngine:
         """False, as an engine serves all requests in its queue."""
         return False
 
+    def reorders(self, plan: TokenPlan) -> bool:
+        """False, as an engine admits requests in order."""
+        return False
+
     @property
     def stops(self) -> bool:
         """True, as an engine can stop a request that it has begun."""

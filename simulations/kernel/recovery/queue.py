@@ -175,7 +175,7 @@ def append(w: World, s: Batches, q: int, a: int, now_s: float) -> None:
     s.queues[q].waiting += 1
     if s.plan[0].is_collected:
         if s.queues[q].joined == s.plan[0].size_max or s.queues[q].closes_s < now_s:
-            start_anew(s, q)
+            close_batch(s, q)
             s.queues[q].joined = 0
             s.queues[q].closes_s = now_s + s.plan[0].wait_s
         s.queues[q].joined += 1
@@ -183,11 +183,18 @@ def append(w: World, s: Batches, q: int, a: int, now_s: float) -> None:
 
 
 @borrowing
-def start_anew(s: Batches, q: int) -> None:
+def close_batch(s: Batches, q: int) -> None:
     """No batch is collected any more, and no wait runs."""
     s.queues[q].collected += 1
     s.queues[q].joined = s.plan[0].size_max
     s.queues[q].closes_s = np.inf
+
+
+@borrowing
+def forget_batch(s: Batches, q: int) -> None:
+    """No batch is collected any more, no wait runs, and no timer is set."""
+    close_batch(s, q)
+    s.queues[q].timed = NO_ONE
 
 
 @borrowing

@@ -13,14 +13,15 @@ from simulations.kernel.recovery.loop import run_loop
 from simulations.kernel.recovery.queue import (
     Batches,
     append,
+    close_batch,
     count_free,
+    forget_batch,
     free_count,
     is_due,
     is_free,
     look,
     lowest_free,
     queue_of,
-    start_anew,
     unlink,
 )
 from simulations.kernel.recovery.state import (
@@ -94,10 +95,10 @@ def most_of(w: World, s: Batches, q: int, now_s: float) -> int:
     plan, first = s.plan[0], w.attempts[s.queues[q].head]
     if plan.is_collected:
         if first.batch == s.queues[q].collected:
-            start_anew(s, q)
+            close_batch(s, q)
         return int(plan.size_max)
-    if plan.is_open:
-        start_anew(s, q)
+    if plan.is_open:  # whoever stays may still be the first, if the newest are taken
+        forget_batch(s, q)
     return int(fitting(plan, s.sizes, first.sent_s, s.queues[q].waiting, now_s))
 
 
@@ -306,7 +307,7 @@ def lose_all(w: World, s: Batches, r: int, now_s: float) -> None:
         leave_memory(w, a)
         a = behind
     if w.rules[0].routing != SHARED_QUEUE:
-        clear_line(s, r)
+        forget_batch(s, r)
         while s.queues[r].waiting > 0:
             a = s.queues[r].head
             unlink(w, s, r, a)
@@ -315,19 +316,12 @@ def lose_all(w: World, s: Batches, r: int, now_s: float) -> None:
 
 
 @borrowing
-def clear_line(s: Batches, q: int) -> None:
-    """All leave a queue: who comes next finds no batch and no timer."""
-    start_anew(s, q)
-    s.queues[q].timed = NO_ONE
-
-
-@borrowing
 def vacate(w: World, s: Batches, r: int, now_s: float) -> None:
     """A replica takes no more; who waits in its own queue is routed again, in order."""
     w.replicas[r].is_up = False
     if w.rules[0].routing == SHARED_QUEUE:
         return
-    clear_line(s, r)
+    forget_batch(s, r)
     for _ in range(s.queues[r].waiting):
         a = s.queues[r].head
         unlink(w, s, r, a)

@@ -88,6 +88,8 @@ class ProtectedQueue:
         """A batch, without those that are not served, whose places others take unless it was collected ahead."""
         batch: list[Attempt] = []
         size = self._rule.take(len(self._line), self._line[0].sent_s, self._clock.now)
+        if self._rule.waits_again:  # and whoever stays may still be the first, if the newest are taken
+            self._timed = None
         stay = max(0, len(self._line) - size) if self._rule.is_collected else 0
         while len(self._line) > stay and len(batch) < size:
             attempt = self._line.pop() if self._newest_first else self._line.popleft()
