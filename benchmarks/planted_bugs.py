@@ -328,6 +328,12 @@ BUGS = (
         "test_judge.py::test_a_service_time_in_doubt_is_in_doubt_for_every_degree_of_care"),
     Bug("too few samples give an upper end", "confidence.has_upper_end", "<=", ">=",
         "test_profile_sampling.py::test_too_few_samples_leave_a_service_time_without_upper_end"),
+    Bug("counts that come often enough are left out of a tail", "Ages._after_partial",
+        "min(last, most - followed)", "min(last, fewest - followed + 9)",
+        "test_bulk.py::test_counts_that_hardly_ever_come_add_nothing_to_a_tail"),
+    Bug("early requests of round-robin are those of the first phase", "OldestLaw._rows",
+        "early[last:] += came[last] * later[: full + 1 - last]", "early = early",
+        "test_bulk.py::test_every_batch_is_followed_by_one"),
     Bug("a law refuses on the limit", "judge_batches_exactly", ") > limit.allowed\n", ") >= limit.allowed\n",
         "test_exact.py::test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed"),
     # the objective and what is lost

@@ -20,7 +20,7 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Measured, Plan, Routing, rejects
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
-from capacity.queues.batch.fleet import lone_performance, predict, timer_of
+from capacity.queues.batch.fleet import lone_performance, predict
 from capacity.recovery.stress import Stress
 from capacity.search.batch_caveats import (
     MENDS,
@@ -35,7 +35,6 @@ from capacity.search.batch_caveats import (
 )
 from capacity.search.engines import EngineTheory
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
-from capacity.server.batch.batching import BatchTimer
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.refusal import (
     floor_candidate,
@@ -61,9 +60,9 @@ from capacity.traffic.workload import (
     is_patient,
 )
 
-# Chains of this many places are solved in a few seconds at most; beyond, a simulation is faster.
-_PLACES_MAX = 2048
-_PLACES_MAX_WITH_TIMER = {BatchTimer.OLDEST: 512, BatchTimer.OPEN: 192}
+# Chains of this many places are solved in a second or two; beyond, a simulation is faster. With a batch wait a plan
+# is one of several that are tried.
+_PLACES_MAX, _PLACES_MAX_WITH_WAIT = 2048, 640
 
 
 def judge_batches_exactly(
@@ -122,8 +121,7 @@ def _is_slow(plan: BatchPlan) -> bool:
     if plan.batch_size_max == 1:
         return False
     places = plan.batch_size_max * (plan.replicas if plan.routing is Routing.ROUND_ROBIN else 1)
-    is_greedy = plan.batch_wait_max_s == 0.0
-    return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[timer_of(plan)])
+    return places > (_PLACES_MAX if plan.batch_wait_max_s == 0.0 else _PLACES_MAX_WITH_WAIT)
 
 
 def _value(limit: Limit, performance: Performance) -> float:

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import gammaln
+from scipy.special import gammainc, gammaincc, gammaln
 
-from capacity.queues.numerics.chains import _onward
+from capacity.queues.numerics.chains import (
+    _onward,
+    at_least_between,
+    at_least_between_run,
+    likely_counts,
+    pmf,
+    pmf_run,
+    tails_run,
+)
 from capacity.queues.numerics.chains import banded_stationary as stationary
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # pytest's own abs would pass any small number
@@ -251,3 +259,47 @@ def test_within_a_block_a_law_may_grow_beyond_all_doubles() -> None:
     block = _onward(below, visits)
     assert block[1] / block[0] == close(1e300 / 1.5e308)
     assert block[1] / below[1] == close(2e300)
+
+
+# Poisson counts, one after the other.
+
+MEANS = np.array([[0.0], [1e-9], [0.3], [7.0], [160.0], [1031.5]])
+
+
+def test_a_run_of_counts_has_the_probabilities_of_each() -> None:
+    run = pmf_run(-3, 1500, MEANS)
+    assert (run == pmf(np.arange(-3, 1497), MEANS)).all()
+    assert (run[:, :3] == 0.0).all()
+    assert (pmf_run(-3, 2, 1.0) == [0.0, 0.0]).all()
+    assert (pmf_run(40, 7, 50.0) == run_of_one(40, 7, 50.0)).all()
+    far = pmf_run(1_200_000, 3, 1.2e6)  # beyond the table of factorials
+    assert far == pytest.approx(1.0 / math.sqrt(2.0 * math.pi * 1.2e6), rel=1e-5)
+
+
+def run_of_one(first: int, count: int, mean: float) -> np.ndarray:
+    return np.array([float(pmf(k, mean)) for k in range(first, first + count)])
+
+
+@pytest.mark.parametrize("first", [1, 150, 900])
+def test_tails_of_a_run_are_incomplete_gamma_functions(first: int) -> None:
+    above, fewer = tails_run(first, 300, MEANS)
+    counts = np.arange(first, first + 300)
+    for found, known in ((above, gammainc(counts, MEANS)), (fewer, gammaincc(counts, MEANS))):
+        seen = known > 1e-290
+        assert found[seen] == pytest.approx(known[seen], rel=3e-12, abs=0.0)
+
+
+@pytest.mark.parametrize("low", [0.0, 0.9, 0.999999])
+def test_what_comes_between_two_times_keeps_its_digits_in_a_run(low: float) -> None:
+    found = at_least_between_run(1, 1200, low * MEANS[1:], MEANS[1:])
+    known = at_least_between(np.arange(1, 1201), low * MEANS[1:], MEANS[1:])
+    seen = known > 1e-290
+    assert found[seen] == pytest.approx(known[seen], rel=1e-11 if low < 0.99 else 1e-6, abs=0.0)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.02, 5.0, 160.0, 1031.5, 2e6])
+def test_hardly_any_count_lies_beyond_the_likely_ones(mean: float) -> None:
+    fewest, most = likely_counts(mean, mean)
+    assert gammainc(most + 1.0, mean) < 1e-31
+    assert fewest <= 0 or gammaincc(fewest, mean) < 1e-31
+    assert likely_counts(mean, 2.0 * mean) == (fewest, likely_counts(2.0 * mean, 2.0 * mean)[1])

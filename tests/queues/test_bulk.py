@@ -358,6 +358,41 @@ def test_straight_lines_are_the_sums_that_they_stand_for(rule, load, monkeypatch
         assert lines.wait_tail(time_s) == pytest.approx(sums.wait_tail(time_s), rel=1e-12)
 
 
+@pytest.mark.parametrize("replicas", [1, 5])
+@pytest.mark.parametrize("rule", ["greedy", "oldest", "open"])
+def test_counts_that_hardly_ever_come_add_nothing_to_a_tail(rule, replicas, monkeypatch) -> None:
+    times_s = tuple(2.0 + 0.1 * size + 0.4 * (size % 3) for size in range(1, 31))
+    changes = {} if rule == "greedy" else {"batch_wait_max_s": 3.0, "timer": BatchTimer(rule)}
+    queue = rated(times_s, 0.8, replicas=replicas, **changes)
+
+    def tails() -> list[float]:
+        times = (0.5, 2.05, 3.3, 5.1, 6.5, 9.0)
+        return [tail(t, 0.01) for t in times for tail in (queue._wait_tail, queue._response_tail)]
+
+    short = tails()
+    monkeypatch.setattr("capacity.queues.batch.waits.likely_counts", lambda low, high: (-(10**6), 10**6))
+    assert short == pytest.approx(tails(), rel=1e-13, abs=0.0)
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+def test_every_batch_is_followed_by_one(replicas) -> None:
+    # Whatever it leaves behind: early requests, windows that fill and windows that time out are all there is.
+    times_s, full = (3.0, 3.2, 1.1, 3.9, 4.4, 6.0), 6 * replicas
+    law = rated(times_s, 0.8, replicas=replicas, batch_wait_max_s=2.7)._law
+    for index in range(6):
+        rows = list(law._rows(index))
+        assert len(rows) == replicas
+        for left, row in enumerate(rows):
+            assert (row >= 0.0).all()
+            assert row.sum() == pytest.approx(1.0, rel=1e-13)
+            more = poisson_tail(full + 1 - left, float(law.service.phases[index]))
+            assert row[full + 1 - replicas :].sum() == pytest.approx(more, rel=1e-12)  # they start at its end
+
+
+def poisson_tail(count: int, mean: float) -> float:
+    return 1.0 - math.fsum(poisson_pmf(k, mean) for k in range(count))
+
+
 @pytest.mark.parametrize("quantile", [0.5, 0.99, 0.999999])
 def test_quantiles_of_large_batches_are_found_in_few_looks(quantile, monkeypatch) -> None:
     queue, looks = rated(tuple(2.0 + 0.1 * size for size in range(1, 201)), 0.7), []

@@ -14,7 +14,7 @@ import numpy as np
 
 from capacity.errors import DomainError, UnstableError
 from capacity.queues.law import settle
-from capacity.queues.numerics.chains import Floats, at_least, pmf
+from capacity.queues.numerics.chains import Floats, at_least, likely_counts, pmf, pmf_run
 from capacity.queues.numerics.chains import banded_stationary as stationary
 from capacity.queues.numerics.mills import second_remainder
 from capacity.queues.numerics.tail import first_true
@@ -133,7 +133,7 @@ class Service:
     def up(self) -> int:
         """Number of phases exceeded during a service only with negligible probability."""
         most = float(self.phases.max())
-        return math.ceil(most + 12.0 * math.sqrt(most)) + 30
+        return likely_counts(most, most)[1]
 
     @property
     def states(self) -> int:
@@ -230,7 +230,7 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
     outcomes, after_start = _window_outcomes(service, at_level, window.wait), _after_start(service)
     opened = len(outcomes)  # this many numbers of phases open a window, from c on
     after_completion = np.vstack([outcomes @ after_start, after_start[opened : full - stride + 1]])
-    after_full = pmf(np.arange(service.up + 1), service.phases[-1])
+    after_full = pmf_run(0, service.up + 1, service.phases[-1])
 
     def row(y: int) -> Floats:
         return after_full if y > full else after_completion[max(y, stride) - stride]
@@ -273,7 +273,7 @@ def _after_start(service: Service) -> Floats:
     """Transitions from y phases at the start, y = c, ..., cB + c - 1, to those at the completion."""
     stride, up = service.stride, service.up
     rows = np.zeros((service.batch_size_max, stride, up + 2 * stride))
-    arrived = pmf(np.arange(up + 1), service.phases[:, None])
+    arrived = pmf_run(0, up + 1, service.phases[:, None])
     for left in range(stride):
         rows[:, left, left : left + up + 1] = arrived
     return rows.reshape(service.full, -1)

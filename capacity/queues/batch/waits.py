@@ -14,7 +14,16 @@ from capacity.errors import DomainError
 from capacity.question.plan import Routing
 from capacity.queues.batch.chain import UNHEARD_OF, Service, Starts, Window, solve, window_starts
 from capacity.queues.law import settle
-from capacity.queues.numerics.chains import Floats, at_least, at_least_between, pmf
+from capacity.queues.numerics.chains import (
+    Floats,
+    at_least,
+    at_least_between,
+    at_least_between_run,
+    likely_counts,
+    pmf,
+    pmf_run,
+    tails_run,
+)
 from capacity.server.batch.batching import BatchTimer
 from capacity.units import require_count, require_not_negative
 
@@ -31,7 +40,7 @@ def in_batch(service: Service, size: int, wait: float, count: int) -> Floats:
         return held
     if size == service.batch_size_max:
         return np.asarray(held * at_least(service.full - phases, wait))
-    counts = pmf(np.arange(1 - service.stride, service.stride * (size + 1)), wait)
+    counts = pmf_run(1 - service.stride, service.stride * (size + 2) - 1, wait)
     ends = np.convolve(counts, np.ones(service.stride), "valid")[::-1]
     return np.asarray(held[: len(ends)] * ends[:count])
 
@@ -62,7 +71,7 @@ class Joined:
     def _of(self, size: int, wait: float) -> float:
         full = size == self._service.batch_size_max
         count = self._count if full else self._service.stride * (size + 1)
-        grown = np.convolve(self._phases[:count], pmf(np.arange(count), self._span - wait))[:count]
+        grown = np.convolve(self._phases[:count], pmf_run(0, count, self._span - wait))[:count]
         return float(in_batch(self._service, size, wait, count)[: len(grown)] @ grown)
 
 
@@ -78,7 +87,7 @@ def _lines(batch_size_max: int, phases: Floats, span: float) -> tuple[Floats, Fl
     before it: the numbers by an instant are binomial, and their means make straight lines.
     """
     first, counts = phases[:batch_size_max], np.arange(batch_size_max)
-    kernel = pmf(counts, span)
+    kernel = pmf_run(0, batch_size_max, span)
     at_first = np.convolve(first * counts[: len(first)], kernel)[:batch_size_max]
     return at_first, np.convolve(first, kernel * counts / span)[:batch_size_max]
 
@@ -106,7 +115,9 @@ class Ages:
         spans, counts = service.phases + self.after, np.arange(1, service.batch_size_max)
         growth = None
         if _is_linear(service):  # for those that came by the end of the span, by the time that has passed
-            growth = starts.shares[:, None] * counts * pmf(counts, spans[:, None]) / spans[:, None]
+            growth = (
+                starts.shares[:, None] * counts * pmf_run(1, len(counts), spans[:, None]) / spans[:, None]
+            )
         joined = Joined(service, starts.backlog, float(spans[-1]), self._most)
         order = np.argsort(-held, kind="stable") + 1
         settle(self, _held=held, _order=order, _growth=growth, _backlog=joined)
@@ -148,13 +159,14 @@ class Ages:
         """Requests in batches below B that came during the last service or were left by it, in closed form."""
         if self._growth is None:
             return 0.0
-        below = sizes[sizes < len(ages)]
-        phases, young = self.starts.service.phases, ages[below - 1]
+        below, phases = sizes[sizes < len(ages)], self.starts.service.phases
         total = 0.0
         if self.partial_from == 0:
-            elapsed = np.maximum(0.0, phases[:, None] - young)
-            total += float(np.vdot(self._growth[:, below - 1], elapsed))
-        below = below[young < phases[-1]]
+            young = np.full(len(ages) - 1, math.inf)
+            young[below - 1] = ages[below - 1]
+            elapsed = np.subtract.outer(phases, young)
+            total += float(np.vdot(self._growth, np.maximum(elapsed, 0.0, out=elapsed)))
+        below = below[ages[below - 1] < phases[-1]]
         return total + self._backlog.requests(below, ages + self.after)
 
     def _of(self, size: int, age: float, negligible: float) -> float:
@@ -180,16 +192,24 @@ class Ages:
         rows = np.flatnonzero(likely * len(elapsed) > negligible)
         if not len(rows):
             return 0.0
-        stride, weights = service.stride, self._weights(size, wait)
-        counts = follow * service.full - stride + 1 + np.arange(len(weights) + stride - 1)
-        kernels = pmf(counts, elapsed[rows, None])
-        by_phase = sliding_window_view(np.pad(weights, stride - 1), kernels.shape[1])
+        stride, weights, followed = service.stride, self._weights(size, wait), follow * service.full
+        first, last = 1 - stride, len(weights) - 1  # phases that came beyond those of full services
+        if negligible > UNHEARD_OF:
+            fewest, most = likely_counts(float(elapsed[rows].min()), float(elapsed[rows].max()))
+            needed = stride * (size - 1) + 1 - likely_counts(wait, wait)[1]
+            first, last = max(first, fewest - followed, needed), min(last, most - followed)
+        if first > last:
+            return 0.0
+        kernels = pmf_run(followed + first, last - first + 1, elapsed[rows, None])
+        padded = np.zeros(len(weights) + 2 * (stride - 1))
+        padded[stride - 1 : stride - 1 + len(weights)] = weights
+        by_phase = sliding_window_view(padded[first + stride - 1 : last + 2 * stride - 1], kernels.shape[1])
         return float(np.vdot(starts.partial[rows], kernels @ by_phase.T))
 
     def _after_backlog(self, size: int, follow: int, elapsed: float, wait: float) -> float:
         """Requests of a backlog, or that came during the full service that left it, before `follow` more."""
         weights = self._weights(size, wait)
-        kernel = pmf(np.arange(self.starts.service.up + 1), elapsed)
+        kernel = pmf_run(0, self.starts.service.up + 1, elapsed)
         return float(weights @ self._backlog_after(kernel, follow * self.starts.service.full, len(weights)))
 
     def _weights(self, size: int, wait: float) -> Floats:
@@ -207,10 +227,15 @@ class Ages:
             high = service.phases - max(0.0, youngest - ended)
             low = np.maximum(0.0, service.phases - (oldest - ended))
             rows = np.flatnonzero((high > low) & (self.starts.shares > UNHEARD_OF))
+            first = max(1, follow * service.full - service.stride + 2)
+            between = at_least_between_run(
+                first, follow * service.full + count + 1 - first, low[rows, None], high[rows, None]
+            )
             for phase in range(service.stride):
-                counts = follow * service.full - phase + np.arange(count)
-                between = at_least_between(np.maximum(counts, 0) + 1, low[rows, None], high[rows, None])
-                result += partial[rows, phase] @ np.where(counts >= 0, between, 0.0)
+                skipped = max(0, phase - follow * service.full)  # no count is negative
+                from_ = follow * service.full - phase + skipped + 1 - first
+                kept = between[:, from_ : from_ + count - skipped]
+                result[skipped:] += partial[rows, phase] @ kept
             if high[-1] > low[-1]:
                 kernel = at_least_between(np.arange(1, service.up + 2), low[-1], high[-1])
                 result += self._backlog_after(kernel, follow * service.full, count)
@@ -290,9 +315,9 @@ class WindowLaw:
     def _waiting_in_window(self) -> float:
         """Integral of the mean number of waiting requests over the window of a cycle."""
         y = np.arange(len(self._openings) - 1)
+        passes = self._passes(y, 0.0)
         return math.fsum(
-            self._openings[opened]
-            * float(y[opened:] // self.service.stride @ self._passes(y[opened:] - opened, 0.0))
+            self._openings[opened] * float(y[opened:] // self.service.stride @ passes[: len(passes) - opened])
             for opened in np.flatnonzero(self._openings[:-1])
         )
 
@@ -306,7 +331,7 @@ class WindowLaw:
         """Requests per cycle that waited longer than `wait` for the phase that fills the level."""
         at_level = len(self._openings) - 1
         y = np.arange(at_level)
-        last = pmf(at_level - 1 - y, wait)
+        last = pmf_run(0, at_level, wait)[::-1]
         present = self._ages.older_within(max(0.0, wait - self.window.wait), wait, at_level)
         if wait < self.window.wait:
             present += np.convolve(self._openings[:at_level], self._passes(y, wait))[:at_level]
@@ -329,14 +354,11 @@ class OldestLaw:
         self._ages_within = Ages(starts=self.starts, partial_from=1)
         stride, partial = service.stride, self.starts.partial
         self._short = service.phases < timer
-        # by batch size: phases that were there `_spans` before its end, given a window
-        self._spans = np.minimum(service.phases, timer)
-        self._before = np.array(
-            [
-                _spread(partial[i], float(service.phases[i] - self._spans[i]), stride)
-                for i in range(len(partial))
-            ]
-        )
+        # phases that were there `_spans` before the end of a batch, given a window: batches of one span are one row
+        self._spans, which = np.unique(np.minimum(service.phases, timer), return_inverse=True)
+        self._before = np.zeros((len(self._spans), stride))
+        for row, left, phases in zip(which, partial, service.phases, strict=True):
+            self._before[row] += _spread(left, float(phases - self._spans[row]), stride)
         self._windows = float(self._before.sum())
         early, count = self._early_phases(), len(self.starts.backlog) + service.up
         opened = early.copy()
@@ -371,27 +393,30 @@ class OldestLaw:
     def _waiting_in_window(self) -> float:
         """Integral of the mean number waiting over a cycle's window, after the last batch."""
         stride = self.service.stride
-        k = np.arange(self.service.full - stride)
-        lasts = self._windows * at_least(k + 1, self.timer)
-        for before, span in zip(self._before, self._spans, strict=True):
-            for phase in range(stride):
-                lasts -= before[phase] * at_least(stride - phase + k + 1, float(span))
-        return float((k + stride) // stride @ lasts)
+        y = np.arange(stride, self.service.full)
+        return float(y // stride @ self._windows_open(0.0))
+
+    def _windows_open(self, wait: float) -> Floats:
+        """Windows per cycle in which phase y = c, ..., cB - 1 comes, more than `wait` < T before the timer ends."""
+        stride, count = self.service.stride, self.service.full - self.service.stride
+        some, none = tails_run(1, count, np.array([[self.timer - wait]]))
+        spans = np.maximum(self._spans - wait, 0.0)[:, None]
+        more, fewer = (_by_phase(self._before, one) for one in tails_run(1, count + stride, spans))
+        return np.asarray(
+            np.where(some[0] > 0.5, fewer - self._windows * none[0], self._windows * some[0] - more)
+        )
 
     def _filled(self, wait: float) -> float:
         """Requests per cycle, of windows that end in a full batch, that waited longer than `wait` < T."""
         stride, full = self.service.stride, self.service.full
-        y = np.arange(stride, full)
-        by_arrival = self._windows * at_least(y - stride + 1, self.timer - wait)
+        y, longer = np.arange(stride, full), self._spans > wait
+        at_last = pmf_run(0, full - stride, wait)[::-1]
+        arrived = float((y // stride * at_last) @ self._windows_open(wait))
         at_end = np.zeros(full + self.service.up)
-        for before, span in zip(self._before, self._spans, strict=True):
-            if span <= wait or not before.any():
-                continue
-            for phase in range(stride):
-                by_arrival -= before[phase] * at_least(y + 1 - phase, float(span) - wait)
-                at_end += before[phase] * pmf(np.arange(len(at_end)) - phase, float(span) - wait)
+        present = pmf_run(0, len(at_end), (self._spans[longer] - wait)[:, None])
+        for phase in range(stride):
+            at_end[phase:] += (self._before[longer, phase] @ present)[: len(at_end) - phase]
         at_end[:stride] = 0.0
-        arrived = float((y // stride * pmf(full - 1 - y, wait)) @ by_arrival)
         return arrived + float(
             in_batch(self.service, self.service.batch_size_max, wait, len(at_end)) @ at_end
         )
@@ -399,8 +424,8 @@ class OldestLaw:
     def _solve(self) -> Starts:
         """Starts, from the chain of the phases present at starts, c, c + 1, ...."""
         service, stride, full = self.service, self.service.stride, self.service.full
-        low = [self._row(i // stride, i % stride) for i in range(full)]
-        after_full = pmf(np.arange(service.up + 1), service.phases[-1])
+        low = [row for index in range(service.batch_size_max) for row in self._rows(index)]
+        after_full = pmf_run(0, service.up + 1, service.phases[-1])
         law = solve(
             service,
             lambda i: low[i] if i < full else after_full,
@@ -422,38 +447,52 @@ class OldestLaw:
             for left, phases in zip(partial, self.service.phases, strict=True)
         )
 
-    def _row(self, index: int, phase: int) -> Floats:
-        """The phases at the next start, from c, after a batch of `index + 1` that left `phase` phases."""
-        stride, full, length = self.service.stride, self.service.full, self.service.full + self.service.up
-        span = min(self.timer, float(self.service.phases[index]))
-        left = np.zeros(stride)
-        left[phase] = 1.0
-        at_timer = _spread(left, float(self.service.phases[index]) - span, length)
-        before, early = at_timer[:stride].copy(), at_timer
-        early[:stride] = 0.0
-        counts = np.arange(length)
-        row = np.zeros(length)
+    def _rows(self, index: int) -> Iterator[Floats]:
+        """The phases at the next start, from c, after a batch of `index + 1` that left 0, ..., c - 1 phases.
+
+        More than those of a full batch were there at its end. Of fewer, either a request came more than T before the
+        end, so that the next batch starts then, or a window fills the batch or ends with the timer.
+        """
+        stride, full, phases = self.service.stride, self.service.full, float(self.service.phases[index])
+        span = min(self.timer, phases)
+        came, later = pmf_run(0, full + 1, phases - span), pmf_run(0, full + 1, span)
+        early = np.zeros(full + 1)  # by the number that come in all, if the first request comes early
         if span == self.timer:
-            row += np.convolve(early, pmf(counts, span))[:length]
-        row[stride:full] += before.sum() * pmf(counts[: full - stride], self.timer)
-        for started in np.flatnonzero(before):
-            row[full + 1 :] += before[started] * pmf(counts[full + 1 :] - started, span)
-            row[full] += before[started] * self._fills(full - int(started), span)
-        return row[stride:]
+            early[stride:] = np.convolve(came[stride:], later)[: full + 1 - stride]
+        timed_out = pmf_run(0, full - stride, self.timer)
+        fills = np.array([self._fills(full - started, span) for started in range(stride)])
+        for phase in range(stride):
+            before, row = came[: stride - phase], np.zeros(full + self.service.up)
+            row[full + 1 :] = pmf_run(full + 1 - phase, self.service.up - 1, phases)
+            row[stride : full + 1] = early[stride - phase : full + 1 - phase]
+            row[stride:full] += before.sum() * timed_out
+            row[full] += before @ fills[phase:]
+            yield row[stride:]
+            if span == self.timer:
+                last = stride - phase - 1
+                early[last:] += came[last] * later[: full + 1 - last]
 
     def _fills(self, missing: int, span: float) -> float:
         """P(N(T) >= cB - c, but not N(span) > missing): a window that ends full and leaves nothing."""
         stride, full = self.service.stride, self.service.full
-        filled = float(pmf(np.arange(full - stride, missing + 1), self.timer).sum())
+        filled = float(pmf_run(full - stride, missing + 1 - full + stride, self.timer).sum())
         if span < self.timer:
-            counts = np.arange(missing + 1)
-            filled += float(pmf(counts, span) @ at_least(missing + 1 - counts, self.timer - span))
+            late, _ = tails_run(1, missing + 1, np.array([[self.timer - span]]))
+            filled += float(pmf_run(0, missing + 1, span) @ late[0, ::-1])
         return filled
+
+
+def _by_phase(before: Floats, tails: Floats) -> Floats:
+    """Sum over rows and phases p of before[row, p] tails[row, c - p + m], for m = 0, 1, ...."""
+    stride, count = before.shape[1], tails.shape[1] - before.shape[1]
+    return np.asarray(
+        sum(before[:, p] @ tails[:, stride - p : stride - p + count] for p in range(stride)), dtype=np.float64
+    )
 
 
 def _spread(phases: Floats, time: float, length: int) -> Floats:
     """The law after `time` more, cut to `length`."""
-    return np.convolve(phases, pmf(np.arange(length), time))[:length]
+    return np.convolve(phases, pmf_run(0, length, time))[:length]
 
 
 BatchLaw = WindowLaw | OldestLaw
