@@ -1,30 +1,26 @@
 """Client case: the simulation of fleets whose clients give up, retry or hedge, whatever their servers are."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
-from capacity.question.objective import Measure, Objective
+from capacity.question.objective import Objective
 from capacity.recovery.fluid import amplification, stuck_from
 from capacity.traffic.clients import PATIENT
 from capacity.traffic.workload import MmppArrivals
 from capacity.units import format_rate, format_share
 from simulations.case import Case
-from simulations.day import Day
+from simulations.cases.wrapped import WrappedCase
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.service import ServiceTimes
-from simulations.kernel.serve import Served
 from simulations.replication import Engine
-from simulations.statistics.bursts import BurstRuns
 from simulations.statistics.pool import Pool, ProfileError
 from simulations.statistics.profile_error import profile_error
 from simulations.statistics.sample import Length, Sample
-from simulations.statistics.strata import Strata
 from simulations.workers import Mapper
 
 # The run that tells how often requests are tried, on which the length of all others depends.
@@ -46,22 +42,12 @@ class Trial(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCase(Case):
+class ClientCase(WrappedCase):
     """A fleet whose clients give up, retry or hedge, and its simulation.
 
     All replicas are simulated: a retry goes to another one than the first try. Runs are as long as those of a fleet
     that all attempts reach as first tries.
-
-    Attributes:
-        whole: the case of its kind of server.
     """
-
-    whole: Case
-
-    @property
-    def simulated(self) -> Self:
-        """The case itself."""
-        return self
 
     @property
     def trial(self) -> Trial:
@@ -86,11 +72,6 @@ class ClientCase(Case):
         """Length of a replication, as if all attempts were first tries; nearly all of a path."""
         return self.busier.length
 
-    @property
-    def bursts(self) -> BurstRuns | None:
-        """None, as arrivals in bursts are refused."""
-        return None
-
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has seen enough relaxation times."""
         return self.busier.counted_min(care)
@@ -99,29 +80,6 @@ class ClientCase(Case):
         """Replications of these numbers, each given up in a retry storm."""
         most = _waiting_max(self.whole)
         return [replace(task, waiting_max=most) for task in self.whole.tasks(length, seed, numbers)]
-
-    @property
-    def replicate(self) -> Callable[[Any], Sample | Strata]:
-        """The function of its kind of server."""
-        return self.whole.replicate
-
-    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[Served]:
-        """Requests of a day, as its kind of server serves them."""
-        return self.whole.serve_day(day, service_times)
-
-    def day_sample(self, day: Day) -> Sample:
-        """Sample of a day, of its kind of server."""
-        return self.whole.day_sample(day)
-
-    @property
-    def day_overhead_s(self) -> float:
-        """Time that its kind of server leaves out. [s]"""
-        return self.whole.day_overhead_s
-
-    @property
-    def is_plain_day(self) -> bool:
-        """Whether a day takes little memory: it does not."""
-        return False
 
     def require_day(self) -> None:
         """Refuse what its kind of server refuses, with clients or on a day."""
@@ -210,11 +168,6 @@ class ClientCase(Case):
         """Refuse what its kind of server refuses."""
         self.whole.require_affordable(requests_max)
 
-    @property
-    def search_care(self) -> float:
-        """Share of the relaxation times that its kind of server needs in a search."""
-        return self.whole.search_care
-
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
         """Most requests of a trial of a fleet with as many requests as there are attempts."""
         return self.busier.budget(stage, requests_max, effort)
@@ -225,28 +178,9 @@ class ClientCase(Case):
         return self.whole.replicas
 
     @property
-    def deciding(self) -> tuple[Measure, ...]:
-        """Durations that decide for its kind of server."""
-        return self.whole.deciding
-
-    @property
-    def narrowed(self) -> tuple[Measure, ...]:
-        """Durations that are narrowed for its kind of server."""
-        return self.whole.narrowed
-
-    @property
     def probes(self) -> tuple[Length, ...]:
         """Short runs of a fleet with as many requests as there are attempts."""
         return self.busier.probes
-
-    @property
-    def of_batches(self) -> tuple[str, str]:
-        """Additions to sentences of its kind of server."""
-        return self.whole.of_batches
-
-    def is_seen(self, pool: Pool) -> bool:
-        """Whether any request was answered, and its kind of server has seen what is limited."""
-        return pool.counted > 0 and self.whole.is_seen(pool)
 
     def refused(self, confidence: float) -> Candidate[Any] | None:
         """The plan, if its queue grows for ever, with retries or without, or if next to none are answered."""

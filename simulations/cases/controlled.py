@@ -1,21 +1,18 @@
 """Controlled case: the simulation of fleets that an autoscaler sizes over a day, whatever their servers are."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
-from capacity.question.objective import Measure
 from simulations.case import REPLICATIONS_FEW, Case
+from simulations.cases.wrapped import WrappedCase
 from simulations.day import Day
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.service import ServiceTimes
-from simulations.kernel.serve import Served
-from simulations.statistics.bursts import BurstRuns
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length, Sample
 from simulations.workers import leave_if_abandoned
@@ -47,7 +44,7 @@ def replicate_day(task: DayTask) -> Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlledCase(Case):
+class ControlledCase(WrappedCase):
     """A fleet that an autoscaler sizes over a day, and its simulation.
 
     Each run is one whole day with users of its own, after a warm-up in which the autoscaler settles. Intervals come
@@ -58,13 +55,7 @@ class ControlledCase(Case):
         fleet: the fleet on its day.
     """
 
-    whole: Case
     fleet: ScaledFleet
-
-    @property
-    def simulated(self) -> Self:
-        """The case itself."""
-        return self
 
     @property
     def load(self) -> float | None:
@@ -86,11 +77,6 @@ class ControlledCase(Case):
         """Whether each run is one whole day: it is."""
         return True
 
-    @property
-    def bursts(self) -> BurstRuns | None:
-        """None, as arrivals in bursts are refused."""
-        return None
-
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has enough beyond the highest quantile."""
         beyond: float = 1.0 - self.scenario.quantile_max
@@ -110,14 +96,6 @@ class ControlledCase(Case):
     def replicate(self) -> Callable[[DayTask], Sample]:
         """The function `replicate_day`."""
         return replicate_day
-
-    def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[Served]:
-        """Requests of a day, as its kind of server serves them."""
-        return self.whole.serve_day(day, service_times)
-
-    def day_sample(self, day: Day) -> Sample:
-        """Sample of a day, of its kind of server."""
-        return self.whole.day_sample(day)
 
     def require_day(self) -> None:
         """Refuse what its kind of server refuses, and more requests than memory holds."""
@@ -166,33 +144,9 @@ class ControlledCase(Case):
     def require_affordable(self, requests_max: int) -> None:
         """Accept any day, as it cannot be shorter."""
 
-    @property
-    def search_care(self) -> float:
-        """Share of what its kind of server needs in a search."""
-        return self.whole.search_care
-
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
         """All of it, and a few days at least."""
         return max(requests_max, self.requests_to_settle)
-
-    @property
-    def deciding(self) -> tuple[Measure, ...]:
-        """Durations that decide for its kind of server."""
-        return self.whole.deciding
-
-    @property
-    def narrowed(self) -> tuple[Measure, ...]:
-        """Durations that are narrowed for its kind of server."""
-        return self.whole.narrowed
-
-    @property
-    def of_batches(self) -> tuple[str, str]:
-        """Additions to sentences of its kind of server."""
-        return self.whole.of_batches
-
-    def is_seen(self, pool: Pool) -> bool:
-        """Whether any request was answered, and its kind of server has seen what is limited."""
-        return pool.counted > 0 and self.whole.is_seen(pool)
 
     def refused(self, confidence: float) -> Candidate[Any] | None:
         """The plan, if even all replicas all the time miss a limit, or if samples cannot tell."""
