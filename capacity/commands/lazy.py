@@ -3,6 +3,7 @@
 Help and laws must not wait for what other commands need; `benchmarks/start_up.py` measures how long they wait.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_MEASURES = "profile"  # it runs its user's code, with as many threads as that has
 
 
 class Entry:
@@ -33,6 +35,8 @@ class Entry:
     def _source(self) -> Any:
         if not isinstance(self._place, str):
             return self._place
+        if self.name != _MEASURES:
+            _keep_matrices_to_one_thread()
         module, _, name = self._place.partition(":")
         return getattr(import_module(module), name)
 
@@ -60,6 +64,14 @@ class Entry:
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(self.name, **self._settings)(source)
         return get_command(alone)
+
+
+def _keep_matrices_to_one_thread() -> None:
+    """Give NumPy, which is not imported yet, one thread: on the matrices of laws several mostly wait for each other.
+
+    Simulations have threads of their own. What a user has set stays.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _add_flags(function: Any) -> None:

@@ -1,5 +1,6 @@
 """Lazy: no command is built before it is asked for, and values are what Typer would make of them."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from capacity.commands.guard import Guarded, StrictTyper
-from capacity.commands.lazy import Plain
+from capacity.commands.lazy import Entry, Plain
 from capacity.commands.options import flags
 from capacity.question.flag import COUNT, NUMBER, TEXT, Flag, Kind, argument, switch
 
@@ -260,3 +261,29 @@ def test_variables_and_files_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> 
     assert ours == typers
     assert (ours["count"], list(ours["sizes"]), ours["loud"]) == (5, [1, 2], True)
     assert (ours["colour"], ours["ratio"], list(ours["names"])) == (Colour.BLUE, 0.5, ["a"])
+
+
+def test_matrices_take_one_thread_but_where_a_users_code_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(name: str) -> str | None:
+        assert Entry(name, "capacity.commands.littles_law:littles_law", {}).help
+        return os.environ.get("OPENBLAS_NUM_THREADS")
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    assert [threads("profile"), threads("queue")] == [None, "1"]
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert threads("queue") == "3"
+
+
+def test_the_command_that_measures_a_users_code_is_profile() -> None:
+    code = (
+        "import os, sys; from cli import app\n"
+        "sys.argv = ['capacity', 'profile', '--help']\n"
+        "try: app()\n"
+        "except SystemExit: print(os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.rstrip().endswith("None")
