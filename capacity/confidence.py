@@ -1,7 +1,11 @@
 """Confidence: intervals of a share with few or no events, ranks of samples, and Student's t."""
 
 import math
+from functools import lru_cache
+from itertools import accumulate
+from statistics import NormalDist
 
+from capacity.beta import beta_quantile, beta_shares, binomial, quantile_of
 from capacity.errors import DomainError
 
 
@@ -20,13 +24,11 @@ def share_high(happened: float, count: float, confidence: float) -> float:
     >>> round(1000 * share_high(0, 1000, 0.95), 2), round(1000 * share_high(1, 1000, 0.95), 2)
     (3.0, 5.56)
     """
-    from scipy.special import betaincinv  # heavy, and not to be loaded before it is needed
-
     if happened >= count:
         return 1.0
     if happened == 0:
         return min(1.0, -math.log1p(-confidence) / count)
-    return float(betaincinv(happened + 1, count - happened, 0.5 + confidence / 2.0))
+    return beta_quantile(happened + 1, count - happened, 0.5 + confidence / 2.0)
 
 
 def share_interval(happened: int, count: int, confidence: float) -> tuple[float, float]:
@@ -38,8 +40,6 @@ def share_interval(happened: int, count: int, confidence: float) -> tuple[float,
     >>> round(share_interval(0, 20, 0.95)[1], 4), round(share_interval(20, 20, 0.95)[0], 4)
     (0.1391, 0.8609)
     """
-    from scipy.special import betaincinv  # heavy, and not to be loaded before it is needed
-
     if not 0 <= happened <= count or count < 1:
         raise DomainError(f"a share needs 0 <= happened <= count, got {happened} of {count}")
     one_end = (1.0 - confidence) ** (1.0 / count)
@@ -48,8 +48,8 @@ def share_interval(happened: int, count: int, confidence: float) -> tuple[float,
     if happened == count:
         return one_end, 1.0
     tail = 0.5 - confidence / 2.0
-    low = float(betaincinv(happened, count - happened + 1, tail))
-    return low, float(betaincinv(happened + 1, count - happened, 1.0 - tail))
+    low = beta_quantile(happened, count - happened + 1, tail)
+    return low, beta_quantile(happened + 1, count - happened, 1.0 - tail)
 
 
 def has_upper_end(quantile: float, count: float, confidence: float) -> bool:
@@ -73,24 +73,35 @@ def order_statistics(quantile: float, count: int, confidence: float) -> tuple[in
     >>> order_statistics(0.99, 800, 0.95), order_statistics(0.99, 300, 0.95), order_statistics(0.99, 200, 0.95)
     ((786, 798), (290, 300), (195, 201))
     """
-    from scipy.special import bdtr  # heavy, and not to be loaded before it is needed
-
     if not 0.0 < quantile < 1.0 or count < 1:
         raise DomainError(f"ranks need a quantile in (0, 1) and samples, got {quantile} and {count}")
     error = 1.0 - confidence
     above = max(error / 2.0, quantile**count) if has_upper_end(quantile, count, confidence) else error / 2.0
-    below = [float(bdtr(rank, count, quantile)) for rank in range(count + 1)]  # at most `rank` samples below
+    each = (binomial(rank, count, quantile, 1.0 - quantile) for rank in range(count + 1))
+    below = list(accumulate(each))  # at most `rank` samples below
     low = sum(share <= error - above for share in below)
     high = next((rank + 1 for rank in range(count) if 1.0 - below[rank] <= above), count + 1)
     return low, high
 
 
+@lru_cache(maxsize=4096)
 def student_t(confidence: float, degrees: float) -> float:
-    """Half-width of an interval in standard errors, for the given degrees of freedom.
+    """Half-width of an interval in standard errors, for the given degrees of freedom; not a number if there are none.
+
+    Source:
+        Abramowitz & Stegun (1964), 26.7.1 and 26.5.27: the share within t is that of a beta distribution; 26.7.5 for
+        where the search begins.
 
     >>> round(student_t(0.95, 9), 3)
     2.262
     """
-    from scipy.special import stdtrit  # heavy, and not to be loaded before it is needed
+    normal = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    if not degrees > 0.0 or math.isinf(degrees) or confidence == 0.0:
+        return normal if degrees > 0.0 else math.nan
 
-    return float(stdtrit(degrees, 0.5 + confidence / 2.0))
+    def law(t: float) -> tuple[float, float, float]:
+        inside, outside = t * t / (degrees + t * t), degrees / (degrees + t * t)
+        each = binomial(0.5, 0.5 + degrees / 2.0, inside, outside)
+        return *beta_shares(0.5, degrees / 2.0, inside, outside), each * degrees / (1.0 + degrees) / t
+
+    return quantile_of(law, confidence, normal * (1.0 + (normal * normal + 1.0) / (4.0 * degrees)), math.inf)

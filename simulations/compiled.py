@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -144,7 +145,7 @@ def _trust_no_disk(dispatcher: Any) -> None:
     parts = ("_dump", "_data_path", "_open_for_write", "_save_data", "_load_data", "_index_path")
     if not all(hasattr(file, part) for part in parts):  # another version of numba
         return
-    load, save = kept.load_overload, kept.save_overload
+    load, save = _loading(kept), kept.save_overload
     file._save_data, file._load_data = partial(_save_sealed, file), partial(_load_sealed, file)
 
     def load_if_sound(*arguments: Any) -> Any:
@@ -159,6 +160,25 @@ def _trust_no_disk(dispatcher: Any) -> None:
             save(*arguments)
 
     kept.load_overload, kept.save_overload = load_if_sound, save_if_possible
+
+
+def _loading(kept: Any) -> Callable[..., Any]:
+    """How to load kept machine code: linked with numba's runtime, but without all that only the compiler needs.
+
+    Numba's own way first refreshes its context, which imports and installs every implementation that it could compile
+    to, scipy.linalg among them; the first compilation does so too.
+    """
+    runtime = getattr(import_module("numba.core.runtime"), "rtsys", None)
+    parts = ("_load_overload", "_guard_against_spurious_io_errors")
+    if not (hasattr(runtime, "initialize") and all(hasattr(kept, part) for part in parts)):
+        return cast("Callable[..., Any]", kept.load_overload)  # another version of numba
+
+    def load(signature: Any, context: Any) -> Any:
+        cast("Any", runtime).initialize(context)
+        with kept._guard_against_spurious_io_errors():
+            return kept._load_overload(signature, context)
+
+    return load
 
 
 def _throw_away(index: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from capacity.beta import beta_shares
 from capacity.errors import DomainError, InputError
 
 # A share is meant as it was typed: 29 % of 100 are 29, not the 28 of 28.999999999999996.
@@ -89,9 +90,12 @@ class Breakdowns:
         >>> round(Breakdowns(mtbf_s=9.0, recovery_s=1.0).beyond_share(2, 1), 12)
         0.01
         """
-        from scipy.special import bdtrc  # heavy, and not to be loaded before it is needed
-
-        return 0.0 if down >= replicas else float(bdtrc(down, replicas, self.down_share))
+        down_share = self.down_share
+        return (
+            0.0
+            if down >= replicas
+            else beta_shares(down + 1, replicas - down, down_share, 1.0 - down_share)[0]
+        )
 
     def outage(self, replicas: int) -> Outage:
         """What breakdowns leave of a fleet for all but 0.01 % of the time."""

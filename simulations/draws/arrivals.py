@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from scipy.special import ndtr
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import Spells
@@ -39,6 +38,8 @@ class SpellDraws:
 
     def uniforms(self, instants_s: Floats) -> Floats:
         """Uniforms in [0, 1), with the shape of `instants_s`, which do not fall."""
+        from scipy.special import ndtr  # heavy, and not to be loaded before it is needed
+
         scores = self._shared.standard_normal(len(instants_s))
         wander(scores, instants_s, self._spells.lasting_s, self._last)
         share = self._spells.share

@@ -11,6 +11,7 @@ from capacity.profile.distribution import ServiceLaw
 from capacity.profile.profile import ServiceProfile
 from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
+from simulations.rising import first_not_below
 
 FIXED, SCALED, KNOTS = range(3)
 _NOTHING = np.zeros(0)
@@ -121,7 +122,7 @@ def quantile_s(
     low, high = first[law], first[law + 1]
     right = low + 1
     if high - low > 2:
-        right = max(right, low + np.searchsorted(probabilities[low:high], probability))
+        right = max(right, low + first_not_below(probabilities[low:high], probability))
     u0, u1 = probabilities[right - 1], probabilities[right]
     x0, x1 = durations_s[right - 1], durations_s[right]
     if probability == u1:

@@ -34,9 +34,11 @@ from simulations.kernel.state import (
     returns_of,
     take_earliest,
 )
+from simulations.rising import first_above
 from simulations.routing.candidates import fewer_outstanding
 from simulations.routing.policies import LEAST_OUTSTANDING, POWER_OF_TWO, ROUTINGS, first_place, other_place
 
+_ENDLESS = int(np.iinfo(np.int64).max)
 _POLICIES = (Scheduler.VLLM_V1, Scheduler.LLAMA_CPP)
 VLLM_V1, LLAMA_CPP = range(2)
 NO_REPLICA = -1  # of a request that a full queue has refused
@@ -246,7 +248,7 @@ def rows_for(requests: int) -> Structs:
 @inlined
 def _nodes_around(axis: Floats, place: float) -> tuple[int, int]:
     """The nodes around a place; the outermost two where it lies beyond."""
-    low = int(np.searchsorted(axis, place, side="right")) - 1
+    low = first_above(axis, place) - 1
     low = min(max(low, 0), max(0, len(axis) - 2))
     return low, min(low + 1, len(axis) - 1)
 
@@ -677,7 +679,7 @@ def _start(world: World, r: int, now_s: float) -> None:
     if ahead and not _is_all_decode(world, r, other):
         return
     phase[r, :] = 0
-    left = np.iinfo(np.int64).max
+    left = _ENDLESS
     for at in range(engines[r].count):
         if not world.parts[r, buffer, at].brings:
             return

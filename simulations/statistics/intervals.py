@@ -127,10 +127,9 @@ def like_many(values: Floats, count: int) -> Floats:
     """
     if not np.isfinite(values).all():
         return np.resize(values, count)
-    from scipy.special import stdtrit  # heavy, and not to be loaded before it is needed
-
     places = np.random.default_rng(0).permutation(count)
-    scores = stdtrit(len(values) - 1, (places + 1.0) / (count + 1.0))
+    shares = (2.0 * places + 1.0 - count) / (count + 1.0)  # between these and their opposites
+    scores = np.array([math.copysign(student_t(abs(share), len(values) - 1), share) for share in shares])
     return np.asarray(values.mean() + float(values.std(ddof=1)) * math.sqrt(1.0 + 1.0 / len(values)) * scores)
 
 

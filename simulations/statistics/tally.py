@@ -318,7 +318,10 @@ def _tallied(cells: Integers, octaves: Booleans, zeros: int, marks_s: Floats) ->
 @compiled
 def _used(cells: Integers, octaves: Booleans) -> Integers:
     """Indices of the cells in which something was counted."""
-    used, seen = np.empty(PER_OCTAVE * np.count_nonzero(octaves), dtype=np.int64), 0
+    count = seen = 0
+    for octave in range(len(octaves)):
+        count += octaves[octave]
+    used = np.empty(PER_OCTAVE * count, dtype=np.int64)
     for octave in range(len(octaves)):
         if octaves[octave]:
             for cell in range(octave * PER_OCTAVE, min((octave + 1) * PER_OCTAVE, len(cells))):

@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammainc, gammaincc, gammaln, lambertw
 
 from capacity.performance import Performance
 from capacity.queues.law import Law, settle
@@ -81,6 +80,8 @@ class Backlog:
         Source:
             Franx (2001), Operations Research Letters 29(5), theorem 1, its complement.
         """
+        from scipy.special import gammainc, gammaincc  # heavy, and not to be loaded before it is needed
+
         last = len(self._tails) - 1
         if time * self.servers > _WHOLE_MAX:
             return self._far_tail(time, 1.0)
@@ -114,6 +115,8 @@ def _log_root(rho: float, spare: float) -> float:
 
 def _last(rho: float, servers: int, log_root: float) -> int:
     """State from which the next roots, a complex pair, have died out against the first, or all underflows."""
+    from scipy.special import lambertw  # heavy, and not to be loaded before it is needed
+
     underflow = _SMALLEST_LOG / log_root
     if underflow < 20.0:
         return 2 + math.ceil(underflow)
@@ -204,6 +207,8 @@ def _deviance(n: Floats, m: Floats) -> Floats:
 
 def _stirling_error(n: Floats) -> Floats:
     """ln n! less Stirling's ln(sqrt(2 pi n) (n/e)^n)."""
+    from scipy.special import gammaln  # heavy, and not to be loaded before it is needed
+
     square = 1.0 / (n * n)
     far = (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0))) / n
     few = np.minimum(n, 16.0)

@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammainc, gammaincc, gammaln
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +69,8 @@ def _log_factorials_between(start: int, end: int) -> Floats:
 
 def _log_factorials(counts: NDArray[np.int64]) -> Floats:
     """ln k!, read from a table if that is not too long."""
+    from scipy.special import gammaln  # heavy, and not to be loaded before it is needed
+
     most = int(counts.max(initial=0))
     if most > _TABLE_MAX:
         return np.asarray(gammaln(counts + 1.0))
@@ -79,6 +80,8 @@ def _log_factorials(counts: NDArray[np.int64]) -> Floats:
 @cache
 def _table(length: int) -> Floats:
     """ln k! for k < length."""
+    from scipy.special import gammaln  # heavy, and not to be loaded before it is needed
+
     return np.asarray(gammaln(np.arange(length) + 1.0))
 
 
@@ -97,6 +100,8 @@ def pmf_between(first: int, last: int, mean: float) -> Floats:
 
 def at_least(counts: ArrayLike, mean: ArrayLike) -> Floats:
     """P(N >= k), 1 for k <= 0; computed directly, however small. [dimensionless]"""
+    from scipy.special import gammainc  # heavy, and not to be loaded before it is needed
+
     k = _floats(counts)
     return np.asarray(np.where(k <= 0.0, 1.0, gammainc(np.maximum(k, 1.0), _floats(mean))))
 
@@ -106,6 +111,8 @@ def at_least_between(counts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floa
 
     Computed from the tails or from their complements, whichever are smaller.
     """
+    from scipy.special import gammainc, gammaincc  # heavy, and not to be loaded before it is needed
+
     k, start, end = _floats(counts), _floats(low), _floats(high)
     below = gammainc(k, start)
     near_one = gammaincc(k, start) - gammaincc(k, end)
