@@ -119,9 +119,9 @@ def asked_grid(asked: Asked) -> Grid[Any]:
     kind, found = _profiles(asked.profile)
     kind.refuse(asked, STARTS)
     requests = kind.requests(next(iter(found), None), asked)
-    demands = _demands(requests.arrivals, asked)
+    demands, settings = _demands(requests.arrivals, asked), kind.settings(requests, asked)
     for one in demands:
-        require_losses(Objective(), one, asked.queue_limit)
+        require_losses(Objective(), one, rejects=settings.rejects)
     replicas = parse_counts([str(one) for one in asked.replicas], "--replicas")
     return Grid(
         profiles=tuple(kind.ready(one, asked) for one in found),
@@ -129,7 +129,7 @@ def asked_grid(asked: Asked) -> Grid[Any]:
         replicas=replicas,
         autoscaler=read_autoscaler(asked, min(replicas, default=1)),
         routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
-        settings=kind.settings(requests, asked),
+        settings=settings,
         survival=parse.read_survival(asked),
     )
 

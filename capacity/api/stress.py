@@ -11,7 +11,7 @@ from capacity.errors import InputError
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT
+from capacity.question.plan import REPLICAS_LIMIT, with_queue_limit
 from capacity.question.scenario import AnyScenario
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import (
@@ -119,7 +119,7 @@ def _stress(asked: Asked) -> Stress:
         breakdowns = breakdowns or saved.question.survival.breakdowns
     server, plan = server_of(scenario, _saturated), scenario.plan
     if asked.queue_limit is not None:
-        plan = replace(plan, queue_limit=asked.queue_limit)
+        plan = with_queue_limit(plan, asked.queue_limit)
     return Stress(
         server=server,
         workload=scenario.workload,

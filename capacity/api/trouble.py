@@ -14,7 +14,7 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario
 from capacity.recovery.disturbance import Disturbances
-from capacity.recovery.effect import Effects, given_flags, require_effect
+from capacity.recovery.effect import Effects, given_flags, limits_queue, require_effect
 from capacity.recovery.parse import clients_of, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import DETECTION_S, Stress
@@ -137,7 +137,7 @@ def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients:
             clients=clients,
             protection=read_protection(given["shed"] or "none", 0.0, "served", ejection=False),
             routings=parse.read_routings([routing] if isinstance(routing, str) else list(routing or ())),
-            limits_queue=given["queue_limit"] is not None,
+            limits_queue=limits_queue(given),
         )
     )
 

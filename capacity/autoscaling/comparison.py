@@ -7,6 +7,7 @@ from capacity.autoscaling.causes import Cause, cause_of
 from capacity.autoscaling.findings import DayJudge, Days, ScaledScreen, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.question.autoscaler import Autoscaler, Metric, Target
+from capacity.question.plan import with_queue_limit
 
 Progress = Callable[[str], None]
 
@@ -50,7 +51,7 @@ def screen(
 def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress: Progress) -> Days | None:
     """The fleet without the queue limit or the batch wait that is the cause; None if it still misses the limit."""
     if cause is Cause.QUEUE_LIMIT:
-        plan = replace(fleet.plan, queue_limit=None)
+        plan = with_queue_limit(fleet.plan, None)
     elif cause is Cause.BATCH_WAIT:
         plan = replace(fleet.plan, batch_wait_max_s=0.0)
     else:

@@ -115,6 +115,10 @@ class Settings(Protocol):
     def axes(self) -> tuple[Sequence[Any], ...]:
         """Values of each setting, in the order of the cells."""
 
+    @property
+    def rejects(self) -> bool:
+        """Whether requests that find a queue full are rejected."""
+
     def require(self, profile: Any) -> None:
         """Refuse a profile for which no cell can be answered."""
 

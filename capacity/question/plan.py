@@ -1,7 +1,7 @@
 """Plan: one configuration of a fleet of any kind of server."""
 
 import math
-from dataclasses import Field
+from dataclasses import Field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -187,3 +187,8 @@ if TYPE_CHECKING:
     AnyPlan = TypeVar("AnyPlan", bound=Plan, default=Plan, covariant=True)
 else:
     AnyProfile, AnyPlan = TypeVar("AnyProfile"), TypeVar("AnyPlan")
+
+
+def with_queue_limit(plan: Any, limit: int | None) -> Any:
+    """The plan with a limit of each queue, or without one."""
+    return replace(plan, queue_limit=limit)

@@ -122,16 +122,19 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         return replace(self, workload=demand.sized(size))
 
 
-def require_losses(objective: Objective, workload: Demand, queue_limit: int | None) -> None:
+def require_losses(objective: Objective, workload: Demand, *, rejects: bool) -> None:
     """Refuse a limit of losses where no request can be lost, and users who send again as soon as one is.
+
+    Args:
+        rejects: whether requests that find a queue full are rejected.
 
     Raises:
         InputError: there is one.
         DomainError: users without a think time in front of limited queues.
     """
     if isinstance(workload, ClosedPopulation):
-        workload.require_thought(queue_limit)
-    if objective.allowed(Measure.LOSS) is not None and queue_limit is None and is_patient(workload):
+        workload.require_thought(rejects=rejects)
+    if objective.allowed(Measure.LOSS) is not None and not rejects and is_patient(workload):
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 
 

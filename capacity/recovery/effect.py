@@ -63,11 +63,13 @@ def require_effect(asked: Effects) -> None:
 _OF_CLIENTS = ("client", "attempts", "backoff", "retry_budget", "retry_on", "hedge")
 
 
-def require_clients_matter(given: Mapping[str, Any], clients: Clients, *, limits_queue: bool) -> None:
-    """Refuse flags of clients that change nothing while nothing goes wrong.
+def limits_queue(given: Mapping[str, Any]) -> bool:
+    """Whether flags limit queues, so that a full one rejects."""
+    return given.get("queue_limit") is not None
 
-    Args:
-        limits_queue: whether a full queue rejects.
+
+def require_clients_matter(given: Mapping[str, Any], clients: Clients) -> None:
+    """Refuse flags of clients that change nothing while nothing goes wrong.
 
     Raises:
         InputError: there is one; the message says what to do about it.
@@ -79,7 +81,7 @@ def require_clients_matter(given: Mapping[str, Any], clients: Clients, *, limits
             clients=clients,
             protection=Protection(),
             routings=(),
-            limits_queue=limits_queue,
+            limits_queue=limits_queue(given),
         )
     )
 

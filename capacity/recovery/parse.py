@@ -260,7 +260,7 @@ def with_clients(demand: AnyDemand, given: Mapping[str, Any]) -> AnyDemand:
     from capacity.recovery.effect import require_clients_matter
 
     clients = clients_of(given)
-    require_clients_matter(given, clients, limits_queue=given.get("queue_limit") is not None)
+    require_clients_matter(given, clients)
     return cast("AnyDemand", replace(demand, clients=clients))
 
 

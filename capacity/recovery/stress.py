@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Self
 
 from capacity.errors import DomainError, InputError
-from capacity.question.plan import AnyPlan, Measured, Routing
+from capacity.question.plan import AnyPlan, Measured, Routing, with_queue_limit
 from capacity.question.resilience import Breakdowns
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
@@ -111,7 +111,7 @@ class Stress(Generic[AnyPlan]):
 
     def with_limit(self, limit: int) -> Self:
         """The same stress with this limit of each queue."""
-        return replace(self, plan=replace(self.plan, queue_limit=limit))
+        return replace(self, plan=with_queue_limit(self.plan, limit))
 
     @property
     def up_share(self) -> float:

@@ -88,7 +88,7 @@ class EngineTheory:
             return 1
         (engine,) = question.fleets(family, 1)
         one = judge.saturated(question.scenario(engine))
-        if engine.queue_limit is None:
+        if not rejects(engine):
             return one.engines_min(workload.arrival_rate_rps)
         return 1 if allowed is None else one.engines_min((1.0 - allowed) * workload.arrival_rate_rps)
 
@@ -148,11 +148,8 @@ class EngineTheory:
     def served_max_rps(self, scenario: TokenScenario, judge: Judge) -> float:
         """Capacity of the engines, or with a queue limit more, as some may be lost."""
         served_rps, allowed = self.size_max(scenario, judge), scenario.objective.loss_allowed
-        return (
-            served_rps
-            if scenario.plan.queue_limit is None or allowed is None
-            else served_rps / (1.0 - allowed)
-        )
+        is_whole = not rejects(scenario.plan) or allowed is None
+        return served_rps if allowed is None or is_whole else served_rps / (1.0 - allowed)
 
     def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
         """Few loads, as each takes long, and no confirmations; a higher rate was never seen to be faster."""

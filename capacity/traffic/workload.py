@@ -252,13 +252,16 @@ class ClosedPopulation:
         """The population of another number of users with the same think time."""
         return replace(self, users=round(size))
 
-    def require_thought(self, queue_limit: int | None) -> None:
+    def require_thought(self, *, rejects: bool) -> None:
         """Refuse users who send again as soon as a full queue rejects them.
+
+        Args:
+            rejects: whether a full queue does.
 
         Raises:
             DomainError: there is a queue limit and no think time.
         """
-        if queue_limit is not None and self.think_time_s == 0.0:
+        if rejects and self.think_time_s == 0.0:
             raise DomainError(
                 "users whom a full queue rejects think before they send again, and without a think time they would "
                 "send for ever at one instant; give --think-time, or leave out --queue-limit"

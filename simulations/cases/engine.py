@@ -17,6 +17,7 @@ from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Measure
 from capacity.question.overload import Overload
+from capacity.question.plan import rejects
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
@@ -94,18 +95,17 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
 
     Raises:
         UnstableError: the queues would grow; the message names the fewest replicas that would be stable.
-        DomainError: settings or lengths are outside of what was measured, users keep their first order, or users who
-            are rejected do not think.
+        DomainError: settings or lengths beyond what was measured, users in their first order, or who never think.
     """
     plan = scenario.plan
     scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
     require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
     if isinstance(scenario.workload, ClosedPopulation):
-        scenario.workload.require_thought(plan.queue_limit)
+        scenario.workload.require_thought(rejects=rejects(plan))
         _require_turns(scenario, scenario.workload)
         return 0.0
     load = token_load(scenario)
-    if load >= 1.0 and plan.queue_limit is None:
+    if load >= 1.0 and not rejects(plan):
         one = saturated(scenario)
         least = one.engines_min(scenario.workload.arrival_rate_rps)
         count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")

@@ -6,7 +6,7 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import printable
 from capacity.json_text import read_as
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, with_queue_limit
 from capacity.recovery.parse import read_budget, read_shedding
 from capacity.recovery.protection import Shedding
 from capacity.traffic.clients import Backoff, Clients, Failure, RetryBudget
@@ -65,7 +65,7 @@ def read_recovery(saved: SavedPlan) -> Recovery | None:
         clients=clients,
         setting=setting,
         shed=value if name == "--shed" else _asked_shed(found.get("flags")),
-        plan=replace(saved.plan, queue_limit=_count(value, saved.name))
+        plan=with_queue_limit(saved.plan, _count(value, saved.name))
         if name == "--queue-limit"
         else saved.plan,
     )

@@ -12,7 +12,7 @@ from capacity.question import parse
 from capacity.question.arguments import Asked, many
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, rejects
 from capacity.question.scenario import require_losses
 from capacity.question.verbs import BATCHING, VERBS, refuse_for_batches
 from capacity.server.asked import NO_RATE, Requests
@@ -138,7 +138,7 @@ class AskedBatches:
 
     def require(self, scenario: BatchScenario) -> None:
         """Refuse a limit on losses where no request can be lost."""
-        require_losses(scenario.objective, scenario.workload, scenario.plan.queue_limit)
+        require_losses(scenario.objective, scenario.workload, rejects=rejects(scenario.plan))
 
 
 def _rule(asked: Asked) -> BatchingRule:

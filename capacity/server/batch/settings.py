@@ -40,6 +40,11 @@ class BatchSettings:
         )
 
     @property
+    def rejects(self) -> bool:
+        """Whether requests that find a queue full are rejected."""
+        return self.queue_limit is not None
+
+    @property
     def rows(self) -> BatchRows:
         """Columns of the fleets."""
         return BatchRows()

@@ -48,6 +48,11 @@ class BatchSpace:
             raise DomainError(f"batch_waits_s must not be negative, got {self.batch_waits_s}")
 
     @property
+    def rejects(self) -> bool:
+        """Whether requests that find a queue full are rejected."""
+        return self.queue_limit is not None
+
+    @property
     def lengths(self) -> None:
         """None, as the profile knows only the size of a batch."""
         return None
@@ -85,7 +90,7 @@ class BatchSpace:
                     f"preferred size {self.preferred_sizes[-1]} is above the largest batch of {profile.name}, {limit}; "
                     "leave it out, or raise --batch-size-max"
                 )
-        require_losses(question.objective, question.workload, self.queue_limit)
+        require_losses(question.objective, question.workload, rejects=self.rejects)
 
     def only(self, plan: BatchPlan) -> Self:
         """The batch and queue of one plan; its rule is that of the space."""

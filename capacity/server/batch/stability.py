@@ -6,7 +6,7 @@ from fractions import Fraction
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.question.plan import REPLICAS_LIMIT, Routing, rejects
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.traffic.workload import (
@@ -225,7 +225,7 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: BatchPla
     require_batch_of_one(profile)
     sustainable_rps = sustainable_rate_rps(profile, plan)
     if isinstance(workload, ClosedPopulation):
-        workload.require_thought(plan.queue_limit)
+        workload.require_thought(rejects=rejects(plan))
         return
     if plan.queue_limit is not None:
         return

@@ -15,7 +15,7 @@ from capacity.question.arguments import Asked, read_switch
 from capacity.question.asked import FLAGS
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, rejects
 from capacity.question.scenario import require_losses
 from capacity.question.verbs import in_both, refuse_for_engines
 from capacity.server.asked import NO_RATE, Requests
@@ -160,7 +160,7 @@ class AskedEngines:
     def require(self, scenario: TokenScenario) -> None:
         """Refuse requests for which an engine has no room, and a limit on losses where no request can be lost."""
         require_lengths(scenario.profile, scenario.lengths, scenario.plan.sequences_max)
-        require_losses(scenario.objective, scenario.workload, scenario.plan.queue_limit)
+        require_losses(scenario.objective, scenario.workload, rejects=rejects(scenario.plan))
 
 
 def _refuse_trace_in_trouble(asked: Asked) -> None:

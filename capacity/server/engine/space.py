@@ -50,6 +50,11 @@ class EngineSpace:
         )
 
     @property
+    def rejects(self) -> bool:
+        """Whether requests that find a queue full are rejected."""
+        return self.queue_limit is not None
+
+    @property
     def rows(self) -> EngineRows:
         """Columns of the fleets."""
         return EngineRows()
@@ -83,7 +88,7 @@ class EngineSpace:
     def require_for(self, question: "EngineQuestion") -> None:
         """Refuse limits of what requests do not have, and settings without room or beyond a profile."""
         require_second_tokens(question.objective, self.lengths)
-        require_losses(question.objective, question.workload, self.queue_limit)
+        require_losses(question.objective, question.workload, rejects=self.rejects)
         for profile in question.profiles:
             plans = [plan for routing in question.routings for plan in self.plans(profile, routing)]
             for plan in plans:
