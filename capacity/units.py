@@ -133,6 +133,15 @@ def _checked(value: Decimal, text: str, name: str, limits: tuple[float, float], 
     return abs(result)  # no -0.0
 
 
+def format_count(number: float) -> str:
+    """A number of things to two digits.
+
+    >>> format_count(1234.5)
+    '1200'
+    """
+    return f"{float(f'{max(1.0, number):.2g}'):.0f}"
+
+
 def format_duration(seconds: float) -> str:
     """A duration in words, three significant digits in a fitting unit.
 

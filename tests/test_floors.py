@@ -118,7 +118,7 @@ def at_the_top(path: Path) -> set[str]:
 
 # What holds for any kind of server, but for the register of theories and what reads a profile that a user names.
 FOR_ANY_SERVER = ("capacity.question", "capacity.search", "capacity.explanation")
-NAME_KINDS = ("search.exact", "search.engines", "search.batch_caveats", "question.parse")
+NAME_KINDS = ("search.exact", "search.engines", "search.batches", "question.parse")
 KINDS = (
     "capacity.server.batch",
     "capacity.server.engine",

@@ -14,8 +14,8 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import PoissonError
-from capacity.search.batch_caveats import profile_caveats
 from capacity.search.caveats import sections_caveat
+from capacity.server.batch.caveats import profile_caveats
 from capacity.server.batch.plan import BatchPlan
 
 if TYPE_CHECKING:

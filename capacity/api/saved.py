@@ -120,7 +120,7 @@ def confirmed(saved: "SavedPlan") -> "SavedPlan":
 
     if saved.certificate is not None:
         return saved
-    if theory_of(saved.profile).confirms_anew:  # older files of engines do not have it
+    if theory_of(saved.profile).confirms_from_start:  # older files of engines do not have it
         return replace(saved, certificate=Certificate())
     raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
 

@@ -136,7 +136,7 @@ def profile(context: typer.Context, file: str | None, output: Format, *, as_json
 
     from capacity.files import check_target
     from capacity.question.budget import Effort
-    from capacity.search.batch_caveats import plausibility_caveats
+    from capacity.server.batch.caveats import plausibility_caveats
 
     given = context.params
     Effort(confidence=given["confidence"], seed=given["seed"])  # refuses what is out of range

@@ -1,7 +1,11 @@
 """Caveat: what to know before relying on an answer, and how to fix it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+from capacity.question.autoscaler import Autoscaler, Metric
+from capacity.question.plan import Plan
 
 
 class CaveatCode(StrEnum):
@@ -79,3 +83,21 @@ def precision_caveat() -> Caveat:
         code=CaveatCode.PRECISION_MISSED,
         message="the interval is wider than requested, and the budget is used up; raise --requests-max",
     )
+
+
+def controller_caveats(plan: Plan, scaler: Autoscaler | None) -> Iterator[Caveat]:
+    """What utilization says of servers that take several requests at once, and what intervals over days leave out."""
+    if plan.at_once > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
+        yield Caveat(
+            code=CaveatCode.UTILIZATION_OF_BATCHES,
+            message=f"{plan.names.busier}: utilization asks for replicas long before it is full; what is measured "
+            f"here is {plan.names.work}",
+        )
+    yield Caveat(
+        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
+        message="intervals hold the chance of the runs and not the error of the profile, nor that of the rates",
+    )
+
+
+# Batches beyond which a different limit helps, not more measurements.
+BATCHES_MAX = 1e6

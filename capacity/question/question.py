@@ -1,10 +1,11 @@
 """Question: what is to be sized, and among which fleets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
 from capacity.errors import DomainError, InputError
+from capacity.question.candidate import Reason, Rejection
 from capacity.question.objective import Objective
 from capacity.question.plan import REPLICAS_LIMIT, Measured, Routing
 from capacity.question.resilience import Survival
@@ -226,6 +227,18 @@ class Question(Generic[ProfileOf, SpaceOf, DemandOf]):
         if self.survival.spike is not None:
             spike = self.survival.spike
             yield f"{spike.factor:g} times the traffic", replace(whole, spike=spike)
+
+    def refused_load(self, plan: Any, refuse: Callable[[AnyScenario], Rejection | None]) -> Rejection | None:
+        """Why the queues of a plan, or of what a failure leaves of it, would grow for ever or lose too much.
+
+        Args:
+            refuse: function that says it of one scenario.
+        """
+        for event, scenario in [("", self.scenario(plan)), *self.events(plan)]:
+            rejection = refuse(scenario)
+            if rejection is not None:
+                return replace(rejection, reason=Reason.SURVIVAL, event=event) if event else rejection
+        return None
 
     def leaves_some(self, family: Family, devices: int) -> bool:
         """Whether the worst failure leaves any of this many full devices."""

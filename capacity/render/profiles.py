@@ -11,8 +11,8 @@ from capacity.profile.llm import KvCache, LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.render.charts import profile_chart
 from capacity.render.tables import caveat_lines, profile_tables, table
-from capacity.search.batch_caveats import plausibility_caveats
 from capacity.search.engines import llm_profile_caveats
+from capacity.server.batch.caveats import plausibility_caveats
 from capacity.units import format_duration, format_rate
 
 
@@ -116,7 +116,7 @@ def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
 
 def profile_document(profile: "ServiceProfile") -> Document:
     """A profile as a row of `capacity profiles`."""
-    from capacity.search.batch_caveats import plausibility_caveats
+    from capacity.server.batch.caveats import plausibility_caveats
 
     return {
         **picked(profile, "name", "model", "device", "kind", "precision", "runtime", "batch_sizes"),

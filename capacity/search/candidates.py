@@ -168,7 +168,7 @@ class Search:
             if left.verdict is not Verdict.MET:
                 return survival_candidate(plan, event, left), None
         whole = self._judge_one(self.question.scenario(plan))
-        self.requests_of[plan] = 0 if self.theory.confirms_anew else whole.requests_looked
+        self.requests_of[plan] = 0 if self.theory.confirms_from_start else whole.requests_looked
         return whole, whole.batch_size_largest
 
     def _judge_one(self, scenario: Scenario) -> Candidate:

@@ -7,18 +7,17 @@ from dataclasses import replace
 from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.sampling import FloorDoubt, reach
 from capacity.question.candidate import Candidate, LikeIt, Verdict
-from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.caveat import BATCHES_MAX, Caveat, CaveatCode, controller_caveats
 from capacity.question.objective import Measure, Objective, format_value
 from capacity.question.plan import AnyPlan, Plan, Routing, waiting_max
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.recovery.fluid import amplification, stuck_from
-from capacity.search.batch_caveats import BATCHES_MAX, controller_caveats, format_count
 from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_patient
-from capacity.units import format_duration, format_quantile, format_rate, format_share
+from capacity.units import format_count, format_duration, format_quantile, format_rate, format_share
 
 
 def mean_caveats(performance: Performance, objective: Objective) -> Iterator[Caveat]:

@@ -9,13 +9,12 @@ from capacity.performance import Performance, Width
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
-from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.caveat import Caveat, CaveatCode, controller_caveats
 from capacity.question.objective import Limit
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, rejects
 from capacity.question.question import Family
 from capacity.recovery.stress import Stress
-from capacity.search.batch_caveats import controller_caveats
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
@@ -39,7 +38,7 @@ class EngineTheory:
     search_requests_max, confirm_requests_max = 60_000_000, 400_000_000
     careful_requests_max = 0  # a request takes some hundred times as long to simulate as in batches
     mends = ENGINE_MENDS
-    confirms_anew = True  # a saved plan does not keep where it began
+    confirms_from_start = True  # a saved plan does not keep where it began
     serves_all = False
     curve_loads: tuple[float, ...] = (
         0.1,

@@ -21,7 +21,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import predict
-from capacity.search.batch_caveats import device_caveats, profile_caveats
+from capacity.server.batch.caveats import device_caveats, profile_caveats
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import (
     load,

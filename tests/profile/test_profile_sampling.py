@@ -25,8 +25,8 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.search.batch_caveats import batches_missing, interval_caveats
 from capacity.search.planner import recommend
+from capacity.server.batch.caveats import batches_missing, interval_caveats
 from capacity.traffic.workload import GammaArrivals, Workload
 
 

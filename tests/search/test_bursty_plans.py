@@ -17,10 +17,10 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
 from capacity.search import certificate
+from capacity.search.batches import BatchTheory
 from capacity.search.candidates import Search
 from capacity.search.certificate import Certifier
 from capacity.search.cheapest import Level
-from capacity.search.exact import BatchTheory
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan

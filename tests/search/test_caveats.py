@@ -16,14 +16,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Family
-from capacity.search.batch_caveats import (
-    autoscale_caveats,
-    batching_caveats,
-    format_count,
-    interval_caveats,
-    plausibility_caveats,
-    profile_caveats,
-)
+from capacity.search.batches import BatchTheory
 from capacity.search.caveats import (
     headroom_caveats,
     mean_caveats,
@@ -31,11 +24,18 @@ from capacity.search.caveats import (
     search_caveats,
     trace_caveats,
 )
-from capacity.search.exact import BatchTheory
 from capacity.search.recommendation import Floors, Headroom
 from capacity.server.batch.batching import Batching
+from capacity.server.batch.caveats import (
+    autoscale_caveats,
+    batching_caveats,
+    interval_caveats,
+    plausibility_caveats,
+    profile_caveats,
+)
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
+from capacity.units import format_count
 
 FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
 MANY = BatchTiming(batch_size=1, samples_s=tuple(0.003 + 1e-6 * i for i in range(1000)))

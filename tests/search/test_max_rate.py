@@ -26,8 +26,8 @@ from capacity.queues.batch.fleet import predict
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import rates_tables, sentences
-from capacity.search.batch_caveats import MENDS
-from capacity.search.exact import judged, theory_of
+from capacity.search.batches import judged
+from capacity.search.exact import theory_of
 from capacity.search.max_rate import (
     RESOLUTION,
     Point,
@@ -45,6 +45,7 @@ from capacity.search.max_rate import (
 )
 from capacity.search.what_if import Asker
 from capacity.server.batch.batching import Batching
+from capacity.server.batch.caveats import MENDS
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.scale import RATES, scale_of

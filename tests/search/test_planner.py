@@ -19,8 +19,8 @@ from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.markov.mmc import MMc
+from capacity.search.batches import BatchTheory
 from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
-from capacity.search.exact import BatchTheory
 from capacity.search.headroom import _RESOLUTION
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Headroom, Recommendation, Tally

@@ -15,8 +15,8 @@ from capacity.profile.formats import profile_to_document, read_document
 from capacity.profile.load import bundled_names, load_profile, read_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.search import batch_caveats
-from capacity.search.batch_caveats import dips, plausibility_caveats, profile_caveats
+from capacity.server.batch import caveats as batch_caveats
+from capacity.server.batch.caveats import dips, plausibility_caveats, profile_caveats
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 SECONDS = "batch_size,latency_ms\n1,0.0051\n2,0.0062\n4,0.0080\n"

@@ -22,9 +22,10 @@ from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.queues.markov.mmc import MMc
+from capacity.search.batches import BatchTheory
 from capacity.search.candidates import Search, describe, survival_candidate
 from capacity.search.cheapest import devices_within, fewest, find_cheapest
-from capacity.search.exact import BatchTheory, judge_exactly
+from capacity.search.exact import judge_exactly
 from capacity.search.headroom import _RESOLUTION, find_headroom
 from capacity.search.planner import silent
 from capacity.server.batch.plan import BatchPlan

@@ -18,7 +18,7 @@ from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import lone_performance
-from capacity.search.exact import judge_lone
+from capacity.search.batches import judge_lone
 from capacity.search.what_if import (
     Asker,
     burstier,

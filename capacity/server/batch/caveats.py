@@ -10,13 +10,12 @@ from typing import Any
 from capacity.performance import Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples
-from capacity.question.autoscaler import Autoscaler, Metric
+from capacity.question.autoscaler import Autoscaler
 from capacity.question.candidate import Candidate, Doubt
-from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
-from capacity.question.plan import Plan
+from capacity.question.caveat import BATCHES_MAX, Caveat, CaveatCode, controller_caveats, precision_caveat
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
-from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile
+from capacity.units import SECONDS_PER_UNIT, format_count, format_duration, format_quantile
 
 # A batch is seldom faster than the first; one slower than the second is hardly worth waiting for.
 _FAST_S, _SLOW_S = 50e-6, 60.0
@@ -184,20 +183,6 @@ def autoscale_caveats(
     yield from controller_caveats(plan, scaler)
 
 
-def controller_caveats(plan: Plan, scaler: Autoscaler | None) -> Iterator[Caveat]:
-    """What utilization says of servers that take several requests at once, and what intervals over days leave out."""
-    if plan.at_once > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
-        yield Caveat(
-            code=CaveatCode.UTILIZATION_OF_BATCHES,
-            message=f"{plan.names.busier}: utilization asks for replicas long before it is full; what is measured "
-            f"here is {plan.names.work}",
-        )
-    yield Caveat(
-        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
-        message="intervals hold the chance of the runs and not the error of the profile, nor that of the rates",
-    )
-
-
 def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
     """What in the whole profile is more likely a mistake than a measurement, whatever it is used for."""
     doubt = unit_doubt(profile)
@@ -355,8 +340,6 @@ def _listed(sizes: list[int]) -> str:
     return shown if len(sizes) <= 6 else f"{shown} and {len(sizes) - 6} more"
 
 
-# Batches beyond which a different limit helps, not more measurements.
-BATCHES_MAX = 1e6
 _TORCHSERVE_AT_ONCE = 2  # Model.pollInferJob looks at what is left of the delay after the second
 # What settles a doubt, by its cause.
 MENDS: Mapping[Doubt, str] = {
@@ -364,15 +347,6 @@ MENDS: Mapping[Doubt, str] = {
     Doubt.MARGIN: "lower --precision to separate it from its limit",
     Doubt.PROFILE: "measure more batches of each size for the profile",
 }
-
-
-def format_count(number: float) -> str:
-    """A number of things to two digits.
-
-    >>> format_count(1234.5)
-    '1200'
-    """
-    return f"{float(f'{max(1.0, number):.2g}'):.0f}"
 
 
 def batches_missing(profile: ServiceProfile, samples_times: float | None) -> float | None:
