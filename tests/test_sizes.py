@@ -38,9 +38,10 @@ def functions() -> tuple[tuple[str, Function, int], ...]:
 
 
 def functions_in(path: Path) -> Iterator[tuple[str, Function, int]]:
-    lines, waiting = path.read_text(encoding="utf-8").splitlines(), list(parsed(path).body)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    waiting: list[ast.AST] = list(parsed(path).body)
     while waiting:
-        node: ast.AST = waiting.pop()
+        node = waiting.pop()
         if isinstance(node, Function):
             if is_compiled(node):
                 continue
