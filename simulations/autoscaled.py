@@ -1,16 +1,17 @@
 """Autoscaled: simulation of days of an autoscaled fleet, request by request; a `DayJudge`."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from capacity.autoscaling.findings import COURSE_S, Course, Days
+from capacity.autoscaling.findings import COURSE_S, Course, Days, Kept, binding_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import InconclusiveError
+from capacity.question.objective import Limit, Measure
 from capacity.units import format_quantile
 from simulations.case import Case
 from simulations.compiled import compiled
@@ -35,11 +36,11 @@ class _Day(NamedTuple):
     """One run: responses, losses and cost, and the steps of the course.
 
     Attributes:
-        responses: response times of served requests, without the overhead of a request.
-        late: late requests, with the lost ones.
+        durations: durations of served requests that are limited, without the overhead of a request.
+        late: late requests by limit, with the lost ones, shape `(limits, steps)`.
     """
 
-    responses: Tally
+    durations: Mapping[Measure, Tally]
     arrived: Floats
     late: Floats
     lost: int
@@ -72,10 +73,10 @@ class DaySimulation:
             InconclusiveError: there are too few requests behind the limited quantile.
         """
         expected = fleet.mean_rate_rps * fleet.lasts_s * self.runs
-        if expected * (1.0 - fleet.quantile) < _BEYOND_MIN:
+        if expected * (1.0 - fleet.quantile_max) < _BEYOND_MIN:
             raise InconclusiveError(
-                f"{self.runs} runs have {expected:.0f} requests, too few for a {format_quantile(fleet.quantile)}; look "
-                "at a longer part of the day, or at more --runs"
+                f"{self.runs} runs have {expected:.0f} requests, too few for a {format_quantile(fleet.quantile_max)}; "
+                "look at a longer part of the day, or at more --runs"
             )
         return _found(fleet, self._days(fleet, Stage.AUTOSCALE, range(self.runs)), self.confidence)
 
@@ -105,15 +106,12 @@ class DaySimulation:
 
 def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
     """Means of the runs, with their intervals."""
-    overhead_s, hours = _whole(fleet).day_overhead_s, [day.replica_hours for day in days]
-    late = [float(day.late.sum() / day.arrived.sum()) for day in days]
+    hours, kept = [day.replica_hours for day in days], _kept(fleet, days, confidence)
     lost = [float(day.lost / day.arrived.sum()) for day in days]
-    responses = [(day.responses, day.lost) for day in days]
     tries = [day.attempts_mean for day in days if day.attempts_mean is not None]
     return Days(
         fleet=fleet,
-        limited_s=tallied_quantiles(responses, [fleet.quantile], confidence, overhead_s)[fleet.quantile],
-        late_share=mean_of_runs(late, confidence),
+        kept=kept,
         lost_share=math.fsum(lost) / len(lost),
         replica_hours=mean_of_runs(hours, confidence),
         replicas_mean=3600.0 * math.fsum(hours) / len(days) / fleet.lasts_s,
@@ -125,11 +123,28 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
         confidence=confidence,
         course=Course(
             arrived=_mean([day.arrived for day in days]),
-            late=_mean([day.late for day in days]),
+            late=_mean([day.late[binding_of(kept)] for day in days]),
             wanted=_mean([day.wanted for day in days]),
             ready=_mean([day.ready for day in days]),
         ),
     )
+
+
+def _kept(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> tuple[Kept, ...]:
+    """How each limit was kept."""
+    overhead_s = _whole(fleet).day_overhead_s
+
+    def kept(place: int, limit: Limit) -> Kept:
+        quantile = limit.quantile or 0.0
+        served = [(day.durations[limit.measure], day.lost) for day in days]
+        late = [float(day.late[place].sum() / day.arrived.sum()) for day in days]
+        return Kept(
+            limit=limit,
+            found_s=tallied_quantiles(served, [quantile], confidence, overhead_s)[quantile],
+            late_share=mean_of_runs(late, confidence),
+        )
+
+    return tuple(kept(place, limit) for place, limit in enumerate(fleet.limits))
 
 
 def _whole(fleet: ScaledFleet) -> Case:
@@ -148,10 +163,10 @@ def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> 
         leave_if_abandoned()
         seen.add(part)
     return _Day(
-        responses=seen.responses,
+        durations=seen.durations,
         arrived=seen.arrived.astype(float),
         late=seen.late.astype(float),
-        lost=int(seen.sums["lost"][0]),
+        lost=seen.lost,
         wanted=day.wanted,
         ready=day.ready,
         replica_hours=day.replica_s / 3600.0,
@@ -161,12 +176,11 @@ def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> 
     )
 
 
-# The observed time, the response time above which a request is late, and what was counted.
+# The observed time, and what was counted.
 _SUMS = np.dtype(
     [
         ("begins_s", np.float64),
         ("ends_s", np.float64),
-        ("late_s", np.float64),
         ("total_s", np.float64),
         ("zeros", np.int64),
         ("lost", np.int64),
@@ -176,29 +190,71 @@ _SUMS = np.dtype(
 
 
 class _Seen:
-    """Counts of the requests of the observed time, added as they are served.
-
-    Attributes:
-        arrived, late: counts by steps of the course, shape `(steps,)`.
-    """
+    """Counts of the requests of the observed time, by limited measure, added as they are served."""
 
     def __init__(self, fleet: ScaledFleet) -> None:
-        steps = math.ceil(fleet.lasts_s / COURSE_S)
-        self.arrived, self.late = np.zeros(steps, dtype=np.int64), np.zeros(steps, dtype=np.int64)
-        self.sums = np.zeros(1, dtype=_SUMS)
-        self.sums["begins_s"], self.sums["ends_s"] = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-        self.sums["late_s"] = fleet.limit_s - _whole(fleet).day_overhead_s
-        self._marks_s = np.maximum(self.sums["late_s"], 0.0)
-        self._counters = Counters(self._marks_s)
-        self._first_s = np.empty(EXACT_MAX)  # responses; more than these are counted in cells alone
+        overhead_s, self._limits = _whole(fleet).day_overhead_s, fleet.limits
+        self._of: dict[Measure, _SeenOf] = {}
+        for measure in dict.fromkeys(one.measure for one in fleet.limits):
+            limits_s = [one.allowed - overhead_s for one in fleet.limits if one.measure is measure]
+            self._of[measure] = _SeenOf(fleet, np.array(limits_s))
 
     def add(self, part: Served) -> None:
-        """Count the next requests."""
-        _count(self.sums, self._counters.arrays, self._first_s, self.arrived, self.late, *part)
+        """Count the next requests, which start when they have their first token."""
+        for measure, seen in self._of.items():
+            ends_s = part.started_s if measure is Measure.TTFT else part.finished_s
+            seen.add(part.arrived_s, ends_s, part.size)
 
     @property
-    def responses(self) -> Tally:
-        """Response times of the served requests. [s]"""
+    def durations(self) -> dict[Measure, Tally]:
+        """Durations of the served requests. [s]"""
+        return {measure: seen.durations for measure, seen in self._of.items()}
+
+    @property
+    def arrived(self) -> Integers:
+        """Requests by steps of the course, shape `(steps,)`."""
+        return next(iter(self._of.values())).arrived
+
+    @property
+    def lost(self) -> int:
+        """Requests without an answer."""
+        return int(next(iter(self._of.values())).sums["lost"][0])
+
+    @property
+    def late(self) -> Integers:
+        """Late requests by limit and step, shape `(limits, steps)`."""
+        rows = {measure: iter(seen.late) for measure, seen in self._of.items()}
+        return np.stack([next(rows[limit.measure]) for limit in self._limits])
+
+
+class _SeenOf:
+    """Counts of one duration.
+
+    Attributes:
+        arrived: requests by steps of the course, shape `(steps,)`.
+        late: those that are later than a limit, or lost, shape `(limits, steps)`.
+    """
+
+    def __init__(self, fleet: ScaledFleet, limits_s: Floats) -> None:
+        steps = math.ceil(fleet.lasts_s / COURSE_S)
+        self.arrived = np.zeros(steps, dtype=np.int64)
+        self.late = np.zeros((len(limits_s), steps), dtype=np.int64)
+        self.sums = np.zeros(1, dtype=_SUMS)
+        self.sums["begins_s"], self.sums["ends_s"] = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
+        self._limits_s, self._marks_s = limits_s, np.unique(np.maximum(limits_s, 0.0))
+        self._counters = Counters(self._marks_s)
+        self._first_s = np.empty(EXACT_MAX)  # more than these are counted in cells alone
+
+    def add(self, arrived_s: Floats, ends_s: Floats, size: Integers) -> None:
+        """Count the next requests."""
+        _count(
+            self.sums, self._counters.arrays, self._first_s, self.arrived, self.late, self._limits_s,
+            arrived_s, ends_s, size,
+        )  # fmt: skip
+
+    @property
+    def durations(self) -> Tally:
+        """Durations of the served requests. [s]"""
         sums = self.sums[0]
         if sums["kept"] > len(self._first_s):
             return self._counters.tally(float(sums["total_s"]), int(sums["zeros"]))
@@ -212,9 +268,9 @@ def _count(
     first_s: Floats,
     arrived: Integers,
     late: Integers,
+    limits_s: Floats,
     arrived_s: Floats,
-    started_s: Floats,
-    finished_s: Floats,
+    ends_s: Floats,
     size: Integers,
 ) -> None:
     """Count requests one after the other."""
@@ -228,14 +284,15 @@ def _count(
         arrived[step] += 1
         if size[place] == 0:
             sums.lost += 1
-            late[step] += 1
+            late[:, step] += 1
             continue
-        response_s = finished_s[place] - came_s
-        late[step] += response_s > sums.late_s
+        duration_s = ends_s[place] - came_s
+        for limit in range(len(limits_s)):
+            late[limit, step] += duration_s > limits_s[limit]
         if kept < len(first_s):
-            first_s[kept] = response_s
+            first_s[kept] = duration_s
         kept += 1
-        total_s += response_s
-        sums.zeros += response_s == 0.0
-        count_in(counters, 0, response_s, ROUNDING * finished_s[place])
+        total_s += duration_s
+        sums.zeros += duration_s == 0.0
+        count_in(counters, 0, duration_s, ROUNDING * ends_s[place])
     sums.kept, sums.total_s = kept, total_s

@@ -61,8 +61,8 @@ def controlled(scenario: Any, engine: Engine = Engine.KERNEL) -> ControlledCase:
     """
     whole = case_of(replace(scenario, autoscaler=None), engine, is_whole=True)
     fleet = ScaledFleet(scenario=scenario, replica_rps=whole.replica_rps, spells=whole.spells)
-    if fleet.limit is not None and is_patient(scenario.workload):  # else another attempt may be quicker
-        fleet = replace(fleet, floor_s=whole.floor_s(fleet.limit))
+    if is_patient(scenario.workload):  # else another attempt may be quicker
+        fleet = replace(fleet, floors_s={limit: whole.floor_s(limit) for limit in fleet.limits})
     return ControlledCase(scenario=scenario, engine=engine, is_whole=True, whole=whole, fleet=fleet)
 
 

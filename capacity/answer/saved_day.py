@@ -1,7 +1,7 @@
 """Saved day: what a saved plan says of its day, hour by hour, and of its autoscaler over it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,20 +45,20 @@ class DayCost:
     """What a fleet costs and holds over a day, as a saved plan has it.
 
     Attributes:
-        limited_s: the limited quantile of all requests; null if so many are lost that it is infinite. [s]
+        limited_s: the limited quantiles of all requests; null if so many are lost that one is infinite. [s]
         replica_hours: replica-hours of the day. [h]
         cost_usd: price of the day; None if no price is known. [USD]
     """
 
     replicas_max: int
-    limited_s: _Ends | None
+    limited_s: tuple[_Ends | None, ...]
     replica_hours: _Ends
     cost_usd: _Ends | None = None
 
     @property
-    def limited(self) -> Interval:
-        """The limited quantile of all requests of the day, lost ones counted as infinitely late. [s]"""
-        return Interval.exact(math.inf) if self.limited_s is None else self.limited_s.interval()
+    def limited(self) -> tuple[Interval, ...]:
+        """The limited quantiles of all requests of the day, lost ones counted as infinitely late. [s]"""
+        return tuple(Interval.exact(math.inf) if one is None else one.interval() for one in self.limited_s)
 
 
 def read_schedule(saved: Any) -> Schedule | None:
@@ -111,18 +111,10 @@ def _curve(saved: Any) -> DailyCurve | None:
     return DailyCurve(times_s=day.times_s, rates_rps=day.rates_rps, name=day.name)
 
 
-def judged_by(saved: Any) -> Limit:
-    """The one limit that the autoscaler of a saved plan was judged by.
-
-    Raises:
-        InputError: the plan was edited.
-    """
+def judged_by(saved: Any) -> tuple[Limit, ...]:
+    """The limits that the autoscaler of a saved plan was judged by."""
     limits: tuple[Limit, ...] = saved.question.objective.limits
-    if len(limits) != 1:
-        raise InputError(
-            f"{saved.name}: an autoscaler is judged by one limit, got {len(limits)}; make the plan again"
-        )
-    return limits[0]
+    return limits
 
 
 def read_day_costs(saved: Any) -> tuple[DayCost, DayCost | None] | None:
@@ -135,19 +127,21 @@ def read_day_costs(saved: Any) -> tuple[DayCost, DayCost | None] | None:
     return (
         None
         if found is None
-        else located(saved.name, lambda: _day_costs(found, f"{judged_by(saved).name}_s"))
+        else located(saved.name, lambda: _day_costs(found, [f"{one.name}_s" for one in judged_by(saved)]))
     )
 
 
-def _day_costs(found: Any, limited: str) -> tuple[DayCost, DayCost | None]:
+def _day_costs(found: Any, limited: Sequence[str]) -> tuple[DayCost, DayCost | None]:
     where = "answer.autoscaled"
     autoscaled = _day_cost(found, limited, where)
     smallest = found.get("smallest_fleet")
     return autoscaled, None if smallest is None else _day_cost(smallest, limited, f"{where}.smallest_fleet")
 
 
-def _day_cost(found: Any, limited: str, where: str) -> DayCost:
-    """The costs of a fleet, whose limited quantile has the name of the plan's limit."""
-    if not isinstance(found, Mapping) or limited not in found:
-        raise InputError(f"{where} has no {limited}; make the plan again")
-    return read_as(DayCost, {**found, "limited_s": found[limited]}, where, ignore_extra=True)
+def _day_cost(found: Any, limited: Sequence[str], where: str) -> DayCost:
+    """The costs of a fleet, whose limited quantiles have the names of the plan's limits."""
+    for name in limited:
+        if not isinstance(found, Mapping) or name not in found:
+            raise InputError(f"{where} has no {name}; make the plan again")
+    limited_s = [found[name] for name in limited]
+    return read_as(DayCost, {**found, "limited_s": limited_s}, where, ignore_extra=True)

@@ -10,7 +10,7 @@ from rich.text import Text
 from capacity.answer.documents import Document, autoscaler_document, plain, plan_document
 from capacity.answers.answer import Answer
 from capacity.autoscaling.cheapest import AutoscaledPlan
-from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen, setting_of
+from capacity.autoscaling.findings import COURSE_S, Days, Kept, ScaledScreen, setting_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
 from capacity.question.budget import Effort
@@ -40,8 +40,8 @@ class AutoscaleAnswer(Answer):
 
     @property
     def limited_s(self) -> Interval:
-        """The limited quantile of all requests, lost ones counted as infinitely late. [s]"""
-        return self.screen.found.limited_s
+        """The limited quantile of all requests, lost ones infinitely late; of several limits the binding one. [s]"""
+        return self.screen.found.binding.found_s
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
@@ -146,8 +146,13 @@ def _days_document(days: Days) -> Document:
     return {
         "autoscaler": None if scaler is None else autoscaler_document(scaler),
         "replicas_max": days.fleet.plan.replicas,
-        f"{days.fleet.limited}_s": plain(days.limited_s),
-        "late_share": plain(days.late_share),
+        **{f"{one.limit.name}_s": plain(one.found_s) for one in days.kept},
+        "late_share": plain(days.binding.late_share),
+        **(
+            {"late_shares": {one.limit.name: plain(one.late_share) for one in days.kept}}
+            if len(days.kept) > 1
+            else {}
+        ),
         "lost_share": days.lost_share,
         "replica_hours": plain(days.replica_hours),
         "cost_usd": plain(days.cost_usd),
@@ -159,6 +164,11 @@ def _days_document(days: Days) -> Document:
     }
 
 
+def _limit_columns(one: Kept) -> dict[str, float]:
+    name, found_s = one.limit.name, one.found_s
+    return {f"{name}_s": found_s.value, f"{name}_low_s": found_s.low, f"{name}_high_s": found_s.high}
+
+
 def _row(name: str, days: Days) -> dict[str, Any]:
     scaler = days.fleet.autoscaler
     return {
@@ -166,10 +176,8 @@ def _row(name: str, days: Days) -> dict[str, Any]:
         "target": None if scaler is None else str(scaler.target),
         "replicas_min": days.fleet.plan.replicas if scaler is None else scaler.replicas_min,
         "replicas_max": days.fleet.plan.replicas,
-        f"{days.fleet.limited}_s": days.limited_s.value,
-        f"{days.fleet.limited}_low_s": days.limited_s.low,
-        f"{days.fleet.limited}_high_s": days.limited_s.high,
-        "late_share": days.late_share.value,
+        **{key: value for one in days.kept for key, value in _limit_columns(one).items()},
+        "late_share": days.binding.late_share.value,
         "replica_hours": days.replica_hours.value,
         "cost_usd": None if days.cost_usd is None else days.cost_usd.value,
         "replicas_mean": days.replicas_mean,

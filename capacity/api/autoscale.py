@@ -254,16 +254,16 @@ def _changes(asked: Asked) -> dict[str, Any]:
 
 
 def _judged(given: Objective, usual: Objective) -> Objective:
-    """The one limit that an autoscaler is judged by.
+    """The limits that an autoscaler is judged by.
 
     Raises:
-        InputError: there is none, or more than one.
+        InputError: there is none, or one of another kind.
     """
     found = given if given.limits else usual
-    if len(found.limits) != 1 or found.limits[0].measure not in JUDGED:
+    if not found.limits or not all(one.measure in JUDGED for one in found.limits):
         raise InputError(
-            "an autoscaler is judged by one limit, on a quantile of the response time or of the time to the first "
-            "token; give --slo-p99 200ms or --slo-ttft-p99 2s alone"
+            "an autoscaler is judged by limits on quantiles of the response time or of the time to the first token; "
+            "give --slo-p99 200ms or --slo-ttft-p99 2s, and no others"
         )
     return found
 

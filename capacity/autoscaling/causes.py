@@ -34,8 +34,7 @@ def cause_of(found: Days, worst: Worst | None) -> Cause | None:
     """
     fleet = found.fleet
     plan, scaler = fleet.plan, fleet.autoscaler
-    least_s = fleet.floor_s
-    if least_s > fleet.limit_s:
+    if fleet.out_of_reach is not None:
         return Cause.SERVICE_FLOOR
     if worst is None:
         return None
@@ -45,8 +44,9 @@ def cause_of(found: Days, worst: Worst | None) -> Cause | None:
     if fleet.peak_rate_rps >= plan.replicas * fleet.replica_rps:
         return Cause.REPLICAS_MAX
     none_ready = scaler is not None and scaler.replicas_min == 0 and worst.ready < 1.0
-    if rejects(plan) and 2.0 * found.lost_share > found.late_share.value and not none_ready:
+    if rejects(plan) and 2.0 * found.lost_share > found.binding.late_share.value and not none_ready:
         return Cause.QUEUE_LIMIT
-    if plan.at_once > 1 and 0.0 < plan.holds_s > fleet.limit_s - least_s:
+    limit = found.binding.limit
+    if plan.at_once > 1 and 0.0 < plan.holds_s > limit.allowed - fleet.floor_s(limit):
         return Cause.BATCH_WAIT
     return Cause.RISE if rises else Cause.RESERVE

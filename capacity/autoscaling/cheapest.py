@@ -146,7 +146,7 @@ class _Search:
     def held(self) -> list[Days]:
         """Controllers that hold the limit, the cheapest first, and of equal ones the farthest from the limit."""
         held = (one for one in self.seen.values() if one.is_held)
-        return sorted(held, key=lambda one: (_hours(one), one.limited_s.high))
+        return sorted(held, key=lambda one: (_hours(one), one.pressure.high))
 
     @property
     def _best(self) -> float:
@@ -227,7 +227,7 @@ def _confirmed(
         for target, least in _safer(_scaler(candidate), choices):
             search.at(target, min(least, search.most_least))
     refused = passed_over or list(search.seen.values())
-    return min(refused, key=lambda one: (one.is_missed, one.limited_s.low)), tuple(passed_over)
+    return min(refused, key=lambda one: (one.is_missed, one.pressure.low)), tuple(passed_over)
 
 
 def _bounded(found: Days) -> Autoscaler:

@@ -8,6 +8,7 @@ from typing import Protocol
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import DomainError
 from capacity.performance import Interval
+from capacity.question.objective import Limit
 from capacity.question.plan import rejects
 
 COURSE_S = 60.0  # one step of the course
@@ -19,7 +20,7 @@ class Course:
 
     Attributes:
         arrived: requests of a step.
-        late: requests that were lost or answered after the limit.
+        late: requests that were lost or answered after the limit, of several after the one that binds.
         wanted: replicas that were asked for.
         ready: replicas that served.
     """
@@ -31,12 +32,58 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How a fleet kept one limit.
+
+    Attributes:
+        found_s: the limited quantile of all requests, lost ones counted as infinitely late. [s]
+        late_share: share of requests that were lost or answered after the limit.
+    """
+
+    limit: Limit
+    found_s: Interval
+    late_share: Interval
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the whole interval of the quantile is within the limit."""
+        return self.found_s.high <= self.limit.allowed
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the whole interval of the quantile is beyond the limit."""
+        return self.found_s.low > self.limit.allowed
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the limit is held, 3 if it is missed, 4 if the runs do not decide."""
+        if self.is_held:
+            return 0
+        return 3 if self.is_missed else 4
+
+    @property
+    def pressure(self) -> Interval:
+        """The quantile over the limit: above 1 it is missed."""
+        return self.found_s.scaled(1.0 / self.limit.allowed)
+
+    @property
+    def urgency(self) -> tuple[bool, bool, float, float]:
+        """How near it comes to being missed, or how far it is: by its late requests over those that may be late."""
+        late = self.late_share.value / (1.0 - (self.limit.quantile or 0.0))
+        return self.is_missed, not self.is_held, late, self.pressure.high
+
+
+def binding_of(kept: Sequence[Kept]) -> int:
+    """Place of the limit that is missed by most or comes nearest to it."""
+    return max(range(len(kept)), key=lambda place: kept[place].urgency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
     """Results of independent runs of one fleet.
 
     Attributes:
-        limited_s: the limited quantile of all requests, lost ones counted as infinitely late. [s]
-        late_share: share of requests that were lost or answered after the limit.
+        kept: how each limit was kept.
         lost_share: share of requests that were lost.
         replica_hours: hours of the replicas that were asked for, starting or serving.
         replicas_mean, replicas_most: mean and largest number of them; the latter over all runs.
@@ -48,8 +95,7 @@ class Days:
     """
 
     fleet: ScaledFleet
-    limited_s: Interval
-    late_share: Interval
+    kept: tuple[Kept, ...]
     lost_share: float
     replica_hours: Interval
     replicas_mean: float
@@ -62,21 +108,34 @@ class Days:
     attempts_mean: Interval | None = None
 
     @property
+    def binding(self) -> Kept:
+        """The limit that is missed by most or comes nearest to it."""
+        return self.kept[binding_of(self.kept)]
+
+    @property
     def is_held(self) -> bool:
-        """Whether the whole interval of the quantile is within the limit."""
-        return self.limited_s.high <= self.fleet.limit_s
+        """Whether all limits are held."""
+        return all(one.is_held for one in self.kept)
 
     @property
     def is_missed(self) -> bool:
-        """Whether the whole interval of the quantile is beyond the limit."""
-        return self.limited_s.low > self.fleet.limit_s
+        """Whether any limit is missed."""
+        return any(one.is_missed for one in self.kept)
 
     @property
     def exit_code(self) -> int:
-        """0 if the limit is held, 3 if it is missed, 4 if the runs do not decide."""
-        if self.is_held:
-            return 0
-        return 3 if self.is_missed else 4
+        """0 if all limits are held, 3 if one is missed, 4 if the runs do not decide."""
+        return self.binding.exit_code
+
+    @property
+    def pressure(self) -> Interval:
+        """Largest of the quantiles over their limits, and of the ends of their intervals."""
+        found = [one.pressure for one in self.kept]
+        return Interval(
+            value=max(one.value for one in found),
+            low=max(one.low for one in found),
+            high=max(one.high for one in found),
+        )
 
     @property
     def cost_usd(self) -> Interval | None:

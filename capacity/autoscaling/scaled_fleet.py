@@ -1,8 +1,9 @@
-"""Scaled fleet: a fixed or an autoscaled fleet on a day, and the limit that it must hold."""
+"""Scaled fleet: a fixed or an autoscaled fleet on a day, and the limits that it must hold."""
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,8 @@ from capacity.traffic.workload import (
 
 REQUESTS_MAX = 1_000_000_000  # in one run, which then takes some minutes
 _SETTLING_S = 600.0
-_QUANTILE, _ERRORS = 0.99, 10.0  # without a limit; and standard errors that chance never makes up for
+_UNLIMITED = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=math.inf)
+_ERRORS = 10.0  # standard errors that chance never makes up for
 _MINUTE_S = 60.0
 JUDGED = (Measure.RESPONSE, Measure.TTFT)  # whose quantiles an autoscaler is judged by
 Step = tuple[float, float, float]
@@ -33,10 +35,10 @@ class ScaledFleet:
     """A fleet on a day, or on a part of it.
 
     Attributes:
-        scenario: the fleet, its requests and its limit; without an autoscaler all replicas run all the time, and with
+        scenario: the fleet, its requests and its limits; without an autoscaler all replicas run all the time, and with
             one they are the most that there may be.
         replica_rps: capacity of one replica. [requests/s]
-        floor_s: what no fleet beats at the limited quantile, such as the fastest batch; 0 if it is not known. [s]
+        floors_s: what no fleet beats at a limited quantile, such as the fastest batch; left out if it is not known. [s]
         spells: spells of service times, which all replicas share; None if there are none.
 
     Raises:
@@ -46,7 +48,7 @@ class ScaledFleet:
 
     scenario: AnyScenario
     replica_rps: float
-    floor_s: float = 0.0
+    floors_s: Mapping[Limit, float] = field(default_factory=dict)
     spells: Spells | None = None
 
     def __post_init__(self) -> None:
@@ -133,27 +135,23 @@ class ScaledFleet:
         return self.ends_s - self.begins_s
 
     @property
-    def limit(self) -> Limit | None:
-        """The limit on a quantile of how long requests take to be served; None if there is none."""
-        return next((one for one in self.scenario.objective.limits if one.measure in JUDGED), None)
+    def limits(self) -> tuple[Limit, ...]:
+        """Limits on quantiles of how long requests take, lost ones counted as late; an infinite one without any."""
+        return tuple(one for one in self.scenario.objective.limits if one.measure in JUDGED) or (_UNLIMITED,)
 
     @property
-    def quantile(self) -> float:
-        """The limited quantile."""
-        return _QUANTILE if self.limit is None or self.limit.quantile is None else self.limit.quantile
+    def quantile_max(self) -> float:
+        """The highest limited quantile."""
+        return max(one.quantile or 0.0 for one in self.limits)
+
+    def floor_s(self, limit: Limit) -> float:
+        """What no fleet beats at the limited quantile; 0 if it is not known. [s]"""
+        return self.floors_s.get(limit, 0.0)
 
     @property
-    def limited(self) -> str:
-        """Name of the limited quantity in documents and rows, without its unit.
-
-        It is such as `response_p99` or `ttft_p95`.
-        """
-        return "response_p99" if self.limit is None else self.limit.name
-
-    @property
-    def limit_s(self) -> float:
-        """Limit on that quantile of all requests, lost ones counted as late; infinite if there is none. [s]"""
-        return math.inf if self.limit is None else self.limit.allowed
+    def out_of_reach(self) -> Limit | None:
+        """A limit that no fleet holds; None if none is known."""
+        return next((one for one in self.limits if self.floor_s(one) > one.allowed), None)
 
     @cached_property
     def warm_up_s(self) -> float:
@@ -194,12 +192,16 @@ class ScaledFleet:
 
     @property
     def replicas_least(self) -> int:
-        """Fewest replicas of a fixed fleet that could hold the limit, by the mean rates."""
+        """Fewest replicas of a fixed fleet that could hold the limits, by the mean rates."""
         most = max(1, math.ceil(self.peak_rate_rps / self.replica_rps))
         return 1 + bisect_left(range(1, most), True, key=lambda count: not self.is_hopeless(count))  # noqa: FBT003
 
     def is_hopeless(self, replicas: int) -> bool:
-        """Whether this many replicas miss the limit even all the time, by the mean rates.
+        """Whether this many replicas miss a limit even all the time, by the mean rates."""
+        return any(self._is_hopeless(replicas, limit) for limit in self.limits)
+
+    def _is_hopeless(self, replicas: int, limit: Limit) -> bool:
+        """Whether this many replicas miss a limit.
 
         Of the requests that arrive in a stretch of time, only those are in time that full batches can serve in it and
         within the limit after it. The rest is late, and chance does not make up for ten standard errors.
@@ -208,17 +210,15 @@ class ScaledFleet:
         steps = [(to_s - from_s, rate_rps) for from_s, to_s, rate_rps in seen if to_s > from_s]
         total = math.fsum(lasts_s * rate_rps for lasts_s, rate_rps in steps)
         burstiness = self.arrivals.cv if isinstance(self.arrivals, GammaArrivals) else 1.0
-        allowed = (1.0 - self.quantile) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
-        if (
-            self.limit is not None and self.limit.measure is Measure.TTFT
-        ):  # what is served has its first token
+        allowed = (1.0 - (limit.quantile or 0.0)) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
+        if limit.measure is Measure.TTFT:  # what is served has its first token
             allowed += replicas * self.plan.at_once
         serves_rps = replicas * self.replica_rps
         left = most = 0.0
         for lasts_s, rate_rps in steps:
             left = max(0.0, left + (rate_rps - serves_rps) * lasts_s)
             most = max(most, left)
-        return most - serves_rps * self.limit_s > allowed
+        return most - serves_rps * limit.allowed > allowed
 
     @property
     def replica_hourly_usd(self) -> float | None:

@@ -280,15 +280,13 @@ class EngineCase(Case):
         return replicate_tokens
 
     def serve_day(self, day: Day, service_times: ServiceTimes | None = None) -> Iterator[ServedRequests]:
-        """Requests of a day, all in memory; they end with what is limited, with the time outside of an engine."""
+        """Requests of a day, all in memory, from the first token to the last, with the time outside of an engine."""
         draws, outcomes = day_outcomes(self._day_task(day), day)
-        tokens, limit = outcomes.tokens, day.fleet.limit
+        tokens, outside_s = outcomes.tokens, overheads_s(self.scenario, draws)
         assert tokens is not None  # noqa: S101  (which engines have)
-        is_first = limit is not None and limit.measure is Measure.TTFT
-        ends_s = tokens.first_s if is_first else tokens.finished_s
         is_answered = ~np.isnan(tokens.finished_s)
-        ends_s = ends_s + overheads_s(self.scenario, draws)
-        yield ServedRequests(draws.arrived_s, tokens.first_s, ends_s, is_answered.astype(np.int64))
+        first_s, ends_s = tokens.first_s + outside_s, tokens.finished_s + outside_s
+        yield ServedRequests(draws.arrived_s, first_s, ends_s, is_answered.astype(np.int64))
 
     def day_sample(self, day: Day) -> TokenSample:
         """Sample of the observed part of a day.

@@ -45,7 +45,7 @@ def test_a_row_for_each_fleet() -> None:
     )
     remedy = scaled(held(days()), replicas_min=2)
     answer = answer_of(screen(found, None, fixed(3), [remedy]))
-    assert (answer.limited_s, answer.fleet) == (found.limited_s, found.fleet)
+    assert (answer.limited_s, answer.fleet) == (found.binding.found_s, found.fleet)
     first, second, third = answer.rows()
     assert [row["fleet"] for row in (first, second, third)] == ["autoscaled", "fixed", "remedy"]
     assert (first["target"], first["replicas_min"], first["replicas_max"]) == ("utilization:0.6", 1, 4)
@@ -162,7 +162,7 @@ def test_by_default_a_whole_day_is_asked_about(monkeypatch: pytest.MonkeyPatch) 
     answer = cap.autoscale(PROFILE, rate="5rps", slo_p99="1s", runs=2, seed=3, progress=told.append)
     ((fleet, judge, _, how),) = asked
     assert (answer.screen, answer.runs, answer.effort.seed) == ("screen", 2, 3)
-    assert (fleet.begins_s, fleet.ends_s, fleet.limit_s) == (0.0, 86_400.0, 1.0)
+    assert (fleet.begins_s, fleet.ends_s, fleet.limits[0].allowed) == (0.0, 86_400.0, 1.0)
     assert (fleet.autoscaler.startup_s, fleet.autoscaler.metric_lag_s) == (0.0, 0.0)
     assert fleet.autoscaler.stabilization_s == STABILIZATION_S
     assert (fleet.plan.batch_size_max, fleet.plan.batch_wait_max_s) == (PROFILE.batch_size_max, 0.0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scaled import changed, scaled_fleet
+from scaled import changed, kept, scaled_fleet, with_limited
 
 from capacity.autoscaling.causes import Cause, cause_of
 from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst, setting_of, worst_of
@@ -39,8 +39,7 @@ def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0,
     fleet = scaled_fleet(PROFILE, replace(plan, **settings), day, scaler, limit_s=limit_s)
     return Days(
         fleet=fleet,
-        limited_s=Interval.exact(2.0 * limit_s),
-        late_share=Interval.exact(0.1),
+        kept=kept(fleet, Interval.exact(2.0 * limit_s), 0.1),
         lost_share=lost,
         replica_hours=hours or Interval.exact(48.0),
         replicas_mean=2.0,
@@ -91,7 +90,7 @@ def test_what_is_lost_while_there_is_no_replica_is_not_the_queue_s() -> None:
 
 
 def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
-    held = replace(days(), limited_s=Interval.exact(0.4))
+    held = with_limited(days(), Interval.exact(0.4))
     assert cause_of(held, RISING) is Cause.RISE
     assert cause_of(held, WORST) is None
 
@@ -106,7 +105,7 @@ def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
     ],
 )
 def test_a_limit_is_held_or_missed_by_the_whole_interval(low_s, high_s, held, missed, exit_code) -> None:
-    found = replace(days(), limited_s=Interval(value=low_s, low=low_s, high=high_s))
+    found = with_limited(days(), Interval(value=low_s, low=low_s, high=high_s))
     assert (found.is_held, found.is_missed, found.exit_code) == (held, missed, exit_code)
 
 
@@ -182,14 +181,12 @@ def test_the_worst_time_of_a_run_shorter_than_ten_minutes_is_all_of_it() -> None
 def test_cost_and_saving_have_the_ends_of_their_intervals(hours: Interval, told: str) -> None:
     """Beside 3 replicas all day, 72 replica-hours at 2 USD."""
     found = days(hours=hours)
-    fixed = replace(
-        days(hours=Interval.exact(72.0)), fleet=found.fleet.fixed(3), limited_s=Interval.exact(0.4)
-    )
+    fixed = with_limited(days(hours=Interval.exact(72.0)), Interval.exact(0.4), fleet=found.fleet.fixed(3))
     screen = ScaledScreen(found=found, smallest=fixed, remedies=(), worst=None, is_searched=True)
     assert told in str(next(autoscale_tables(screen, 80)))
 
 
 def test_a_p99_without_an_upper_end_is_told_as_so_much_or_more() -> None:
-    found = replace(days(), limited_s=Interval(value=2.0, low=1.0, high=float("inf")))
+    found = with_limited(days(), Interval(value=2.0, low=1.0, high=float("inf")))
     screen = ScaledScreen(found=found, smallest=None, remedies=(), worst=None, is_searched=False)
     assert "a P99 of 2 s (1 s or more)" in str(next(autoscale_tables(screen, 80)))

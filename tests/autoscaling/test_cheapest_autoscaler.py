@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import pytest
-from scaled import scaled_fleet
+from scaled import kept, scaled_fleet, with_limited
 
 from capacity.autoscaling.cheapest import CONFIRMED_MAX, AutoscaledPlan, cheapest, ladders
 from capacity.autoscaling.findings import Course, Days
@@ -64,8 +64,7 @@ def days(fleet: ScaledFleet, holds: bool, night_and_day: list[int]) -> Days:
     hours = 12.0 * sum(night_and_day)
     return Days(
         fleet=fleet,
-        limited_s=Interval.exact(p99_s),
-        late_share=Interval.exact(0.0),
+        kept=kept(fleet, Interval.exact(p99_s)),
         lost_share=0.0,
         replica_hours=Interval.exact(hours),
         replicas_mean=hours / 24.0,
@@ -165,12 +164,12 @@ def test_where_none_is_confirmed_the_nearest_decides(low_s: float, verdict: Verd
 
     def confirm(fleet: ScaledFleet, attempt: int) -> Days:
         found = days(fleet, fleet.autoscaler is None, [2, 2])
-        return replace(found, limited_s=nearest) if attempt == 4 else found
+        return with_limited(found, nearest) if attempt == 4 else found
 
     screen, searched, passed_over = cheapest(fleet(), CHOICES, judge, confirm, lambda told: None)
     plan = AutoscaledPlan(screen=screen, asked="any", searched=searched, passed_over=passed_over)
     assert (plan.verdict, plan.chosen, len(passed_over)) == (verdict, None, CONFIRMED_MAX)
-    assert plan.screen.found.limited_s == nearest
+    assert plan.screen.found.binding.found_s == nearest
 
 
 def test_where_no_fixed_fleet_holds_no_autoscaler_is_searched() -> None:

@@ -1,9 +1,7 @@
 """The searches of `autoscale` by a made-up judge, and where late requests come from."""
 
-from dataclasses import replace
-
 import pytest
-from scaled import changed, scaled_fleet
+from scaled import changed, kept, scaled_fleet, with_limited
 
 from capacity.autoscaling.comparison import screen
 from capacity.autoscaling.findings import Course, Days, worst_of
@@ -50,8 +48,7 @@ def days(fleet: ScaledFleet, p99_s: float, course: Course | None = None) -> Days
     nothing = Interval.exact(0.0)
     return Days(
         fleet=fleet,
-        limited_s=Interval.exact(p99_s),
-        late_share=nothing,
+        kept=kept(fleet, Interval.exact(p99_s)),
         lost_share=0.0,
         replica_hours=nothing,
         replicas_mean=1.0,
@@ -134,8 +131,8 @@ def test_a_verdict_needs_all_of_the_interval() -> None:
     found = days(fleet(SHARE), 0.4)
     assert found.exit_code == 0
     straddles = Interval(value=0.4, low=0.3, high=0.6)
-    assert replace(found, limited_s=straddles).exit_code == 4
-    assert replace(found, limited_s=Interval.exact(LIMIT_S)).exit_code == 0
+    assert with_limited(found, straddles).exit_code == 4
+    assert with_limited(found, Interval.exact(LIMIT_S)).exit_code == 0
 
 
 def test_the_worst_ten_minutes_hold_most_of_the_late_requests() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from rich.text import Text
-from scaled import changed
+from scaled import changed, kept, with_limited
 from test_causes import PROFILE, RISING, WORST, days
 
 from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst
@@ -42,7 +42,7 @@ def scaled(found: Days, **changed: Any) -> Days:
 
 
 def held(found: Days) -> Days:
-    return replace(found, limited_s=Interval.exact(0.4))
+    return with_limited(found, Interval.exact(0.4))
 
 
 def fixed(replicas: int, hours: float = 72.0) -> Days:
@@ -70,8 +70,10 @@ def of_fleet(found: Days, **changes: Any) -> Days:
 def limited(found: Days, quantile: float) -> Days:
     """With its limit at another quantile."""
     fleet = found.fleet
-    objective = Objective.of(response={quantile: fleet.limit_s})
-    return replace(found, fleet=replace(fleet, scenario=replace(fleet.scenario, objective=objective)))
+    objective = Objective.of(response={quantile: fleet.limits[0].allowed})
+    floors_s = dict.fromkeys(objective.limits, fleet.floor_s(fleet.limits[0]))
+    fleet = replace(fleet, scenario=replace(fleet.scenario, objective=objective), floors_s=floors_s)
+    return replace(found, fleet=fleet, kept=kept(fleet, found.binding.found_s))
 
 
 HUNTING = replace(days(), scalings=Interval.exact(240.0))
@@ -182,13 +184,13 @@ CASES = {
         NO_OTHER,
     ),
     "too many are lost": (
-        screen(replace(days(), limited_s=Interval.exact(math.inf), lost_share=0.0345), None, fixed(3)),
+        screen(with_limited(days(), Interval.exact(math.inf), lost_share=0.0345), None, fixed(3)),
         f"{COSTS} loses 3.45% of the requests, too many for a P99, over the limit of 500 ms{BESIDE}",
         NO_OTHER,
     ),
     "too near to tell, with a way out": (
         screen(
-            replace(days(), limited_s=Interval(value=0.5, low=0.4, high=0.6)),
+            with_limited(days(), Interval(value=0.5, low=0.4, high=0.6)),
             None, fixed(3), [scaled(held(days()), replicas_min=2)],
         ),
         f"{COSTS} has a P99 of 500 ms (400 ms to 600 ms), too near 500 ms to tell{BESIDE}",
@@ -309,7 +311,7 @@ def test_a_course_of_zeros_is_a_flat_line() -> None:
 
 @pytest.mark.parametrize(("quantile", "share"), [(0.9, "> 10 % lost"), (0.99, "> 1 % lost")])
 def test_a_quantile_of_lost_requests_has_the_share_that_it_allows(quantile: float, share: str) -> None:
-    lost = replace(limited(days(), quantile), limited_s=Interval.exact(math.inf))
+    lost = with_limited(limited(days(), quantile), Interval.exact(math.inf))
     console = Console(width=120)
     with console.capture() as capture:
         console.print(fleet_table(screen(lost)))

@@ -83,9 +83,9 @@ def test_the_costs_of_a_day_have_the_limit_on_the_first_token() -> None:
     both = read_day_costs(saved)
     assert both is not None
     assert both[1] is not None
-    assert both[0].limited == Interval(value=0.5, low=0.25, high=0.75)
-    assert both[1].limited.value == math.inf
-    assert judged_by(saved).lost_text == "10 %"
+    assert both[0].limited == (Interval(value=0.5, low=0.25, high=0.75),)
+    assert both[1].limited[0].value == math.inf
+    assert judged_by(saved)[0].lost_text == "10 %"
 
 
 @pytest.mark.parametrize("smallest", [None, {"replicas_max": 3}])
@@ -96,10 +96,17 @@ def test_costs_without_the_limit_of_the_plan_are_refused(smallest: dict[str, obj
         read_day_costs(saved)
 
 
-def test_an_autoscaler_with_two_limits_is_refused() -> None:
-    saved = _saved({"autoscaled": {}}, response={0.5: 0.1, 0.9: 2.0})
-    with pytest.raises(InputError, match="judged by one limit, got 2"):
-        read_day_costs(saved)
+def test_an_autoscaler_with_two_limits_has_a_figure_for_each() -> None:
+    found = _costs("response_p50_s", {"value": 0.05, "low": 0.04, "high": 0.06})
+    saved = _saved(
+        {"autoscaled": {**found, "response_p90_s": None, "smallest_fleet": None}},
+        response={0.5: 0.1, 0.9: 2.0},
+    )
+    both = read_day_costs(saved)
+    assert both is not None
+    assert [one.value for one in both[0].limited] == [0.05, math.inf]
+    with pytest.raises(InputError, match="has no response_p90_s; make the plan again"):
+        read_day_costs(_saved({"autoscaled": found}, response={0.5: 0.1, 0.9: 2.0}))
 
 
 def test_a_plan_for_one_rate_has_no_day() -> None:

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaled import changed, scaled_fleet
 
+from capacity.autoscaling.findings import Kept, binding_of
 from capacity.autoscaling.scaled_fleet import REQUESTS_MAX, ScaledFleet
 from capacity.errors import DomainError, InconclusiveError, InputError
+from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric, Target
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
 from capacity.queues.markov.mmc import MMc
 from capacity.recovery.faults import Action, Fault
@@ -215,8 +218,8 @@ def test_a_fleet_that_never_changes_is_the_fixed_one() -> None:
     assert watched.scalings.value == 0.0
     assert watched.replica_hours.value == alone.replica_hours.value == 4.0
     # Their warm-ups differ in length, and so do their users; the P99s agree within both intervals.
-    assert watched.limited_s.low <= alone.limited_s.high
-    assert alone.limited_s.low <= watched.limited_s.high
+    assert watched.binding.found_s.low <= alone.binding.found_s.high
+    assert alone.binding.found_s.low <= watched.binding.found_s.high
 
 
 @pytest.mark.long
@@ -226,7 +229,7 @@ def test_a_fixed_fleet_has_the_response_times_of_theory() -> None:
     found = DaySimulation(runs=5, service_times=ExponentialTimes(SERVICE_S))(asked)
     law = MMc(arrival_rate_rps=20.0, service_rate_rps=1.0 / SERVICE_S, servers=3)
     exact_s = law.response_quantile_s(0.99)
-    assert found.limited_s.low <= exact_s <= found.limited_s.high
+    assert found.binding.found_s.low <= exact_s <= found.binding.found_s.high
     assert found.replica_hours.value == pytest.approx(30.0)
     assert found.cost_usd.value == pytest.approx(60.0)
 
@@ -254,8 +257,8 @@ def test_lost_requests_are_late() -> None:
     asked = fleet([(0.0, 20.0)], queue_limit=0)
     found = DaySimulation(runs=2)(asked)
     assert found.lost_share > 0.01
-    assert found.late_share.value >= found.lost_share
-    assert found.limited_s.value == math.inf
+    assert found.binding.late_share.value >= found.lost_share
+    assert found.binding.found_s.value == math.inf
     assert found.exit_code == 3
 
 
@@ -470,12 +473,11 @@ def test_many_responses_are_counted_as_exactly_as_their_cells(monkeypatch: pytes
     monkeypatch.setattr(autoscaled, "EXACT_MAX", 10**6)
     monkeypatch.setattr(tally, "EXACT_MAX", 10**6)
     kept = DaySimulation(runs=2)(asked)
-    assert replace(counted, limited_s=kept.limited_s) == kept
-    assert counted.limited_s != kept.limited_s
+    one, other = counted.binding.found_s, kept.binding.found_s
+    assert replace(counted, kept=(replace(counted.binding, found_s=other),)) == kept
+    assert one != other
     for end in ("value", "low", "high"):
-        assert getattr(counted.limited_s, end) == pytest.approx(
-            getattr(kept.limited_s, end), rel=1.0 / PER_OCTAVE
-        )
+        assert getattr(one, end) == pytest.approx(getattr(other, end), rel=1.0 / PER_OCTAVE)
 
 
 def test_what_a_day_cannot_be() -> None:
@@ -483,3 +485,54 @@ def test_what_a_day_cannot_be() -> None:
         fleet([(0.0, 5.0)], arrivals=MmppArrivals(ratio=5.0, burst_mean_s=1.0, calm_mean_s=9.0))
     with pytest.raises(InconclusiveError, match="too few for a P99"):
         DaySimulation(runs=2)(fleet([(0.0, 0.1)]))
+
+
+def limited(asked: ScaledFleet, objective: Objective) -> ScaledFleet:
+    return replace(asked, scenario=replace(asked.scenario, objective=objective))
+
+
+def test_several_limits_have_the_figures_of_each_alone() -> None:
+    """The same days, counted by both limits at once: to the last bit."""
+    asked = fleet([(0.0, 15.0)], target=utilization(0.7))
+    both = DaySimulation(runs=3)(limited(asked, Objective.of(response={0.5: 0.13, 0.99: 0.5})))
+    alone = [DaySimulation(runs=3)(limited(asked, Objective(limits=(limit,)))) for limit in both.fleet.limits]
+    assert [one.limit.quantile for one in both.kept] == [0.5, 0.99]
+    for together, by_itself in zip(both.kept, alone, strict=True):
+        assert together == by_itself.binding
+    binding = max(range(2), key=lambda place: both.kept[place].urgency)
+    assert both.course == alone[binding].course
+    assert (both.is_held, both.is_missed) == (
+        all(one.is_held for one in alone),
+        any(one.is_missed for one in alone),
+    )
+
+
+def test_two_limits_on_a_fixed_fleet_are_those_of_the_exact_law() -> None:
+    """M/M/1 at load 0.8: T is exponential, with a mean of half a second."""
+    asked = fleet([(0.0, 8.0)], ends_s=6.0 * HOUR_S).fixed(1)
+    law = MMc(arrival_rate_rps=8.0, service_rate_rps=10.0, servers=1)
+    objective = Objective.of(response={0.5: 0.4, 0.9: 0.9})
+    found = DaySimulation(runs=6, service_times=ExponentialTimes(0.1))(limited(asked, objective))
+    for one in found.kept:
+        quantile, exact = one.limit.quantile, law.response_quantile_s(one.limit.quantile)
+        assert one.found_s.low <= exact <= one.found_s.high, quantile
+        share = math.exp(-2.0 * one.limit.allowed)
+        assert one.late_share.low <= share <= one.late_share.high
+    assert [one.exit_code for one in found.kept] == [0, 3]
+    assert (found.is_held, found.is_missed, found.exit_code) == (False, True, 3)
+    assert found.binding.limit.quantile == 0.9
+
+
+def test_the_limit_that_binds_is_the_one_that_is_missed_by_most() -> None:
+    held, missed = (
+        Kept(
+            limit=Limit(measure=Measure.RESPONSE, quantile=quantile, allowed=0.5),
+            found_s=Interval.exact(found_s),
+            late_share=Interval.exact(late),
+        )
+        for quantile, found_s, late in ((0.5, 0.49, 0.4), (0.99, 0.6, 0.02))
+    )
+    assert binding_of([held, missed]) == 1
+    assert binding_of([missed, held]) == 0
+    nearer = replace(held, late_share=Interval.exact(0.499))
+    assert binding_of([held, nearer]) == 1

@@ -129,7 +129,7 @@ def test_the_verb_autoscale_and_any_other_verb_say_the_same() -> None:
     asked = scenario((0.0, 10.0), (1800.0, 40.0), limit_s=0.5)
     found = simulated(asked)
     days = DaySimulation(runs=5)(controlled(asked).fleet)
-    one, other = found.response_quantiles_s[0.99], days.limited_s
+    one, other = found.response_quantiles_s[0.99], days.binding.found_s
     assert one.low <= other.high
     assert other.low <= one.high
     assert found.intervals["replicas_mean"].low <= days.replicas_mean <= found.intervals["replicas_mean"].high
@@ -340,7 +340,7 @@ def test_attempts_of_a_day_are_counted() -> None:
     days = DaySimulation(runs=2)(controlled(hasty).fleet)
     assert days.attempts_mean is not None
     assert days.attempts_mean.value == 3.0
-    assert (days.lost_share, days.limited_s.value) == (1.0, math.inf)
+    assert (days.lost_share, days.binding.found_s.value) == (1.0, math.inf)
     calm = replace(hasty, workload=replace(hasty.workload, clients=Clients()))
     assert DaySimulation(runs=2)(controlled(calm).fleet).attempts_mean is None
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from capacity.autoscaling.findings import Days
 from capacity.errors import DomainError
 from capacity.performance import Performance
 from capacity.profile.llm import Coefficients
@@ -124,18 +125,31 @@ def test_an_autoscaler_of_engines_is_judged_by_what_is_limited(measure: str) -> 
         (0.0, 10.0), (900.0, 50.0), objective=Objective.of(**{measure: {0.9: 0.2}}), startup_s=60.0
     )
     days = DaySimulation(runs=5)(controlled(asked).fleet)
-    assert days.fleet.limited == f"{measure}_p90"
+    assert days.binding.limit.name == f"{measure}_p90"
     found = getattr(simulated(asked), f"{measure}_quantiles_s")[0.9]
-    assert found.low <= days.limited_s.high
-    assert days.limited_s.low <= found.high
-    assert 0.0 < days.late_share.value < 1.0
+    assert found.low <= days.binding.found_s.high
+    assert days.binding.found_s.low <= found.high
+    assert 0.0 < days.binding.late_share.value < 1.0
+
+
+def test_first_tokens_and_responses_are_limited_together_as_each_alone() -> None:
+    def days(**limits: dict[float, float]) -> Days:
+        asked = scenario(
+            (0.0, 10.0), (900.0, 50.0), hours=0.5, objective=Objective.of(**limits), startup_s=60.0
+        )
+        return DaySimulation(runs=2)(controlled(asked).fleet)
+
+    first, whole = {0.9: 0.2}, {0.5: 0.3, 0.9: 0.5}
+    both = days(ttft=first, response=whole)
+    assert both.kept == (*days(ttft=first).kept, *days(response=whole).kept)
+    assert both.kept[0].late_share != both.kept[2].late_share
 
 
 def test_a_longer_start_up_makes_first_tokens_later() -> None:
     def late(startup_s: float) -> float:
         objective = Objective.of(ttft={0.9: 0.2})
         asked = scenario((0.0, 10.0), (900.0, 60.0), objective=objective, startup_s=startup_s)
-        return DaySimulation(runs=2)(controlled(asked).fleet).late_share.value
+        return DaySimulation(runs=2)(controlled(asked).fleet).binding.late_share.value
 
     assert late(0.0) < late(240.0)
 

@@ -15,6 +15,7 @@ from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.performance import Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Outcome
+from capacity.question.objective import Measure
 from capacity.question.scenario import Scenario
 from capacity.recovery.protection import Protection, Shedding
 from capacity.server.batch.plan import BatchPlan
@@ -50,8 +51,9 @@ def test_a_number_that_changes_is_averaged_over_each_minute() -> None:
 
 
 def day_of(responses_s: Sequence[float] = (0.1, 0.2, 0.3), **fields: Any) -> _Day:
+    """A day of one limit."""
     given: dict[str, Any] = {
-        "responses": Tally.of(np.array(responses_s), np.zeros(0)),
+        "durations": {Measure.RESPONSE: Tally.of(np.array(responses_s), np.zeros(0))},
         "lost": 1,
         "arrived": np.array([3.0, 1.0]),
         "late": np.array([0.0, 1.0]),
@@ -61,7 +63,8 @@ def day_of(responses_s: Sequence[float] = (0.1, 0.2, 0.3), **fields: Any) -> _Da
         "replicas_most": 2,
         "scalings": 1,
     }
-    return _Day(**(given | fields))
+    found = given | fields
+    return _Day(**found | {"late": found["late"][None, :]})
 
 
 def test_what_days_have_in_common() -> None:
@@ -78,15 +81,15 @@ def test_what_days_have_in_common() -> None:
         scalings=3,
     )
     found = _found(fleet_of(), [quiet, busy], 0.95)
-    assert found.limited_s.value == math.inf
-    assert (found.late_share.value, found.lost_share) == (0.25, 0.125)
+    assert found.binding.found_s.value == math.inf
+    assert (found.binding.late_share.value, found.lost_share) == (0.25, 0.125)
     assert (found.replica_hours.value, found.replicas_mean, found.replicas_most) == (4.0, 4.0, 4)
     assert (found.scalings.value, found.requests) == (2.0, 12)
     assert found.replica_hours == mean_of_runs([3.0, 5.0], 0.95)
     assert (found.course.arrived, found.course.late) == ((4.0, 2.0), (1.0, 0.5))
     assert (found.course.wanted, found.course.ready) == ((2.0, 2.0), (1.0, 1.0))
     served = _found(fleet_of(), [busy, busy], 0.95)
-    assert served.limited_s.value == pytest.approx(0.4 + 0.25)
+    assert served.binding.found_s.value == pytest.approx(0.4 + 0.25)
 
 
 @pytest.mark.parametrize(("runs", "is_enough"), [(4, True), (3, False)])

@@ -29,5 +29,6 @@ def autoscale_figure(screen: ScaledScreen) -> Panels:
         for count, arrived in zip(course.late, course.arrived, strict=True)
     ]
     late.theory(hours, shares, "lost or beyond the limit")
-    late.limit(0.01, "1 %")
+    limit = found.binding.limit
+    late.limit(1.0 - (limit.quantile or 0.0), limit.lost_text)
     return figure

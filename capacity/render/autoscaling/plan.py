@@ -30,7 +30,7 @@ def autoscaled_plan_tables(found: AutoscaledPlan, width: int) -> Iterator[Render
 
 def _decision(found: AutoscaledPlan) -> str:
     """Which autoscaler to run; or that none is known to hold the limit."""
-    limit = format_duration(found.screen.found.fleet.limit_s)
+    limit = " and ".join(format_duration(one.allowed) for one in found.screen.found.fleet.limits)
     if found.chosen is not None:
         return f"Autoscaler: {autoscaler_in_words(found.chosen)}."
     nearest = autoscaler_in_words(found.screen.found)

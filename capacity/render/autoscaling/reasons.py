@@ -29,14 +29,21 @@ def reasons(screen: ScaledScreen) -> Iterator[str]:
     if not screen.is_searched:
         return
     if screen.smallest is None:
-        yield _not_even(scaler.replicas_max, cause)
+        yield _not_even(found.fleet, scaler.replicas_max, cause)
     elif not found.is_held and not screen.remedies:
-        yield "No lower target and no higher --replicas-min that was tried holds the limit."
+        yield f"No lower target and no higher --replicas-min that was tried holds {the_limits(found.fleet)}."
 
 
-def _not_even(most: int, cause: Cause | None) -> str:
-    """Sentence for a limit that no fixed fleet holds, with what to raise unless the cause names it."""
-    told = f"Not even {fleet_in_words(most)} all the time {'holds' if most == 1 else 'hold'} the limit"
+def the_limits(fleet: ScaledFleet) -> str:
+    """`the limit`, or `the limits`."""
+    return "the limit" if len(fleet.limits) == 1 else "the limits"
+
+
+def _not_even(fleet: ScaledFleet, most: int, cause: Cause | None) -> str:
+    """Sentence for limits that no fixed fleet holds, with what to raise unless the cause names it."""
+    told = (
+        f"Not even {fleet_in_words(most)} all the time {'holds' if most == 1 else 'hold'} {the_limits(fleet)}"
+    )
     is_told = cause in (Cause.REPLICAS_MAX, Cause.QUEUE_LIMIT, Cause.BATCH_WAIT)
     return f"{told}." if is_told else f"{told}; raise --replicas-max."
 
@@ -46,9 +53,9 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
     if cause is Cause.RISE or cause is Cause.RESERVE:
         assert worst is not None  # noqa: S101  (both are read from it)
         return _rise(worst, scaler) if cause is Cause.RISE else _reserve(found, worst, scaler)
-    fleet, plan, least_s = found.fleet, found.fleet.plan, found.fleet.floor_s
+    fleet, plan, limit = found.fleet, found.fleet.plan, found.binding.limit
     if cause is Cause.SERVICE_FLOOR:
-        return _floor(fleet, least_s)
+        return _floor(fleet)
     if cause is Cause.REPLICAS_MAX:
         serve = "serves" if plan.replicas == 1 else "serve"
         return (
@@ -56,24 +63,25 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
             f"--replicas-max {serve} at most {format_rate(plan.replicas * fleet.replica_rps)}; raise --replicas-max."
         )
     if cause is Cause.QUEUE_LIMIT:
-        limit = plan_words(plan)["queue limit"]
+        waits = plan_words(plan)["queue limit"]
         return (
-            f"full queues reject {found.lost_share:.2%} of the requests; raise --queue-limit from {limit}, or leave it "
+            f"full queues reject {found.lost_share:.2%} of the requests; raise --queue-limit from {waits}, or leave it "
             "out."
         )
     return (
         f"a batch may wait {format_duration(plan.holds_s)} for others, and beside the fastest batch the "
-        f"limit leaves {format_duration(fleet.limit_s - least_s)}; lower --batch-wait."
+        f"limit leaves {format_duration(limit.allowed - fleet.floor_s(limit))}; lower --batch-wait."
     )
 
 
-def _floor(fleet: ScaledFleet, least_s: float) -> str:
-    limit, overhead_s = fleet.limit, fleet.profile.request_overhead_s  # only batches have a floor
-    assert limit is not None  # noqa: S101  (an autoscaler is judged by one)
+def _floor(fleet: ScaledFleet) -> str:
+    limit, overhead_s = fleet.out_of_reach, fleet.profile.request_overhead_s  # only batches have a floor
+    assert limit is not None  # noqa: S101  (it is the cause)
     of_it = f", of which {format_duration(overhead_s)} is overhead of the request" if overhead_s else ""
     return (
-        f"no batch is served within {format_duration(fleet.limit_s)} at {limit.what}; the fastest takes "
-        f"{format_duration(least_s)}{of_it}. No number of replicas changes that; raise --slo-{limit.what.lower()}."
+        f"no batch is served within {format_duration(limit.allowed)} at {limit.what}; the fastest takes "
+        f"{format_duration(fleet.floor_s(limit))}{of_it}. No number of replicas changes that; raise "
+        f"--slo-{limit.what.lower()}."
     )
 
 

@@ -46,10 +46,11 @@ def day_parts(saved: Any) -> Iterator[DayPart]:
 def _autoscaled(saved: Any, found: DayCost, smallest: DayCost | None) -> DayPart:
     kept = read_autoscaler(saved)
     assert kept is not None  # noqa: S101  (it has costs)
-    limit = judged_by(saved)
+    limits = judged_by(saved)
     scaler, fate = kept.autoscaler, "holds" if kept.is_confirmed else "is not known to hold"
+    held = "the limit" if len(limits) == 1 else "the limits"
     lead = (
-        f"--autoscale {scaler.target} with {scaler.replicas_min} to {scaler.replicas_max} replicas {fate} the limit "
+        f"--autoscale {scaler.target} with {scaler.replicas_min} to {scaler.replicas_max} replicas {fate} {held} "
         f"over {kept.curve.name}, of whose requests each was simulated; lost ones count as late."
     )
     rows = [("autoscaled", found), *([] if smallest is None else [("fixed", smallest)])]
@@ -62,20 +63,23 @@ def _autoscaled(saved: Any, found: DayCost, smallest: DayCost | None) -> DayPart
         heads=(
             "fleet",
             "replicas at most",
-            limit.what,
+            *(limit.what for limit in limits),
             "replica-hours",
             *(["USD a day"] if has_price else []),
         ),
-        rows=tuple(_row(name, one, limit) for name, one in rows),
+        rows=tuple(_row(name, one, limits) for name, one in rows),
     )
 
 
-def _row(name: str, one: DayCost, limit: Limit) -> tuple[str, ...]:
-    limited, price = one.limited, one.cost_usd
+def _row(name: str, one: DayCost, limits: Sequence[Limit]) -> tuple[str, ...]:
+    price = one.cost_usd
     return (
         name,
         str(one.replicas_max),
-        f"over {limit.lost_text} lost" if limited.value == math.inf else format_interval(limited),
+        *(
+            f"over {limit.lost_text} lost" if found.value == math.inf else format_interval(found)
+            for limit, found in zip(limits, one.limited, strict=True)
+        ),
         f"{one.replica_hours.interval().value:.1f}",
         *([] if price is None else [f"{price.interval().value:.2f}"]),
     )

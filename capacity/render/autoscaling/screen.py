@@ -7,9 +7,8 @@ from itertools import pairwise
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.autoscaling.findings import Days, ScaledScreen, setting_of
+from capacity.autoscaling.findings import Days, Kept, ScaledScreen, setting_of
 from capacity.performance import Interval, format_span
-from capacity.question.objective import Limit
 from capacity.render.autoscaling.reasons import reasons
 from capacity.render.tables import sparkline, table
 from capacity.traffic.daily import clock
@@ -37,30 +36,24 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
 def answer_text(screen: ScaledScreen) -> str:
     """Cost and late requests, compared with the smallest fixed fleet."""
     found = screen.found
-    limit, what = format_duration(found.fleet.limit_s), _what(found)
-    says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
-    if found.limited_s.value == math.inf:
-        p99 = f"loses {found.lost_share:.2%} of the requests, too many for a {what}"
-    else:
-        p99 = f"has a {what} of {_interval(found.limited_s)}"
-    told = f"The autoscaled fleet takes {_cost(found)} and {p99}, {says[found.exit_code]}"
+    told = f"The autoscaled fleet takes {_cost(found)} and {', and '.join(_fate(found, one) for one in found.kept)}"
     fixed = screen.smallest
     if fixed is None:
         return f"{told}."
     count = fixed.fleet.plan.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
-    return f"{told}; that is {_saving(found, fixed)} {fleet} it all the time, with a {what} of {_limited(fixed)}."
+    held = "it" if len(fixed.kept) == 1 else "them"
+    quantiles = " and ".join(f"a {one.limit.what} of {_limited(one)}" for one in fixed.kept)
+    return f"{told}; that is {_saving(found, fixed)} {fleet} {held} all the time, with {quantiles}."
 
 
-def _what(found: Days) -> str:
-    """The limited quantity."""
-    return _limit(found).what
-
-
-def _limit(found: Days) -> Limit:
-    limit = found.fleet.limit
-    assert limit is not None  # noqa: S101  (an autoscaler is judged by one)
-    return limit
+def _fate(found: Days, one: Kept) -> str:
+    """What a limited quantile is, and what that is for its limit."""
+    limit, what = format_duration(one.limit.allowed), one.limit.what
+    says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
+    if one.found_s.value == math.inf:
+        return f"loses {found.lost_share:.2%} of the requests, too many for a {what}, {says[one.exit_code]}"
+    return f"has a {what} of {_interval(one.found_s)}, {says[one.exit_code]}"
 
 
 def _saving(found: Days, fixed: Days) -> str:
@@ -94,8 +87,8 @@ def _ends(interval: Interval, spec: str) -> str:
     return "" if low == high else f" ({low} to {high})"
 
 
-def _limited(found: Days) -> str:
-    return format_duration(found.limited_s.value)
+def _limited(one: Kept) -> str:
+    return format_duration(one.found_s.value)
 
 
 def _interval(interval: Interval) -> str:
@@ -110,16 +103,31 @@ def fleet_table(screen: ScaledScreen) -> RenderableType:
         rows.append((f"{screen.smallest.fleet.plan.replicas} all the time", screen.smallest))
     rows += [(setting_of(screen.found.fleet, one.fleet), one) for one in screen.remedies]
     has_price = screen.found.cost_usd is not None
-    columns = ["<fleet", _what(screen.found), "late", "replica-hours", *(["USD"] if has_price else [])]
+    kept = screen.found.kept
+    columns = [
+        "<fleet",
+        *(one.limit.what for one in kept),
+        *(_late(one, kept) for one in kept),
+        "replica-hours",
+    ]
+    columns += ["USD"] if has_price else []
     return table([*columns, "mean", "most", "changes"], [_row(name, one) for name, one in rows])
+
+
+def _late(one: Kept, kept: Sequence[Kept]) -> str:
+    """`late`; beside other limits, with the limit that it is late by."""
+    return "late" if len(kept) == 1 else f"late by {one.limit.what}"
 
 
 def _row(name: str, found: Days) -> tuple[str, ...]:
     price = found.cost_usd
     return (
         name,
-        f"> {_limit(found).lost_text} lost" if found.limited_s.value == math.inf else _limited(found),
-        f"{found.late_share.value:.2%}",
+        *(
+            f"> {one.limit.lost_text} lost" if one.found_s.value == math.inf else _limited(one)
+            for one in found.kept
+        ),
+        *(f"{one.late_share.value:.2%}" for one in found.kept),
         f"{found.replica_hours.value:.1f}",
         *([] if price is None else [f"{price.value:.2f}"]),
         f"{found.replicas_mean:.2f}",
@@ -139,7 +147,7 @@ def course_lines(found: Days, width: int) -> Iterator[Text]:
     lines = [
         ("arrivals", _thinned(course.arrived, count), format_rate(max(course.arrived) / 60.0)),
         ("replicas that serve", _thinned(course.ready, count), f"{max(course.ready):.3g}"),
-        ("late", late, f"{max(late):.1%}"),
+        (_late(found.binding, found.kept), late, f"{max(late):.1%}"),
     ]
     yield Text(f"From {clock(fleet.begins_s)} to {clock(fleet.ends_s)}, and the highest of each:")
     for name, values, most in lines:
