@@ -512,7 +512,7 @@ BUGS = (
         "return most + 1 if best is None else _scaler(best).replicas_min", "return most + 1",
         "test_cheapest_autoscaler.py::test_the_cheapest_is_that_of_an_exhaustive_search"),
     Bug("the first that was found is taken and not the cheapest", "cheapest._Search.held",
-        "sorted(held, key=lambda one: (_hours(one), one.limited_s.high))", "list(held)",
+        "sorted(held, key=lambda one: (_hours(one), one.pressure.high))", "list(held)",
         "test_cheapest_autoscaler.py::test_the_cheapest_is_that_of_an_exhaustive_search"),
     Bug("a request that is moved starts to wait again", "watched._move_queue",
         "first_over_s(rules, entry, now_s)", "now_s + rules.wait_s",

@@ -115,7 +115,7 @@ def test_a_plan_without_an_autoscaler_is_asked_about_the_usual_one(folder: Path)
         found = cap.autoscale(answer, between="00:00-01:00", runs=2, only_verdict=True)
     scaler = found.fleet.autoscaler
     assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.6", 1, 10)
-    assert (found.fleet.plan.routing.value, found.fleet.limit_s) == ("least-outstanding", 2.0)
+    assert (found.fleet.plan.routing.value, found.fleet.limits[0].allowed) == ("least-outstanding", 2.0)
     assert found.fleet.mean_rate_rps == 12.0
 
 
