@@ -63,6 +63,8 @@ def likely_counts(low: float, high: float) -> tuple[int, int]:
 def _log_factorials_between(start: int, end: int) -> Floats:
     """ln k! for start <= k < end."""
     if end > _TABLE_MAX:
+        from scipy.special import gammaln  # heavy, and not to be loaded before it is needed
+
         return np.asarray(gammaln(np.arange(start, end) + 1.0))
     return _table(1 << end.bit_length())[start:end]
 
@@ -144,6 +146,8 @@ def tails_run(first: int, count: int, mean: Floats) -> tuple[Floats, Floats]:
     Returns:
         Two of shape `(rows, count)`.
     """
+    from scipy.special import gammaincc  # heavy, and not to be loaded before it is needed
+
     each = pmf_run(first, count, mean)
     beyond, before = at_least(first + count, mean), gammaincc(first, mean)
     above = np.cumsum(np.concatenate((beyond, each[:, ::-1]), axis=1), axis=1)[:, :0:-1]
