@@ -386,14 +386,14 @@ BUGS = (
         "test_engine_case.py::test_a_rate_whose_budget_cannot_settle_it_is_left_open_at_once"),
     Bug("prices differ by their rounding alone", "Family.cost",
         'float(f"{devices if usd is None else usd:.12g}")', "devices if usd is None else usd",
-        "test_planner.py::test_three_devices_at_a_third_of_the_price_cost_the_same"),
+        "test_plan_decision.py::test_three_devices_at_a_third_of_the_price_cost_the_same"),
     Bug("the certificate is not asked", "Certifier._certify",
         "if not trial.candidate.accepted:\n", "if False:\n",
-        "test_planner.py::"
+        "test_plan_decision.py::"
         "test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_then_the_next_count"),
     Bug("a certificate asks nothing of what a loss leaves", "certificate.certify",
         "in question.events(plan) if candidate.accepted else ():", "in ():",
-        "test_planner.py::test_every_event_is_certified_and_one_that_fails_passes_the_turn"),
+        "test_plan_decision.py::test_every_event_is_certified_and_one_that_fails_passes_the_turn"),
     Bug("headroom is the first refused rate", "Ends.headroom",
         "accepted_rps=self.accepted_rps", "accepted_rps=self.refused_rps",
         "test_search.py::test_headroom_is_the_root_of_the_exact_law"),

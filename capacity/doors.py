@@ -106,7 +106,7 @@ def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[st
         unknown = next((one for one in given if one not in taken.parameters), "")
         near = get_close_matches(unknown, taken.parameters, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        for others, how in ((GONE, "it is now"), (TRIGGERS, "it is for plans; ask by")):
+        for others, how in ((GONE, "it is now"), (TRIGGERS, "it is asked here as")):
             instead = in_keywords(others.get(f"--{unknown.replace('_', '-')}", ""))
             meant = f"; {how} {instead}" if instead.partition(" ")[0] in taken.parameters else meant
         raise TypeError(f"{name}() {error}{meant}") from None

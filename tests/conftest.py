@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 import typer.testing
 
-# Its runner makes all commands anew at each call, which takes longer than most of them.
+# Its runner makes all commands again at each call, which takes longer than most of them.
 typer.testing._get_command = cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
@@ -69,4 +69,4 @@ def deadline() -> Iterator[None]:
 @pytest.fixture
 def no_headroom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans do not say at which rate they end: to find it takes most of the time of most of them."""
-    monkeypatch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
+    monkeypatch.setattr("capacity.search.plan_decision.find_headroom", lambda *_: None)

@@ -26,7 +26,7 @@ from capacity.search.candidates import Progress, describe
 from capacity.search.caveats import trace_caveats
 from capacity.search.certificate import certify
 from capacity.search.exact import judge_exactly, refuse_loads, theory_of
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
 from capacity.search.recovery_plan import is_in_time
 from capacity.server.batch.plan import BatchPlan

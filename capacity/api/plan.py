@@ -62,7 +62,7 @@ def _planned(
     from capacity.answers.plan import PlanAnswer
     from capacity.api.trouble import plan_disturbed, plan_to_recover
     from capacity.search.caveats import with_implausible
-    from capacity.search.planner import recommend, with_headroom
+    from capacity.search.plan_decision import recommend, with_headroom
     from simulations.servers import require_sound
 
     for profile in question.profiles:

@@ -305,7 +305,7 @@ def plan_to_recover(
 
 def _replanned(question: Question, work: "Work", plan: Plan) -> "Recommendation":
     """One plan, confirmed for the objective like any other; how far its rate may rise is found in the end."""
-    from capacity.search.planner import recommend
+    from capacity.search.plan_decision import recommend
 
     return recommend(
         question.for_plan(plan),

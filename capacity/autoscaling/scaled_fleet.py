@@ -67,7 +67,7 @@ class ScaledFleet:
         """Refuse a part of the day with more requests than a run may have.
 
         Args:
-            what: what at most so many are.
+            what: what happens to at most this many.
         """
         if self.requests <= most:
             return

@@ -75,7 +75,7 @@ class StrictTyper(LazyTyper):
 
 def _refuse_unknown(command: Any, name: str) -> None:
     """Answer an unknown flag with the one that asks the same, if the command has that."""
-    for others, how in ((GONE, "is now"), (TRIGGERS, "is for plans; ask here by")):
+    for others, how in ((GONE, "is now"), (TRIGGERS, "is asked here as")):
         if _has_instead(command, others, name):
             raise InputError(f"{name} {how} {others[name]}")
 

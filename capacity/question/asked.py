@@ -379,7 +379,10 @@ FLAGS: Mapping[str, Flag] = dict(
                 "Mean time until a failed replica runs again: 5min; with --mtbf.",
             ),
             pause=Flag(
-                TEXT, None, "Replicas pause for so long, so often: 200ms,6/min.", engines_lack=_TROUBLE
+                TEXT,
+                None,
+                "Pauses of each replica: how long, and how often: 200ms,6/min.",
+                engines_lack=_TROUBLE,
             ),
             request_class=Flag(
                 TEXT,
@@ -392,7 +395,7 @@ FLAGS: Mapping[str, Flag] = dict(
             recover_within=Flag(
                 DURATION,
                 None,
-                "Also be as before so soon after a --trigger, with clients that have a --timeout: 60s.",
+                "Also recover within this time after a --trigger, with clients that have a --timeout: 60s.",
             ),
             trigger=Flag(
                 TEXT,

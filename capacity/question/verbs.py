@@ -126,7 +126,7 @@ _CONTROLLED = {
 _SAVED = argument(PLAN, REQUIRED, "A plan saved by capacity plan -o.")
 # Failures of a fleet whose figures are asked for; those of its plan are the same.
 _IN_FAILURE = {
-    "spare": FLAGS["spare"].but(help="Figures are those of the fleet with so many replicas gone."),
+    "spare": FLAGS["spare"].but(help="Figures are those of the fleet with this many replicas gone."),
     "survive": FLAGS["survive"].but(
         help="Figures are those of what the worst of these failures leaves: n-1, n-2, zone:3; repeatable."
     ),
@@ -410,7 +410,7 @@ VERBS: Mapping[str, Verb] = {
         mtbf=Flag(
             DURATION,
             None,
-            "Beside the trigger, each replica crashes after so long on average: 6h; with --recovery-time.",
+            "Beside the trigger, mean time that a replica runs until it crashes: 6h; with --recovery-time.",
         ),
         recovery_time=Flag(
             DURATION, None, "How long a replica that crashed by itself is down: 5min; with --mtbf."

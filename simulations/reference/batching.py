@@ -27,7 +27,7 @@ class BatchRule:
         """A request comes to the end of the queue."""
 
     def leaves(self, place: int, waiting: int) -> None:
-        """A request leaves the queue from a place in it, before it is taken; so many have waited with it."""
+        """A request leaves its place in the queue before it is taken, where this many have waited, itself included."""
 
     def sees(self, now_s: float) -> None:
         """A replica is free while requests wait."""

@@ -104,7 +104,7 @@ class LlamaCpp:
         self.blocks.release(request.number, request.computed)
 
     def call_off(self, request: Request) -> None:
-        """Nobody waits for a request any more: its slot is idle at once, or it leaves the line."""
+        """Remove a request whose client has gone: its slot is idle at once, or it leaves the line."""
         if request in self.running:
             self.finish(request)
         else:

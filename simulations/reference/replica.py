@@ -151,7 +151,7 @@ class Device:
                 job.end = job.end.moved(job.ends_s, Phase.COMPLETION, replica)
 
     def _work_off(self, job: Job, busy: int) -> None:
-        """What has been done until now with so many busy ones; nothing if its replica pauses until later."""
+        """A job is worked on until now, beside this many busy ones; not if its replica pauses until later."""
         now_s = self._clock.now
         if now_s > job.since_s:
             job.work_s -= (now_s - job.since_s) / self._slowdowns[busy - 1]

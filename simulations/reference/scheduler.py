@@ -96,7 +96,7 @@ class Scheduler(Protocol):
         """All tokens of a request have come."""
 
     def call_off(self, request: Request) -> None:
-        """Nobody waits for a request any more: it leaves at once."""
+        """Remove a request at once whose client has gone."""
 
     def vacate(self) -> list[Request]:
         """Remove the requests that wait and have not begun, in order."""

@@ -112,7 +112,7 @@ class VllmV1:
             self.thrown_out -= request.known - 1  # which nobody needs again
 
     def call_off(self, request: Request) -> None:
-        """Nobody waits for a request any more: it leaves at once, and its blocks are free."""
+        """Remove a request whose client has gone, and free its blocks at once."""
         if request in self.running:
             self.running.remove(request)
             self.blocks.release(request.number, request.computed)

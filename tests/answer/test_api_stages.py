@@ -70,10 +70,12 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
             yield SimpleNamespace(judge=None, report=report, effort=effort)
 
         monkeypatch.setattr("capacity.api.plan.at_work", at_work)
-        monkeypatch.setattr("capacity.search.planner.recommend", stage("recommend", found_of(plan)))
+        monkeypatch.setattr("capacity.search.plan_decision.recommend", stage("recommend", found_of(plan)))
         monkeypatch.setattr("capacity.search.by_hour.schedule", stage("schedule", HOURS))
         monkeypatch.setattr("capacity.explanation.explanation.explain_plan", stage("explain", REASONS))
-        monkeypatch.setattr("capacity.search.planner.with_headroom", stage("headroom", found_of(LARGER)))
+        monkeypatch.setattr(
+            "capacity.search.plan_decision.with_headroom", stage("headroom", found_of(LARGER))
+        )
         monkeypatch.setattr("capacity.search.caveats.with_implausible", lambda found, question: found)
         for name, result in (("plan_disturbed", "disturbed"), ("plan_to_recover", "recovery")):
             monkeypatch.setattr(f"capacity.api.trouble.{name}", stage(name, (found_of(LARGER), result)))

@@ -26,7 +26,7 @@ ASIDE = "whether the fleet recovers from trouble was not judged again; run capac
 def planned() -> Any:
     """Four replicas, which come back from losing one with --shed late, and do not as they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
+        patch.setattr("capacity.search.plan_decision.find_headroom", lambda *_: None)
         return as_saved(cap.plan(MINE, batch_size_max=1, rate="316rps", slo_p99="100ms", batch_wait="0ms"))
 
 

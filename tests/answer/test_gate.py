@@ -33,7 +33,7 @@ from capacity.question.objective import Objective
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.render.check import gate_document, github_lines, junit, markdown
-from capacity.search.planner import recommend, silent
+from capacity.search.plan_decision import recommend, silent
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan

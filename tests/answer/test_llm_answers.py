@@ -50,7 +50,7 @@ def objective_of(**given: Any) -> Objective:
 @pytest.fixture(scope="module")
 def planned() -> PlanAnswer:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
+        patch.setattr("capacity.search.plan_decision.find_headroom", lambda *_: None)
         asked = {"lengths": LENGTHS, "slo_tpot_mean": "6.4ms", "precision": 0.1}
         found = cap.plan(LINE, rate_rps=100.0, **asked)
     assert isinstance(found, PlanAnswer)

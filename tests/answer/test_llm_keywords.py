@@ -403,8 +403,8 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
         steps.append(f"explained {plan.replicas}")
         return SimpleNamespace(neighbours=("changes",), saturation="known")
 
-    monkeypatch.setattr("capacity.search.planner.recommend", recommend)
-    monkeypatch.setattr("capacity.search.planner.with_headroom", headroom)
+    monkeypatch.setattr("capacity.search.plan_decision.recommend", recommend)
+    monkeypatch.setattr("capacity.search.plan_decision.with_headroom", headroom)
     monkeypatch.setattr("capacity.explanation.explanation.explain_plan", explained)
     monkeypatch.setattr("simulations.servers.require_check", lambda one: steps.append(f"check {one.name}"))
     monkeypatch.setattr("capacity.api.trouble.plan_to_recover", recover)

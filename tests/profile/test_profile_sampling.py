@@ -25,7 +25,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.server.batch.caveats import batches_missing, interval_caveats
 from capacity.traffic.workload import GammaArrivals, Workload
 

@@ -54,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
             return "a recommendation"
 
         monkeypatch.setattr(name, search)
-        monkeypatch.setattr("capacity.search.planner.recommend", recommend)
+        monkeypatch.setattr("capacity.search.plan_decision.recommend", recommend)
         return found
 
     return watched

@@ -21,7 +21,7 @@ from capacity.search.batches import BatchTheory
 from capacity.search.candidates import Search
 from capacity.search.certificate import Certifier
 from capacity.search.cheapest import Level
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.burstiness import irregularity

@@ -12,7 +12,7 @@ from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.fleet import predict
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload

@@ -12,7 +12,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 from simulations.judge import SimulationJudge

@@ -20,7 +20,7 @@ from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.search.planner import recommend, silent
+from capacity.search.plan_decision import recommend, silent
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthRows

@@ -21,7 +21,7 @@ from capacity.question.scenario import Scenario
 from capacity.render.plan import schedule_tables
 from capacity.search.by_hour import Schedule, schedule
 from capacity.search.exact import judge_exactly
-from capacity.search.planner import silent
+from capacity.search.plan_decision import silent
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.judge import SimulationJudge

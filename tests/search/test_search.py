@@ -27,7 +27,7 @@ from capacity.search.candidates import Search, describe, survival_candidate
 from capacity.search.cheapest import devices_within, fewest, find_cheapest
 from capacity.search.exact import judge_exactly
 from capacity.search.headroom import _RESOLUTION, find_headroom
-from capacity.search.planner import silent
+from capacity.search.plan_decision import silent
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import refuse_batch_size, refuse_load
 from capacity.server.batch.stability import (

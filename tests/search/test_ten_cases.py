@@ -17,7 +17,7 @@ from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Question
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.stability import load
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, Workload

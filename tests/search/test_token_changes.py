@@ -10,7 +10,7 @@ from capacity.profile.llm import Coefficients, Engine, KvCache, Scheduler
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
-from capacity.search.planner import silent
+from capacity.search.plan_decision import silent
 from capacity.search.what_if import Asker, neighbours
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws

@@ -12,7 +12,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.search.headroom import find_headroom
-from capacity.search.planner import silent, with_headroom
+from capacity.search.plan_decision import silent, with_headroom
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws

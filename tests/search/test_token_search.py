@@ -22,7 +22,7 @@ from capacity.search.caveats import scenario_caveats
 from capacity.search.engines import EngineTheory, length_caveats, llm_profile_caveats
 from capacity.search.max_rate import caveats as rates_caveats
 from capacity.search.max_rate import find_rates
-from capacity.search.planner import recommend, silent, with_headroom
+from capacity.search.plan_decision import recommend, silent, with_headroom
 from capacity.search.recommendation import Headroom, Recommendation, Tally
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows

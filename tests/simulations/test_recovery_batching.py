@@ -94,7 +94,7 @@ def test_what_ray_serve_has_collected_is_lost_with_its_replica(run: Run) -> None
 
 @ENGINES
 def test_a_wait_that_torchserve_has_begun_ends_with_its_replica(run: Run) -> None:
-    """A replica that is back counts the wait anew, from 0.75."""
+    """A replica that is back counts the wait from its return, 0.75."""
     faults = [at(0.25, Action.CRASH), at(0.5, Action.RESTART)]
     found = answered(run, [0.0, 0.75], lambda size: 1.0, faults, batching=Batching.TORCHSERVE)
     same(found, [NAN, 2.75])

@@ -39,7 +39,7 @@ def change_rate(w: World, s: Batches, r: int, before: int, after: int, now_s: fl
 
 @borrowing
 def work_off(s: Batches, r: int, busy: int, now_s: float) -> None:
-    """What a replica has done until now with so many busy ones; nothing if it pauses until later."""
+    """A replica works until now, beside this many busy ones; not if it pauses until later."""
     if now_s > s.jobs[r].since_s:
         s.jobs[r].work_s -= (now_s - s.jobs[r].since_s) / s.slowdowns[busy - 1]
         s.jobs[r].since_s = now_s

@@ -22,7 +22,7 @@ from capacity.queues.markov.mmc import MMc
 from capacity.search.batches import BatchTheory
 from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.search.headroom import _RESOLUTION
-from capacity.search.planner import recommend
+from capacity.search.plan_decision import recommend
 from capacity.search.recommendation import Certificate, Headroom, Recommendation, Tally
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan

@@ -1,4 +1,4 @@
-"""Planner: screen, search, confirmation, headroom -> the cheapest plan that meets the objective, and why."""
+"""The decision on a plan: screen, search, confirmation and headroom give the cheapest plan that meets the objective."""
 
 from collections.abc import Iterator
 from dataclasses import replace
