@@ -141,7 +141,6 @@ def test_questions_searches_and_explanations_name_no_kind_of_server() -> None:
 ROOMS = ("capacity.profile.", "capacity.traffic.", "capacity.server.", "capacity.formats.")
 REGISTERS = (
     "search.exact", "answer.documents", "answer.saved_plan", "render.profiles", "render.deploy.fleet",
-    "answer.plan_like",  # refuses engines for the one verb that does not know them
     "answers.evidence", "render.evidence",  # what a file of another tool holds: a profile, a load test, a trace
 )  # fmt: skip
 # Classes of a kind, and what only one of them has.

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from capacity.answer.saved_answer import read_evaluation
@@ -17,6 +18,7 @@ from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import ClosedPopulation, Demand
 
 _WAIT_MIN_S = 1e-6  # a server takes 0 for no limit
@@ -168,11 +170,6 @@ def dns_label(name: str) -> str:
     return label if label[:1].isalpha() else f"model-{label}".rstrip("-")
 
 
-def batches(saved: SavedPlan) -> bool:
-    """Whether a saved plan is of a fleet that batches."""
-    return isinstance(saved.plan, BatchPlan)
-
-
 def read_fleet(saved: SavedPlan) -> Fleet:
     """A saved plan as its targets need it.
 
@@ -188,3 +185,15 @@ def read_fleet(saved: SavedPlan) -> Fleet:
         recovery=read_recovery(saved),
         autoscaler=scaled.autoscaler if scaled is not None and scaled.is_confirmed else None,
     )
+
+
+def _as_it_is(saved: SavedPlan) -> SavedPlan:
+    return saved
+
+
+_READERS: dict[type, Callable[[SavedPlan], Fleet | SavedPlan]] = {BatchPlan: read_fleet, TokenPlan: _as_it_is}
+
+
+def deployed(saved: SavedPlan) -> Fleet | SavedPlan:
+    """A saved plan in the form that targets for its kind of server take."""
+    return _READERS[type(saved.plan)](saved)

@@ -7,7 +7,7 @@ from capacity.errors import InputError
 from capacity.question.plan import Routing
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
 from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature, unset_notes
-from capacity.render.deploy.fleet import batches, read_fleet
+from capacity.render.deploy.fleet import deployed
 from capacity.traffic.clients import BudgetKind, Failure
 
 NAME = "grpc"
@@ -40,9 +40,8 @@ def render(safe: SafeClients) -> str:
         raise InputError("gRPC has no budget of concurrent retries; plan with --retry-budget throttle:10,0.1")
     backoff = clients.backoff
     first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
-    plan = read_fleet(safe.saved) if batches(safe.saved) else safe.saved
     config: dict[str, object] = {
-        "comment": [*safe.notes(), *_notes(safe), *unset_notes(plan, NAME)],
+        "comment": [*safe.notes(), *_notes(safe), *unset_notes(deployed(safe.saved), NAME)],
         "methodConfig": [
             {
                 "name": [{}],

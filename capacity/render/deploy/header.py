@@ -10,7 +10,7 @@ from capacity.files import printable
 from capacity.performance import Kind
 from capacity.question.plan import Routing, plan_words, rejects
 from capacity.render.deploy.features import counted, unset_notes
-from capacity.render.deploy.fleet import Fleet, batches, read_fleet
+from capacity.render.deploy.fleet import Fleet, deployed
 from capacity.render.report_command import command_to_repeat
 from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation
@@ -42,8 +42,9 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
 
 def header_of(saved: SavedPlan, target: str, notes: Iterable[str]) -> str:
     """The header for a plan of either kind."""
-    if batches(saved):
-        return header(read_fleet(saved), target, notes)
+    fleet = deployed(saved)
+    if isinstance(fleet, Fleet):
+        return header(fleet, target, notes)
     plan, question = saved.plan, saved.question
     objective = ", ".join(str(one) for one in question.objective.limits)
     lines = [

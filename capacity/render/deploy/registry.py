@@ -10,7 +10,7 @@ from capacity.files import printable
 from capacity.render import deploy
 from capacity.render.deploy.clients import SafeClients, safe_clients
 from capacity.render.deploy.features import AnyPlan, Coverage
-from capacity.render.deploy.fleet import Fleet, batches, read_fleet
+from capacity.render.deploy.fleet import Fleet, deployed
 from capacity.render.deploy.recovery import read_recovery
 
 
@@ -65,21 +65,18 @@ def render(saved: SavedPlan, name: str) -> str:
     target = find_target(name)
     if target.PLANS is SafeClients:
         return target.render(safe_clients(saved, name))
-    if batches(saved) != (target.PLANS is Fleet):
-        raise InputError(_misfit(saved, name))
-    return target.render(read_fleet(saved) if batches(saved) else saved)
+    plan = deployed(saved)
+    if not isinstance(plan, target.PLANS):
+        raise InputError(_misfit(saved.name, plan, target))
+    return target.render(plan)
 
 
-def _misfit(saved: SavedPlan, name: str) -> str:
-    fitting = [
-        one.NAME
-        for one in TARGETS.values()
-        if one.PLANS is not SafeClients and has_file(read_fleet(saved) if batches(saved) else saved, one)
-    ]
-    held, wanted = "a language model", "a fleet that batches requests"
-    if batches(saved):
-        held, wanted = wanted, held
+_WORDS = {Fleet: "a fleet that batches requests", SavedPlan: "a language model"}
+
+
+def _misfit(name: str, plan: AnyPlan, target: Target) -> str:
+    fitting = [one.NAME for one in TARGETS.values() if one.PLANS is not SafeClients and has_file(plan, one)]
     return (
-        f"--target {name} is for a plan of {wanted}, and {printable(saved.name)} is one of {held}; "
-        f"use {'one of ' if len(fitting) > 1 else '--target '}{', '.join(fitting)}"
+        f"--target {target.NAME} is for a plan of {_WORDS[target.PLANS]}, and {printable(name)} is one of "
+        f"{_WORDS[type(plan)]}; use {'one of ' if len(fitting) > 1 else '--target '}{', '.join(fitting)}"
     )
