@@ -15,7 +15,7 @@ from capacity.answer.saved_parts import (
 from capacity.errors import InputError, quoted
 from capacity.files import FILE_BYTES_MAX, printable
 from capacity.json_text import read_as
-from capacity.profile.formats import SignedProfile, signed
+from capacity.profile.formats import SignedProfile, profile_to_document, read_document, signed
 from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -60,7 +60,9 @@ class QuestionDocument:
         """
         if len(self.profiles) > PROFILES_MAX:
             raise InputError(f"question.profiles has more than {PROFILES_MAX} profiles")
-        profiles = (one.read(f"question.profiles[{place}]") for place, one in enumerate(self.profiles))
+        profiles = (
+            one.read(f"question.profiles[{place}]", read_document) for place, one in enumerate(self.profiles)
+        )
         return Question(
             profiles=tuple(profiles),
             workload=read_workload_document(self.workload, "question.workload", trace),
@@ -110,7 +112,7 @@ def question_to_document(question: BatchQuestion) -> dict[str, Any]:
     space: BatchSpace = question.space
     least = {"replicas_min": question.replicas_min, "batch_size_min": space.batch_size_min}
     return {
-        "profiles": [signed(profile) for profile in question.profiles],
+        "profiles": [signed(profile_to_document(one), one.path) for one in question.profiles],
         "workload": workload_to_document(question.workload),
         "objective": objective_document(question.objective),
         "batch_size_limit": space.batch_size_limit,

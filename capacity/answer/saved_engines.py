@@ -1,6 +1,6 @@
 """Saved engines: the question and the plan of a language model's fleet, in the form of a saved plan."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from capacity.answer.documents import Document, objective_document
@@ -16,8 +16,7 @@ from capacity.answer.saved_parts import (
 )
 from capacity.errors import InputError
 from capacity.json_text import Line, read_as
-from capacity.profile.formats import digest
-from capacity.profile.llm import LlmProfile
+from capacity.profile.formats import SignedProfile, signed
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
 from capacity.question.plan import Routing
 from capacity.question.question import Question
@@ -29,20 +28,6 @@ from capacity.traffic.workload import ArrivalProcess
 
 LENGTHS_MAX = 200_000  # rows that a file holds
 _NOTHING = Survival()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SignedLlm:
-    sha256: str
-    profile: dict[str, Any]
-    path: Line | None = None
-
-    def read(self, where: str) -> LlmProfile:
-        if digest(self.profile) != self.sha256:
-            raise InputError(
-                f"{where} was edited after the plan was made (its sha256 is another); {MAKE_AGAIN}"
-            )
-        return replace(read_llm_document(self.profile, f"{where}.profile"), path=self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +49,7 @@ class _LawsDocument:
 class EngineQuestionDocument:
     """A saved question, in the form of `SavedEngines.question`."""
 
-    profiles: tuple[_SignedLlm, ...]
+    profiles: tuple[SignedProfile, ...]
     workload: dict[str, Any]
     lengths: dict[str, Any]
     objective: ObjectiveDocument
@@ -87,7 +72,9 @@ class EngineQuestionDocument:
             InputError: an invalid question, or a profile or a trace that was edited.
         """
         workload = read_workload_document(self.workload, "question.workload", trace)
-        profiles = (one.read(f"question.profiles[{at}]") for at, one in enumerate(self.profiles))
+        profiles = (
+            one.read(f"question.profiles[{at}]", read_llm_document) for at, one in enumerate(self.profiles)
+        )
         return Question(
             profiles=tuple(profiles),
             workload=workload,
@@ -125,7 +112,7 @@ class SavedEngines:
         space = question.space
         survival = {} if question.survival == _NOTHING else {"survival": survival_document(question.survival)}
         return {
-            "profiles": [_signed(one) for one in question.profiles],
+            "profiles": [signed(llm_profile_to_document(one), one.path) for one in question.profiles],
             "workload": workload_to_document(question.workload),
             "lengths": _lengths_document(space.lengths),
             "objective": objective_document(question.objective),
@@ -171,13 +158,6 @@ class SavedEngines:
     def any_plan(self, document: Any, where: str) -> TokenPlan:
         """Any plan of a document."""
         return read_as(TokenPlan, document, where)
-
-
-def _signed(profile: LlmProfile) -> Document:
-    """A profile with its digest, and the path of its file if it has one."""
-    document = llm_profile_to_document(profile)
-    path = {} if profile.path is None else {"path": profile.path}
-    return {"sha256": digest(document), "profile": document} | path
 
 
 def _lengths_document(lengths: AnyLengths) -> Document:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -312,11 +312,9 @@ def digest(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def signed(profile: ServiceProfile) -> dict[str, Any]:
-    """A profile with its digest, and the path of its file if it has one."""
-    document = profile_to_document(profile)
-    path = {} if profile.path is None else {"path": profile.path}
-    return {"sha256": digest(document), "profile": document} | path
+def signed(document: Any, path: str | None) -> dict[str, Any]:
+    """The document of a profile with its digest, and the path of its file if it has one."""
+    return {"sha256": digest(document), "profile": document} | ({} if path is None else {"path": path})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,13 +325,16 @@ class SignedProfile:
     profile: dict[str, Any]
     path: Line | None = None
 
-    def read(self, where: str) -> ServiceProfile:
+    def read(self, where: str, read: Callable[[Any, str], Any]) -> Any:
         """The profile, if it matches its digest.
+
+        Args:
+            read: function that reads the profile's document, at a place that messages name.
 
         Raises:
             InputError: not a valid profile, or one that was edited since.
         """
-        profile = read_document(self.profile, f"{where}.profile")
+        profile = read(self.profile, f"{where}.profile")
         if digest(self.profile) != self.sha256:
             raise InputError(
                 f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); "

@@ -313,7 +313,7 @@ def test_a_plan_that_an_older_version_saved_without_its_confirmation_is_read() -
 def test_an_edited_profile_is_refused() -> None:
     found = document()
     found["question"]["profiles"][0]["profile"]["kv"]["tokens"] = 1024
-    with pytest.raises(InputError, match=r"question.profiles\[0\] was edited after the plan was made"):
+    with pytest.raises(InputError, match=r"question.profiles\[0\] of \S+ was edited after the plan was made"):
         read_plan_file_document(signed_again(found), "plan.json")
 
 

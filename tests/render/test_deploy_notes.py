@@ -110,7 +110,7 @@ def test_the_header_has_what_was_evaluated_and_found() -> None:
     text = unwrapped(triton.render(fleet(found=bare, replicas=1, queue_limit=None, preferred_sizes=(4, 8))))
     assert "preferred sizes 4, 8, round-robin routing, no queue limit, at 1000 rps." in text
     assert "Found: by an exact law, seed 5; objective" in text
-    users = fleet(workload=ClosedPopulation(users=8, think_time_s=0.1))
+    users = fleet(workload=ClosedPopulation(users=8, think_time_s=0.1), queue_limit=None)
     assert "no queue limit, with 8 users." in unwrapped(triton.render(users))
 
 
