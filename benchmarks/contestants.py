@@ -11,7 +11,6 @@ from peers import peers
 from systems import BATCHES, MM8, Contestant, Floats, System
 from yardstick import yardstick
 
-from capacity.question.plan import Routing
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed, Stream, draw
 from simulations.draws.service import ExponentialTimes, ServiceTimes
@@ -20,7 +19,7 @@ from simulations.reference.cluster import run
 from simulations.validation.systems import TableTimes
 
 KERNEL = "kernel"  # our compiled event loop
-RECURSION = "kernel recursion"  # our compiled recursions: FCFS for M/M/8, batch by batch for the fleet
+RECURSION = "kernel recursion"  # our compiled recursions: FCFS for M/M/8, batch by batch, or by replica
 REFERENCE = "reference (SimPy)"  # simulations.reference.cluster.run
 C = "C"  # an event loop; for M/M/8 a heap of the instants at which servers are free
 C_SORTED = "C, sorted"  # the same without a heap
@@ -32,12 +31,11 @@ def contestants(system: System) -> list[Contestant]:
 
 
 def kernels(system: System) -> list[Contestant]:
-    """Our compiled engine, by events and, if there is one, by a recursion."""
-    found = [Contestant(KERNEL, system, 4_000_000, functools.partial(_kernel, system, by_events=True))]
-    if system.plan.routing is Routing.SHARED_QUEUE:
-        run_recursion = functools.partial(_kernel, system, by_events=False)
-        found.append(Contestant(RECURSION, system, 4_000_000, run_recursion))
-    return found
+    """Our compiled engine, by events and by a recursion."""
+    return [
+        Contestant(name, system, 4_000_000, functools.partial(_kernel, system, by_events=by_events))
+        for name, by_events in ((KERNEL, True), (RECURSION, False))
+    ]
 
 
 def _kernel(system: System, seed: int, requests: int, *, by_events: bool) -> Floats:

@@ -42,7 +42,9 @@ MUSTS = (
     Must(BATCHES, RECURSION, C, 1.2),
     Must(BATCHES, RECURSION, CIMBA, 10.0),
     Must(LEAST, KERNEL, C, 15.0 / 34.0),
+    Must(LEAST, RECURSION, C, 0.8),
     Must(TWO, KERNEL, C, 15.0 / 34.0),
+    Must(TWO, RECURSION, C, 0.9),
 )
 MEASURED = ["contestant", "requests/s", "ns a request", f"x {C}", f"x {SIMPY}", "P99", "off by"]
 CLAIMED = ["system", "contestant", "over", "at least", "measured", ""]

@@ -1,12 +1,15 @@
-"""Kernel recursions: one queue without a limit, served in the order of arrival, needs no events.
+"""Kernel recursions: queues without a limit, served in the order of arrival, need no events.
 
-Requests start in the order of their arrival, batch by batch, each at the replica that is free first. All that
-is known of the replicas is the sorted vector of the instants at which they become free, not which of
+At one queue requests start in the order of their arrival, batch by batch, each at the replica that is free first. All
+that is known of the replicas is the sorted vector of the instants at which they become free, not which of
 them is which: replicas are alike, and a recursion does not name them.
 
+At queues of their own single requests start when the one before them there has finished, so that when each leaves is
+known as it arrives; a router that counts the requests at a replica looks at when they leave.
+
 Source:
-    Kiefer & Wolfowitz (1955), Trans. Amer. Math. Soc. 78, 1-18, for single requests; batches by the
-    batching semantics.
+    Kiefer & Wolfowitz (1955), Trans. Amer. Math. Soc. 78, 1-18, for single requests; Lindley (1952), Math. Proc.
+    Cambridge Phil. Soc. 48(2), 277-289, for queues of their own; batches by the batching semantics.
 """
 
 import numpy as np
@@ -15,6 +18,14 @@ from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.batching import over_s, starts_s
+from simulations.kernel.state import Structs
+from simulations.routing.policies import LEAST_OUTSTANDING, first_place, other_place
+
+# A rank is the number of requests at a replica, then its index in this many bits.
+_RANK_BITS = 20
+# A replica with a queue of its own: when all that were sent there will have left, when the next of them leaves, the
+# numbers of those who have left, and who were sent.
+LINE = np.dtype([("free_s", np.float64), ("next_s", np.float64), ("left", np.int64), ("sent", np.int64)])
 
 
 @inlined
@@ -115,3 +126,98 @@ def serve_batches(
         _busy_until(free_s, finish_s)
         oldest = end
     return oldest
+
+
+@compiled
+def durations(laws: Laws, service: Floats, durations_s: Floats) -> None:
+    """Service times of single requests, shape `(requests,)`, filled in. [s]
+
+    Args:
+        laws, service: as in `serve_singly`.
+    """
+    kind, times_s, below, weight, first_knot, probabilities, quantiles_s, _ = laws
+    for request in range(len(durations_s)):
+        durations_s[request] = duration_s(
+            kind, times_s, below, weight, first_knot, probabilities, quantiles_s, 1, service[request]
+        )
+
+
+@inlined
+def _leave(lines: Structs, ranks: Integers, leaves_s: Floats, place: int, now_s: float) -> None:
+    """Let those who have finished at a replica by now leave it."""
+    line, last = lines[place], leaves_s.shape[1] - 1
+    while line.next_s <= now_s:
+        line.left += 1
+        ranks[place] -= 1 << _RANK_BITS
+        line.next_s = leaves_s[place, line.left & last] if line.left < line.sent else np.inf
+
+
+@inlined
+def _least_of_all(lines: Structs, ranks: Integers, leaves_s: Floats, now_s: float) -> int:
+    """The replica with the fewest requests now."""
+    lowest = ranks[0]
+    for place in range(len(lines)):
+        if lines[place].next_s <= now_s:
+            _leave(lines, ranks, leaves_s, place, now_s)
+        lowest = min(lowest, ranks[place])
+    return int(lowest & ((1 << _RANK_BITS) - 1))
+
+
+@compiled
+def serve_routed(
+    routing: int,
+    wake_s: float,
+    turn: int,
+    first: int,
+    lines: Structs,
+    ranks: Integers,
+    leaves_s: Floats,
+    arrived_s: Floats,
+    durations_s: Floats,
+    dice: Floats,
+    started_s: Floats,
+    finished_s: Floats,
+) -> int:
+    """Single requests at replicas with queues of their own, from number `first` of these on.
+
+    Returns:
+        How many are served: all, unless a replica has more requests than `leaves_s` has room for.
+
+    Args:
+        routing: as in `policies`.
+        wake_s: extra time of a request that finds its replica at rest. [s]
+        turn: number of the first of these among all that have arrived.
+        lines, ranks: of the replicas, shape `(replicas,)` each; the lowest rank has the fewest requests.
+        leaves_s: when those at each replica leave, in turn, shape `(replicas, a power of 2)`. [s]
+        arrived_s, durations_s, started_s, finished_s: of the requests, shape `(requests,)` each. [s]
+        dice: two routing draws a request, where routing is random.
+    """
+    replicas, room = leaves_s.shape
+    for request in range(first, len(arrived_s)):
+        now_s = arrived_s[request]
+        if routing == LEAST_OUTSTANDING:
+            chosen = _least_of_all(lines, ranks, leaves_s, now_s)
+        else:
+            chosen = first_place(routing, turn + request, dice, 2 * request, replicas)
+            other = other_place(routing, chosen, dice, 2 * request, replicas)
+            _leave(lines, ranks, leaves_s, chosen, now_s)
+            _leave(lines, ranks, leaves_s, other, now_s)
+            chosen = other if ranks[other] < ranks[chosen] else chosen
+        line = lines[chosen]
+        if line.sent - line.left == room:
+            return request
+        start_s, work_s = max(now_s, line.free_s), durations_s[request]
+        if start_s > line.free_s:
+            work_s += wake_s
+        finish_s = start_s + work_s
+        line.free_s = finish_s
+        gone_s = (
+            finish_s if finish_s > now_s else np.nextafter(now_s, np.inf)
+        )  # after the arrivals of its instant
+        line.next_s = min(line.next_s, gone_s)
+        leaves_s[chosen, line.sent & (room - 1)] = gone_s
+        line.sent += 1
+        ranks[chosen] += 1 << _RANK_BITS
+        started_s[request] = start_s
+        finished_s[request] = finish_s
+    return len(arrived_s)

@@ -18,7 +18,7 @@ from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
 from simulations.kernel.batching import rules_of, sizes_of
 from simulations.kernel.own_queues import serve_own
-from simulations.kernel.recursion import serve_batches, serve_singly
+from simulations.kernel.recursion import LINE, durations, serve_batches, serve_routed, serve_singly
 from simulations.kernel.shared_devices import serve_devices
 from simulations.kernel.shared_queue import serve_shared
 from simulations.kernel.state import (
@@ -32,10 +32,12 @@ from simulations.kernel.state import (
     returns_of,
     tournament,
 )
+from simulations.routing.policies import ROUTINGS
 
 BLOCK = 32_000  # requests; of a size that the processor's cache holds
 # Up to this many replicas a sorted vector is faster than a tournament.
 _SORTED_MAX = 64
+_ROOM = 64  # requests at a replica whose instants are kept at first; a power of 2
 
 
 class Served(NamedTuple):
@@ -110,14 +112,15 @@ def recursion_for(
     plan: BatchPlan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
 ) -> Recursion | None:
     """The recursion that serves a plan; None where only events can."""
-    has_one_queue = plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE
-    if not has_one_queue or plan.queue_limit is not None or stream.users is not None:
+    if plan.queue_limit is not None or stream.users is not None or _are_slowed(plan, slowdowns):
         return None
-    if plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns):
+    is_small, is_single = plan.replicas <= _SORTED_MAX, plan.batch_size_max == 1
+    if plan.replicas > 1 and plan.routing is not Routing.SHARED_QUEUE:
+        looks_at_all = plan.routing is Routing.LEAST_OUTSTANDING
+        return _routed if is_single and (is_small or not looks_at_all) else None
+    if not is_small or (plan.timer is None and not is_single):
         return None
-    if plan.timer is None and plan.batch_size_max > 1:
-        return None
-    return _singly if plan.batch_size_max == 1 else _in_batches
+    return _singly if is_single else _in_batches
 
 
 def _singly(plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
@@ -128,6 +131,32 @@ def _singly(plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block
         arrived_s, service = stream.arrived_s(count), service_draws(table, stream.service, count)
         serve_singly(table.arrays, free_s, arrived_s, service, started_s, finished_s)
         yield Served(arrived_s, started_s[:count], finished_s[:count], sizes[:count])
+
+
+def _routed(plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int) -> Iterator[Served]:
+    lines, ranks = np.zeros(plan.replicas, dtype=LINE), np.arange(plan.replicas)
+    lines["free_s"], lines["next_s"] = -np.inf, np.inf
+    leaves_s, sizes = np.empty((plan.replicas, _ROOM)), np.ones(block, dtype=np.int64)
+    routing, wake_s, turn = ROUTINGS.index(plan.routing), table.wake_s, 0
+    started_s, finished_s, durations_s = (np.empty(block) for _ in range(3))
+    for count in _counts(stream.requests, block):
+        arrived_s, service, dice = _arrivals(plan, table, stream, count)
+        durations(table.arrays, service, durations_s[:count])
+        times, done = (arrived_s, durations_s, dice, started_s, finished_s), 0
+        while (done := serve_routed(routing, wake_s, turn, done, lines, ranks, leaves_s, *times)) < count:
+            leaves_s = _with_more_room(lines, leaves_s)
+        turn += count
+        yield Served(arrived_s, started_s[:count], finished_s[:count], sizes[:count])
+
+
+def _with_more_room(lines: Structs, leaves_s: Floats) -> Floats:
+    """The same instants, each in its place of twice as many."""
+    replicas, room = leaves_s.shape
+    wider_s = np.empty((replicas, 2 * room))
+    for line, old_s, new_s in zip(lines, leaves_s, wider_s, strict=True):
+        numbers = np.arange(line["left"], line["sent"])
+        new_s[numbers % (2 * room)] = old_s[numbers % room]
+    return wider_s
 
 
 def _in_batches(

@@ -111,12 +111,42 @@ def test_agrees_with_simpy_where_batches_wait_in_one_queue(case: Case, block: in
     assert_as_simpy(case, block)
 
 
+@st.composite
+def singly_at_their_own(draw: st.DrawFn) -> Case:
+    """Single requests whose service is often over at an arrival, or takes no time at all."""
+    plan = BatchPlan(
+        profile="made-up",
+        replicas=draw(st.integers(2, 5)),
+        batch_size_max=1,
+        batch_wait_max_s=0.25 * draw(st.integers(0, 1)),
+        routing=draw(st.sampled_from([one for one in Routing if one is not Routing.SHARED_QUEUE])),
+    )
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    gaps = generator.choice(draw(st.sampled_from([[0, 1], [0, 0, 1], [0, 1, 2]])), 60)
+    draws = Draws(
+        arrived_s=np.cumsum(gaps) * 0.25, service=generator.random(60), routing=generator.random(120)
+    )
+    values_s = draw(st.sampled_from([[0.0, 0.25, 2.0], [0.25, 0.5, 1.0], [0.0, 0.0, 0.75]]))
+    return plan, LawTimes(lambda size: from_samples(values_s), draw(WAKES)), draws
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(singly_at_their_own(), BLOCKS, st.sampled_from([1, 64]))
+def test_agrees_with_simpy_where_single_requests_wait_at_their_own_replica(
+    case: Case, block: int, room: int
+) -> None:
+    assert kernel.recursion_for(case[0], Replay(case[2])) is not None
+    with pytest.MonkeyPatch.context() as patch:  # as many queue as there is room for, and more
+        patch.setattr(kernel, "_ROOM", room)
+        assert_as_simpy(case, block)
+
+
 @pytest.mark.parametrize("replicas", [7, 8, 64, 65, 130])
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("wake_s", [0.0, 0.125])
 def test_agrees_with_simpy_on_a_large_fleet(replicas, routing, batch, wake_s) -> None:
-    """Beside and above powers of two, and where one queue is no longer served by a recursion."""
+    """Beside and above powers of two, and where no recursion serves one queue or looks at all replicas."""
     count = 6 * replicas
     generator = np.random.default_rng(replicas)
     draws = Draws(
@@ -208,6 +238,10 @@ def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, batching:
         ({"replicas": 65}, False),
         ({"queue_limit": 5}, False),
         ({"routing": Routing.RANDOM}, False),
+        ({"routing": Routing.RANDOM, "batch_size_max": 1, "replicas": 65}, True),
+        ({"routing": Routing.POWER_OF_TWO, "batch_size_max": 1, "replicas": 65}, True),
+        ({"routing": Routing.LEAST_OUTSTANDING, "batch_size_max": 1, "replicas": 64}, True),
+        ({"routing": Routing.LEAST_OUTSTANDING, "batch_size_max": 1, "replicas": 65}, False),
         ({"routing": Routing.RANDOM, "replicas": 1}, True),
         ({"batching": Batching.TORCHSERVE}, True),
         ({"preferred_sizes": (2,)}, False),
@@ -215,7 +249,9 @@ def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, batching:
         ({"batching": Batching.RAY_SERVE, "routing": Routing.RANDOM, "replicas": 1}, False),
     ],
 )
-def test_one_queue_without_a_limit_needs_no_events(changes: dict[str, object], is_recursion: bool) -> None:
+def test_one_queue_or_single_requests_without_a_limit_need_no_events(
+    changes: dict[str, object], is_recursion: bool
+) -> None:
     plan = BatchPlan(profile="made-up", replicas=3, batch_size_max=4, routing=Routing.SHARED_QUEUE)
     stream = Replay(Draws(arrived_s=np.ones(1), service=np.zeros(1), routing=np.zeros(2)))
     assert (kernel.recursion_for(replace(plan, **changes), stream) is not None) is is_recursion
