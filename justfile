@@ -56,6 +56,10 @@ speed:
 engines:
     python benchmarks/engines.py
 
+# how often 95 % intervals of P50, P99 and the mean hold what six laws say; it takes half an hour
+coverage:
+    python benchmarks/interval_coverage.py --laws
+
 # train, serve, measure, plan, deploy the planned replicas here, verify, and report
 loop:
     python -m serve_api.loop
