@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from capacity.question.overload import Saturation
     from capacity.question.plan import Plan
     from capacity.question.question import Question
-    from capacity.question.scenario import AnyScenario
+    from capacity.question.resilience import Outage
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
@@ -85,7 +85,7 @@ def simulation_document(
     """Document of `capacity simulate`."""
     return {
         "plan": plain(scenario.whole),
-        **outage_document(scenario),
+        **outage_document(scenario.outage, scenario.plan),
         "workload": requests_document(scenario.workload, scenario.lengths),
         **controller_document(scenario),
         "performance": plain(performance),
@@ -95,12 +95,11 @@ def simulation_document(
     }
 
 
-def outage_document(scenario: "AnyScenario") -> Document:
-    """The failure that a fleet is in, and what is left of it; empty with all replicas up."""
-    outage = scenario.outage
+def outage_document(outage: "Outage | None", left: Any) -> Document:
+    """The failure that a fleet is in, and the plan that is left of it; empty with all replicas up."""
     if outage is None:
         return {}
-    return {"outage": {**picked(outage, "event", "beyond_share"), "plan": plain(scenario.plan)}}
+    return {"outage": {**picked(outage, "event", "beyond_share"), "plan": plain(left)}}
 
 
 def controller_document(scenario: Any) -> Document:
@@ -416,7 +415,7 @@ def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
         "plan": plain(rates.scenario.whole),
-        **outage_document(rates.scenario),
+        **outage_document(rates.scenario.outage, rates.scenario.plan),
         **picked(rates.scenario, "objective"),
         "workload": scaled_document(rates.scenario.workload) | _lengths_of(rates.scenario.lengths),
         **measured,

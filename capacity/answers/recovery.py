@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import Document, plain
+from capacity.answer.documents import Document, outage_document, plain
 from capacity.answers.answer import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
@@ -70,7 +70,8 @@ class StressAnswer(Answer):
             "smallest_fleet": None if screen.smallest is None else screen.smallest.stress.plan.replicas,
             "remedies": [_remedy_document(one) for one in screen.remedies],
             "spikes_survived": [_spike_document(one) for one in screen.spikes],
-            "plan": plain(stress.plan),
+            "plan": plain(stress.whole),
+            **outage_document(stress.outage, stress.plan),
             **_tokens_document(stress),
             "arrival_rate_rps": stress.rate_rps,
             "load": stress.load,

@@ -52,7 +52,7 @@ class SweepAnswer(Answer):
             theory_of(one).grid_caveats(replace(first, profile=one), quantile_max)
             for one in self.grid.profiles
         )
-        gone = outage_caveats(self.grid.cells()) if self.grid.is_in_failure else ()
+        gone = outage_caveats(cell.outage for cell in self.grid.cells()) if self.grid.is_in_failure else ()
         return list(dict.fromkeys((*gone, *chain.from_iterable(found), *day_caveats(first))))
 
     @property

@@ -117,6 +117,9 @@ def _stress(asked: Asked) -> Stress:
         (saved,) = read_plans([as_saved(asked.plan)])
         scenario = _saved_fleet(saved, asked)
         breakdowns = breakdowns or saved.question.survival.breakdowns
+    # Breakdowns are simulated beside the trigger, and take no replica from the first.
+    scenario = scenario.after(replace(parse.read_survival(asked), breakdowns=None))
+    scenario.require_any_left()
     server, plan = server_of(scenario, _saturated), scenario.plan
     if asked.queue_limit is not None:
         plan = with_queue_limit(plan, asked.queue_limit)
@@ -132,6 +135,7 @@ def _stress(asked: Asked) -> Stress:
         cold=cold,
         breakdowns=breakdowns,
         horizon_s=asked.horizon or 0.0,
+        outage=scenario.outage,
     )
 
 

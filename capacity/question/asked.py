@@ -40,11 +40,8 @@ GONE = {
     "--target": "--autoscale utilization:0.6",
 }
 
-# Flags that ask for a plan with room for a failure, and what asks how a fleet fares in it, in commands without them.
+# Flags that ask for a plan with room for trouble, and what asks how a fleet fares in it, in commands without them.
 TRIGGERS = {
-    "--survive": "--trigger lose:1,60s",
-    "--spare": "--trigger lose:1,60s",
-    "--rolling-update": "--trigger rollout",
     "--spike": "--trigger spike:2x,30s",
     "--pause": "--trigger pause:500ms,10/min",
 }

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from capacity.beta import beta_shares
 from capacity.errors import DomainError, InputError
@@ -45,6 +46,11 @@ class Outage:
     replicas: int
     left: int
     beyond_share: float | None = None
+
+
+def whole_fleet(plan: Any, outage: Outage | None) -> Any:
+    """The whole fleet of a plan of which a failure has left this."""
+    return plan if outage is None else replace(plan, replicas=outage.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from capacity.question.autoscaler import Autoscaler, read_autoscaler
 from capacity.question.objective import BETWEEN_TOKENS, Measure, Objective
 from capacity.question.parse import within
 from capacity.question.plan import AnyPlan, AnyProfile
-from capacity.question.resilience import Outage, Spike, Survival
+from capacity.question.resilience import Outage, Spike, Survival, whole_fleet
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload, is_patient
 
@@ -74,7 +74,8 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     @property
     def whole(self) -> AnyPlan:
         """The plan with all its replicas."""
-        return self.plan if self.outage is None else replace(self.plan, replicas=self.outage.replicas)
+        found: AnyPlan = whole_fleet(self.plan, self.outage)
+        return found
 
     @property
     def is_left(self) -> bool:

@@ -384,8 +384,8 @@ VERBS: Mapping[str, Verb] = {
     ),
     "stress": _verb(
         f"plan profile rate replicas batch_size_max batch_wait {BATCHING} routing queue_limit arrivals "
-        "request_overhead instances_per_device trigger "
-        f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} shed abandoned ejection "
+        "request_overhead instances_per_device trigger detection startup_time cold_batches mtbf recovery_time spare "
+        f"survive rolling_update horizon {CLIENTS} shed abandoned ejection "
         f"replicas_max only_verdict spike_map {LLM} runs seed confidence workers out verbose progress",
         "profile",
         _NOTHING,
@@ -404,6 +404,7 @@ VERBS: Mapping[str, Verb] = {
             help="How requests arrive: poisson, deterministic, gamma:cv=2 or mmpp:ratio=5,burst=10s,calm=60s."
         ),
         trigger=FLAGS["trigger"].but(default=REQUIRED),
+        **{name: _IN_FAILURE[name] for name in ("spare", "survive", "rolling_update")},
         startup_time=Flag(
             DURATION, None, "What a replica needs to serve, after an outage or in a rollout: 90s."
         ),

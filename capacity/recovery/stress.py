@@ -6,7 +6,7 @@ from typing import Generic, Self
 
 from capacity.errors import DomainError, InputError
 from capacity.question.plan import AnyPlan, Measured, Routing, with_queue_limit
-from capacity.question.resilience import Breakdowns
+from capacity.question.resilience import Breakdowns, Outage, whole_fleet
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
@@ -35,6 +35,8 @@ class Stress(Generic[AnyPlan]):
         cold: the first batches of a replica that has come back; None if they are like any other.
         breakdowns: random crashes of replicas all the time, beside the trigger; None without any.
         horizon_s: time after the trigger's end within which the fleet must have recovered. [s]
+        outage: the failure that the fleet is in before the trigger, of which the plan is what is left; None with all
+            replicas up.
     """
 
     server: Server
@@ -48,6 +50,7 @@ class Stress(Generic[AnyPlan]):
     breakdowns: Breakdowns | None = None
     cold: ColdCache | None = None
     horizon_s: float = 600.0
+    outage: Outage | None = None
 
     def __post_init__(self) -> None:
         if self.protection.ejects and self.plan.routing is Routing.SHARED_QUEUE:
@@ -103,6 +106,12 @@ class Stress(Generic[AnyPlan]):
     def served_s(self) -> float:
         """Time from the end of a wait to the reply in a full fleet; 0 if it is short beside a timeout. [s]"""
         return self.server.served_s
+
+    @property
+    def whole(self) -> AnyPlan:
+        """The plan with all replicas, before any failure."""
+        found: AnyPlan = whole_fleet(self.plan, self.outage)
+        return found
 
     @property
     def limit(self) -> int | None:

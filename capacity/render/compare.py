@@ -35,7 +35,7 @@ def comparison_document(
             {
                 "name": contender.name,
                 "plan": plain(contender.plan),
-                **outage_document(scenario),
+                **outage_document(scenario.outage, scenario.plan),
                 "performance": plain(performance),
                 "cost": None if contender.hourly_usd is None else picked(contender, "hourly_usd"),
                 "difference": plain(difference),

@@ -11,6 +11,7 @@ from capacity.question.caveat import BATCHES_MAX, Caveat, CaveatCode, controller
 from capacity.question.objective import Measure, Objective, format_value
 from capacity.question.plan import AnyPlan, Plan, Routing, waiting_max
 from capacity.question.question import Question
+from capacity.question.resilience import Outage
 from capacity.question.scenario import Scenario
 from capacity.recovery.fluid import amplification, stuck_from
 from capacity.search.candidates import Search
@@ -90,9 +91,9 @@ def day_caveats(scenario: Scenario) -> Iterator[Caveat]:
         )
 
 
-def outage_caveats(scenarios: Iterable[Scenario]) -> Iterator[Caveat]:
+def outage_caveats(outages: Iterable[Outage | None], what: str = "figures") -> Iterator[Caveat]:
     """A note that figures are those of the replicas that a failure leaves, and how often fewer are left."""
-    found = {one.outage for one in scenarios if one.outage is not None}
+    found = {one for one in outages if one is not None}
     if not found:
         return
     more = max((one.beyond_share or 0.0 for one in found), default=0.0)
@@ -100,7 +101,7 @@ def outage_caveats(scenarios: Iterable[Scenario]) -> Iterator[Caveat]:
     which = found.pop().event if len(found) == 1 else "the worst failure"
     yield Caveat(
         code=CaveatCode.REPLICAS_GONE,
-        message=f"figures are those of the replicas that are left with {which}, as a plan is judged{rarely}",
+        message=f"{what} are those of the replicas that are left with {which}, as a plan is judged{rarely}",
     )
 
 
@@ -276,7 +277,7 @@ def scenario_caveats(
     Args:
         width: width of its interval; None if no precision was asked for.
     """
-    yield from outage_caveats([scenario])
+    yield from outage_caveats([scenario.outage])
     yield from theory_of(scenario.profile).caveats(scenario, performance)
     if theory_of(scenario.profile).serves_all:
         yield from storm_caveats(scenario.workload, scenario.plan, performance)

@@ -360,7 +360,7 @@ def caveats(rates: Rates) -> list[Caveat]:
     if rates.refusal is not None:
         return list(theory.implausible(scenario.profile, max(quantiles)))
     return [
-        *outage_caveats([scenario]),
+        *outage_caveats([scenario.outage]),
         *theory.profile_caveats(scenario),
         *trace_caveats(scenario.workload),
         *day_caveats(scenario),

@@ -15,6 +15,7 @@ from capacity.recovery.fluid import amplification, fluid, patience_s, spike_surv
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.search.caveats import outage_caveats
 from capacity.search.exact import theory_of
 from capacity.traffic.clients import BudgetKind, RetryBudget
 from capacity.units import format_duration
@@ -80,6 +81,7 @@ def screen(
 
 def stress_caveats(stress: Stress) -> Iterator[Caveat]:
     """What the figures behind a fleet in trouble leave open."""
+    yield from outage_caveats([stress.outage], "figures, and the smallest fleet,")
     yield from theory_of(stress.profile).trouble_caveats(stress)
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,

@@ -73,6 +73,42 @@ def test_a_fleet_in_a_failure_is_the_one_that_is_left(
     assert "outage" not in plain
 
 
+IN_TROUBLE = {
+    "batches": ["--profile", "flat.csv", "--batch-size-max", "1", "--rate", "150rps"],
+    "engines": [
+        "--profile",
+        "line.json",
+        "--lengths",
+        "input=constant:64;output=constant:8",
+        "--rate",
+        "60rps",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", IN_TROUBLE)
+def test_trouble_meets_the_fleet_that_is_left(found: Any, kind: str) -> None:
+    """The same runs as of a fleet with that many replicas, breakdowns beside the trigger included."""
+    trouble = [
+        "--trigger",
+        "lose:1,5s",
+        "--timeout",
+        "2s",
+        "--runs",
+        "2",
+        "--only-verdict",
+        "--horizon",
+        "1min",
+    ]
+    asked = ["stress", *IN_TROUBLE[kind], *trouble, "--mtbf", "10h", "--recovery-time", "1s"]
+    plain, left = found(*asked, "--replicas", "3"), found(*asked, "--replicas", "4", "--survive", "n-1")
+    assert (left["plan"]["replicas"], left["outage"]["plan"]) == (4, plain["plan"])
+    assert left["caveats"][0]["code"] == "replicas_gone"
+    others = plain.keys() - {"plan", "caveats"}
+    assert {name: left[name] for name in others} == {name: plain[name] for name in others}
+    assert plain["caveats"] == left["caveats"][1:]
+
+
 @pytest.mark.parametrize("kind", AT)
 @pytest.mark.parametrize("engine", ["kernel", pytest.param("simpy", marks=pytest.mark.long)])
 def test_a_fleet_that_never_fails_is_the_whole_one(found: Any, kind: str, engine: str) -> None:

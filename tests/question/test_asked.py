@@ -225,8 +225,8 @@ def test_an_unknown_keyword_is_answered_with_the_nearest() -> None:
         TypeError, match=r"simulated\(\) got an unexpected keyword argument 'batch_wai'; did you mean"
     ):
         simulated("p", 2, batch_wai="4ms")
-    with pytest.raises(TypeError, match="'survive'; it is asked here as trigger lose:1,60s"):
-        cap.stress("p", rate="9rps", replicas=2, trigger="lose:1,9s", survive="n-1")
+    with pytest.raises(TypeError, match="'spike'; it is asked here as trigger spike:2x,30s"):
+        cap.stress("p", rate="9rps", replicas=2, trigger="lose:1,9s", spike="2x")
     with pytest.raises(TypeError, match=r"simulated\(\) missing a required argument: 'replicas'$"):
         simulated("p")
 
