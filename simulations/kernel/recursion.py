@@ -119,10 +119,15 @@ def serve_batches(
         if wake_s > 0.0 and not _ends_at(free_s, start_s):
             work_s += wake_s
         finish_s = start_s + work_s
-        for member in range(oldest, end):
-            started_s[member] = start_s
-            finished_s[member] = finish_s
-            sizes[member] = size
+        if size < size_max:
+            for member in range(oldest, end):
+                started_s[member] = start_s
+                finished_s[member] = finish_s
+                sizes[member] = size
+        else:  # column by column, which is slower for a few and faster for many
+            started_s[oldest:end] = start_s
+            finished_s[oldest:end] = finish_s
+            sizes[oldest:end] = size
         _busy_until(free_s, finish_s)
         oldest = end
     return oldest
