@@ -24,7 +24,7 @@ class Day:
     Attributes:
         stream: requests of the run, those of its warm-up first.
         watcher: the autoscaler; of a fixed fleet it never looks.
-        first: replicas that serve from the start.
+        first: replicas that serve from the start, without those that a failure has taken.
         begins_s, ends_s: the observed part, in the time of the run. [s]
         attempts_mean: attempts at a request of that part; None if clients were not simulated.
     """
@@ -34,14 +34,14 @@ class Day:
     def __init__(self, fleet: ScaledFleet, seed: Seed) -> None:
         self.fleet, self.seed = fleet, seed
         self.begins_s, self.ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-        self.stream, self.first = (
-            DayStream(fleet.steps, fleet.arrivals, seed, fleet.spells),
-            fleet.replicas_first,
-        )
+        self.stream = DayStream(fleet.steps, fleet.arrivals, seed, fleet.spells)
+        self.first = fleet.replicas_first - fleet.scenario.gone
         scaler = fleet.autoscaler
         self._scaler = None
         if scaler is not None:
-            self._scaler = Scaler(scaler, self.first, self.stream.arrived_by, self.ends_s)
+            self._scaler = Scaler(
+                scaler, self.first, self.stream.arrived_by, self.ends_s, gone=fleet.scenario.gone
+            )
         self.watcher = self._scaler or Unwatched()
 
     @property
@@ -63,7 +63,7 @@ class Day:
 
     @property
     def _wanted(self) -> Counts:
-        return [(0.0, self.first)] if self._scaler is None else self._scaler.wanted
+        return [(0.0, self.fleet.replicas_first)] if self._scaler is None else self._scaler.wanted
 
     @property
     def wanted(self) -> Floats:

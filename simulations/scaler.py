@@ -31,22 +31,30 @@ class Scaler:
         first: replicas that serve from the start.
         arrived_by: number of requests that have arrived by an instant.
         until_s: time of the last look. [s]
+        gone: replicas that are asked for and never serve, as a failure has taken them; the oldest.
 
     Attributes:
         wanted, ready: instants, and the number of replicas asked for or serving from each of them on.
     """
 
     def __init__(
-        self, autoscaler: Autoscaler, first: int, arrived_by: Callable[[float], int], until_s: float
+        self,
+        autoscaler: Autoscaler,
+        first: int,
+        arrived_by: Callable[[float], int],
+        until_s: float,
+        *,
+        gone: int = 0,
     ) -> None:
-        self.wanted: list[tuple[float, int]] = [(0.0, first)]
+        self.wanted: list[tuple[float, int]] = [(0.0, first + gone)]
         self.ready: list[tuple[float, int]] = [(0.0, first)]
         self._settings = autoscaler
         self._controller = Controller(autoscaler)
         self._arrived_by = arrived_by
         self._seen = 0  # requests that had arrived at the last sync
         self._until_s = until_s
-        self._started_s = [_ALWAYS_S] * first  # of those asked for
+        self._gone = gone
+        self._started_s = [_ALWAYS_S] * first  # of those asked for that are not gone
         self._serves_s = [_ALWAYS_S] * first  # when they serve
         self._count_ready = first
         self._samples: deque[tuple[float, Floats]] = deque()
@@ -110,7 +118,7 @@ class Scaler:
 
     def _decide(self, sight: Sight) -> list[Fault]:
         """Changes that the controller makes at one sync."""
-        now_s, current = sight.now_s, len(self._started_s)
+        now_s, current = sight.now_s, len(self._started_s) + self._gone
         self._sync += 1
         while self._samples and self._samples[0][0] <= now_s - self._settings.metric_lag_s:
             self._known = self._samples.popleft()
@@ -124,9 +132,10 @@ class Scaler:
             self._started_s += [now_s] * (wanted - current)
             self._serves_s += [now_s + self._settings.startup_s] * (wanted - current)
             return []
-        del self._started_s[wanted:], self._serves_s[wanted:]
-        leaving = range(wanted, self._count_ready)
-        self._set_ready(now_s, min(wanted, self._count_ready))
+        left = wanted - self._gone
+        del self._started_s[left:], self._serves_s[left:]
+        leaving = range(left, self._count_ready)
+        self._set_ready(now_s, min(left, self._count_ready))
         return [Fault(instant_s=now_s, replica=replica, action=Action.LEAVE) for replica in leaving]
 
     def _joining(self, now_s: float) -> list[Fault]:
@@ -148,7 +157,8 @@ class Scaler:
         """The replicas as the controller sees them, by the latest sample that it knows."""
         measured_s, values = self._known or (_ALWAYS_S, np.full(len(self._started_s), np.nan))
         is_share = self._settings.target.metric is Metric.UTILIZATION
-        pods: list[Pod] = []
+        down = Pod(used=None, window_s=SYNC_S, started_s=_ALWAYS_S, is_ready=False, changed_s=_ALWAYS_S)
+        pods = [down] * self._gone
         for index, (started_s, serves_s) in enumerate(zip(self._started_s, self._serves_s, strict=True)):
             is_ready = index < self._count_ready
             # A metric is known once a whole window of the machine, or of the server, is in the sample.

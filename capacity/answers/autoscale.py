@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.documents import Document, autoscaler_document, plain, plan_document
+from capacity.answer.documents import Document, autoscaler_document, outage_document, plain, plan_document
 from capacity.answers.answer import Answer
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.autoscaling.findings import COURSE_S, Days, Kept, ScaledScreen, setting_of
@@ -15,6 +15,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
+from capacity.search.caveats import outage_caveats
 from capacity.search.exact import theory_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class AutoscaleAnswer(Answer):
     @property
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats of the answer."""
-        return tuple(theory_of(self.fleet.profile).controlled_caveats(self.fleet.scenario))
+        usual = theory_of(self.fleet.profile).controlled_caveats(self.fleet.scenario)
+        return (*usual, *outage_caveats([self.fleet.scenario]))
 
     @property
     def exit_code(self) -> int:
@@ -66,7 +68,8 @@ class AutoscaleAnswer(Answer):
             ],
             "worst": plain(screen.worst),
             "objective": plain(fleet.scenario.objective),
-            "plan": plan_document(fleet.plan),
+            "plan": plan_document(fleet.scenario.whole),
+            **outage_document(fleet.scenario),
             "traffic": {
                 "name": fleet.curve.name,
                 "begins_s": fleet.begins_s,
@@ -134,7 +137,8 @@ def autoscaled_plan_document(found: AutoscaledPlan) -> Document:
         "searched": found.searched,
         "runs": screen.found.runs,
         "confidence": screen.found.confidence,
-        "plan": plan_document(fleet.plan),
+        "plan": plan_document(fleet.scenario.whole),
+        **outage_document(fleet.scenario),
         "day": {"name": curve.name, "times_s": curve.times_s, "rates_rps": curve.rates_rps},
         "replica_hourly_usd": fleet.replica_hourly_usd,
         "flags": found.flags,
@@ -145,7 +149,7 @@ def _days_document(days: Days) -> Document:
     scaler = days.fleet.autoscaler
     return {
         "autoscaler": None if scaler is None else autoscaler_document(scaler),
-        "replicas_max": days.fleet.plan.replicas,
+        "replicas_max": days.fleet.replicas,
         **{f"{one.limit.name}_s": plain(one.found_s) for one in days.kept},
         "late_share": plain(days.binding.late_share),
         **(
@@ -174,8 +178,8 @@ def _row(name: str, days: Days) -> dict[str, Any]:
     return {
         "fleet": name,
         "target": None if scaler is None else str(scaler.target),
-        "replicas_min": days.fleet.plan.replicas if scaler is None else scaler.replicas_min,
-        "replicas_max": days.fleet.plan.replicas,
+        "replicas_min": days.fleet.replicas if scaler is None else scaler.replicas_min,
+        "replicas_max": days.fleet.replicas,
         **{key: value for one in days.kept for key, value in _limit_columns(one).items()},
         "late_share": days.binding.late_share.value,
         "replica_hours": days.replica_hours.value,

@@ -29,6 +29,7 @@ from capacity.question.autoscaler import (
 from capacity.question.budget import Effort
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
+from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import VERBS
 from capacity.recovery.parse import with_clients
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from capacity.question.question import Question
 
 RUNS_MAX = 1000
+_NOTHING = Survival()
 # Limits of a search: most replicas, as a multiple of those for the peak; and fewest requests in all runs of a fleet.
 _AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
 _TARGET, _MOST = "utilization:0.6", 10  # of an autoscaler that nothing else is known of
@@ -114,7 +116,8 @@ def plan_autoscaled(
             asked_of,
             workload=replace(workload, arrival_rate_rps=day.peak_rate_rps, day=day),
             autoscaler=with_durations(Autoscaler(target=choices[0][0], replicas_max=most), asked),
-        )
+        ),
+        question.survival,
     )
     effort, runs = work.effort, asked.runs
     few = max(2, min(runs, math.ceil(_SEARCH_REQUESTS / fleet.requests)))
@@ -160,11 +163,13 @@ class _Usual(NamedTuple):
     Attributes:
         scenario: its workload has a rate that counts only where there is no other.
         curve: rates of its day; None if flags must give them.
+        survival: failures that a saved plan was made for.
     """
 
     scenario: AnyScenario
     autoscaler: Autoscaler
     curve: DailyCurve | None = None
+    survival: Survival = _NOTHING
 
 
 def _usual(asked: Asked) -> _Usual:
@@ -197,7 +202,7 @@ def _of_plan(saved: Saved, asked: Asked) -> _Usual:
             curve=read_curve(kept) or _constant(workload.arrival_rate_rps),
             is_confirmed=False,
         )
-    return _Usual(question.scenario(scaled.plan), scaled.autoscaler, scaled.curve)
+    return _Usual(question.scenario(scaled.plan), scaled.autoscaler, scaled.curve, question.survival)
 
 
 def _scaled_fleet(asked: Asked) -> ScaledFleet:
@@ -214,8 +219,10 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
     workload = replace(scenario.workload, arrival_rate_rps=part.peak_rate_rps, day=part)
     if asked.arrivals is not None:
         workload = replace(workload, arrivals=parse.read_arrivals(asked.arrivals))
-    scaler = _bounded(asked, usual.autoscaler)
-    return _fleet_on(
+    survival = parse.read_survival(asked)
+    survival = usual.survival if survival == _NOTHING else survival
+    scaler = _bounded(asked, usual.autoscaler, survival, scenario.profile.instances_per_device)
+    found = _fleet_on(
         replace(
             scenario,
             profile=_priced(scenario.profile, asked),
@@ -223,12 +230,18 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
             workload=with_clients(workload, asked),
             objective=_judged(parse.read_objective(asked), scenario.objective),
             autoscaler=scaler,
-        )
+        ),
+        survival,
     )
+    found.scenario.require_any_left()
+    return found
 
 
-def _bounded(asked: Asked, usual: Autoscaler) -> Autoscaler:
-    """The autoscaler with the target, the bounds and the durations of the flags."""
+def _bounded(asked: Asked, usual: Autoscaler, survival: Survival, per_device: int) -> Autoscaler:
+    """The autoscaler with the target, the bounds and the durations of the flags.
+
+    Unless flags say otherwise, failures leave at least one of the fewest replicas.
+    """
     least, most = (
         kept if given is None else given
         for given, kept in (
@@ -236,6 +249,8 @@ def _bounded(asked: Asked, usual: Autoscaler) -> Autoscaler:
             (asked.replicas_max, usual.replicas_max),
         )
     )
+    if asked.replicas_min is None:
+        least = max(least, min(most, most - survival.left(most, per_device) + 1))
     require_bounds(least, most)
     target = usual.target if asked.autoscale is None else read_target(asked.autoscale)
     return with_durations(replace(usual, target=target, replicas_min=least, replicas_max=most), asked)
@@ -268,17 +283,17 @@ def _judged(given: Objective, usual: Objective) -> Objective:
     return found
 
 
-def _fleet_on(scenario: AnyScenario) -> ScaledFleet:
-    """A fleet on its day.
+def _fleet_on(scenario: AnyScenario, survival: Survival) -> ScaledFleet:
+    """A fleet on its day, in the worst of some failures.
 
     Raises:
         DomainError: such a fleet is not simulated with an autoscaler.
     """
     from simulations.servers import controlled
 
-    case = controlled(scenario)
+    case = controlled(scenario.after(survival))
     case.require_day()
-    return case.fleet
+    return replace(case.fleet, survival=survival)
 
 
 def _priced(profile: Any, asked: Asked) -> Any:

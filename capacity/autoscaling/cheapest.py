@@ -119,8 +119,8 @@ def _fixed(fleet: ScaledFleet, judge: DayJudge, confirm: _Confirmer, progress: P
     found = smallest_fixed(fleet, judge, progress)
     if found is None:
         return None
-    least = found.fleet.plan.replicas
-    for replicas in range(least, min(least + CONFIRMED_MAX, fleet.plan.replicas + 1)):
+    least = found.fleet.replicas
+    for replicas in range(least, min(least + CONFIRMED_MAX, fleet.replicas + 1)):
         again = confirm(fleet.fixed(replicas), f"{replicas} replicas all the time")
         if again.is_held:
             return again
@@ -139,7 +139,7 @@ class _Search:
         assert fleet.autoscaler is not None  # noqa: S101  (it is the question)
         self._fleet, self._scaler = fleet, fleet.autoscaler
         self._judge, self._progress = judge, progress
-        self.most_least = self._scaler.replicas_max if fixed is None else fixed.fleet.plan.replicas
+        self.most_least = self._scaler.replicas_max if fixed is None else fixed.fleet.replicas
         self.seen: dict[tuple[Target, int], Days] = {}
 
     @property
@@ -163,7 +163,7 @@ class _Search:
 
     def along(self, ladder: Ladder) -> None:
         """Try ever higher targets of a metric, each with the lowest bound that it needs."""
-        least = max(1, self._scaler.replicas_min)
+        least = max(1, self._scaler.replicas_min, self._fleet.scenario.gone + 1)
         lowest = highest_that_holds(lambda target: self.at(target, least), ladder)
         first = 0 if lowest is None else ladder.index(_scaler(lowest).target) + 1
         for target in ladder[first:]:

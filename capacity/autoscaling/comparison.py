@@ -63,8 +63,8 @@ def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress:
 
 def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days | None:
     """The smallest fixed fleet that holds the limit, of at most the autoscaler's most replicas; None if none does."""
-    most = fleet.plan.replicas
-    least = min(most, fleet.replicas_least)
+    most = fleet.replicas
+    least = min(most, _fewest_left(fleet))
 
     def ask(replicas: int) -> Days:
         progress(f"{replicas} replicas all the time")
@@ -75,6 +75,14 @@ def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> D
     )  # far beyond the need it is slow to simulate, and hardly ever the answer
     found = first_that_holds(ask, least, ample)
     return found if found or ample == most else first_that_holds(ask, ample + 1, most)
+
+
+def _fewest_left(fleet: ScaledFleet) -> int:
+    """Fewest replicas of which the failures leave as many as could hold the limits by the mean rates."""
+    per_device = fleet.profile.instances_per_device
+    counts = range(fleet.replicas_least, fleet.replicas + 1)
+    found = (one for one in counts if fleet.survival.left(one, per_device) >= fleet.replicas_least)
+    return next(found, fleet.replicas)
 
 
 def _highest_target(
@@ -108,7 +116,7 @@ def _fewest_at_least(
     fleet: ScaledFleet, scaler: Autoscaler, smallest: Days | None, judge: DayJudge, progress: Progress
 ) -> Days | None:
     """The lowest minimum of replicas, below that of a fixed fleet, that holds the limit."""
-    most = scaler.replicas_max - 1 if smallest is None else smallest.fleet.plan.replicas - 1
+    most = scaler.replicas_max - 1 if smallest is None else smallest.fleet.replicas - 1
     least = scaler.replicas_min + 1
 
     def ask(replicas: int) -> Days:

@@ -11,6 +11,7 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.profile import Spells
 from capacity.question.autoscaler import Autoscaler
 from capacity.question.objective import Limit, Measure
+from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario
 from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve, clock
 from capacity.traffic.workload import (
@@ -40,6 +41,7 @@ class ScaledFleet:
         replica_rps: capacity of one replica. [requests/s]
         floors_s: what no fleet beats at a limited quantile, such as the fastest batch; left out if it is not known. [s]
         spells: spells of service times, which all replicas share; None if there are none.
+        survival: failures in the worst of which this fleet is, and those of other sizes that it is compared with.
 
     Raises:
         DomainError: a run would have too many requests.
@@ -50,6 +52,7 @@ class ScaledFleet:
     replica_rps: float
     floors_s: Mapping[Limit, float] = field(default_factory=dict)
     spells: Spells | None = None
+    survival: Survival = field(default_factory=Survival)
 
     def __post_init__(self) -> None:
         workload = self.scenario.workload
@@ -94,8 +97,14 @@ class ScaledFleet:
 
     @property
     def plan(self) -> Any:
-        """Settings of each replica, and the most that there may be."""
+        """Settings of each replica, and the most that there may be, without those that a failure takes."""
         return self.scenario.plan
+
+    @property
+    def replicas(self) -> int:
+        """The most replicas that may be asked for, with those that a failure takes."""
+        replicas: int = self.scenario.whole.replicas
+        return replicas
 
     @property
     def autoscaler(self) -> Autoscaler | None:
@@ -228,19 +237,22 @@ class ScaledFleet:
 
     @property
     def replicas_first(self) -> int:
-        """Replicas at the beginning of the warm-up: enough for its first rate, within the bounds."""
+        """Replicas that are asked for at the beginning of the warm-up: enough for its first rate, within the bounds."""
         if self.autoscaler is None:
-            replicas: int = self.plan.replicas
-            return replicas
-        wanted = math.ceil(self.steps[0][2] / (0.7 * self.replica_rps))
+            return self.replicas
+        wanted = math.ceil(self.steps[0][2] / (0.7 * self.replica_rps)) + self.scenario.gone
         return min(max(wanted, self.autoscaler.replicas_min, 1), self.autoscaler.replicas_max)
 
     def fixed(self, replicas: int) -> "ScaledFleet":
         """The same fleet with a fixed number of replicas."""
-        plan = replace(self.plan, replicas=replicas)
-        return replace(self, scenario=replace(self.scenario, plan=plan, autoscaler=None))
+        return self._of(replicas, None)
 
     def scaled(self, autoscaler: Autoscaler) -> "ScaledFleet":
         """The same fleet with another autoscaler."""
-        plan = replace(self.plan, replicas=autoscaler.replicas_max)
-        return replace(self, scenario=replace(self.scenario, plan=plan, autoscaler=autoscaler))
+        return self._of(autoscaler.replicas_max, autoscaler)
+
+    def _of(self, replicas: int, autoscaler: Autoscaler | None) -> "ScaledFleet":
+        """The same fleet with this many replicas, of which the failures take theirs."""
+        plan = replace(self.plan, replicas=replicas)
+        whole = replace(self.scenario, plan=plan, outage=None, autoscaler=autoscaler)
+        return replace(self, scenario=whole.after(self.survival))

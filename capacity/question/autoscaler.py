@@ -133,16 +133,7 @@ def read_target(text: str, or_else: str = "") -> Target:
 # Each replica is measured every 15 s: with this many a run takes seconds, with ten times as many minutes.
 REPLICAS_MAX = 10_000
 _DAY_S = 86_400.0
-_NOT_SIMULATED = (
-    "spare",
-    "survive",
-    "rolling_update",
-    "spike",
-    "mtbf",
-    "pause",
-    "request_class",
-    "recover_within",
-)
+_NOT_SIMULATED = ("spike", "pause", "request_class", "recover_within")
 _DURATIONS = {"startup_time": "startup_s", "metric_lag": "metric_lag_s", "stabilization": "stabilization_s"}
 
 

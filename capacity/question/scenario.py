@@ -41,7 +41,7 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         cached_share: share of each prompt that is assumed to be in the cache when the request comes.
         in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
         autoscaler: what sizes the fleet over the workload's day, up to the plan's replicas; None if all of these run
-            all the time.
+            all the time. In a failure as many of those that it asks for are gone, all day.
     """
 
     profile: AnyProfile
@@ -58,7 +58,7 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
 
     def __post_init__(self) -> None:
         if self.autoscaler is not None:
-            bounded = replace(self.autoscaler, replicas_max=self.plan.replicas)
+            bounded = replace(self.autoscaler, replicas_max=self.whole.replicas)
             object.__setattr__(self, "autoscaler", bounded)
         if not 0.0 <= self.cached_share < 1.0:
             raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
@@ -78,9 +78,15 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         return found
 
     @property
+    def gone(self) -> int:
+        """Replicas that the failure takes."""
+        return 0 if self.outage is None else self.outage.replicas - self.outage.left
+
+    @property
     def is_left(self) -> bool:
-        """Whether the failure leaves any replica."""
-        return self.outage is None or self.outage.left > 0
+        """Whether the failure leaves any replica, even of the fewest that an autoscaler asks for."""
+        least = self.whole.replicas if self.autoscaler is None else self.autoscaler.replicas_min
+        return self.gone == 0 or least > self.gone
 
     def after(self, survival: Survival) -> Self:
         """The same scenario in the worst of some failures."""
@@ -96,11 +102,17 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         Raises:
             UnstableError: nothing is left; the message names the failure.
         """
-        if self.outage is not None and not self.is_left:
+        if self.outage is None or self.is_left:
+            return
+        if self.outage.left > 0:
             raise UnstableError(
-                f"nothing is left of {self.outage.replicas} "
-                f"{'replica' if self.outage.replicas == 1 else 'replicas'} with {self.outage.event}; give more replicas"
+                f"nothing is left of the fewest replicas that an autoscaler asks for with {self.outage.event}; give "
+                f"--replicas-min {self.gone + 1} or more"
             )
+        raise UnstableError(
+            f"nothing is left of {self.outage.replicas} "
+            f"{'replica' if self.outage.replicas == 1 else 'replicas'} with {self.outage.event}; give more replicas"
+        )
 
     @property
     def swing(self) -> float:

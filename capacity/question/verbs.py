@@ -426,7 +426,8 @@ VERBS: Mapping[str, Verb] = {
     "autoscale": _verb(
         f"plan profile rate daily between arrivals {_JUDGED} autoscale replicas_min replicas_max startup_time "
         f"metric_lag stabilization batch_size_max batch_wait {BATCHING} instances_per_device routing queue_limit "
-        f"hourly_usd request_overhead {CLIENTS} {LLM} only_verdict runs seed confidence workers out verbose progress",
+        f"hourly_usd request_overhead {CLIENTS} {FAILURES} {LLM} only_verdict runs seed confidence workers out verbose "
+        "progress",
         "profile",
         _NOTHING,
         {"plan": f"{BATCHING} instances_per_device {LLM}"},

@@ -202,7 +202,6 @@ def test_the_best_of_all_targets_costs_no_more_than_one_of_them(planned: Any, ca
         ([*DAY, "--autoscale", "all"], "write any, utilization:0.6 or concurrency:4"),
         ([*DAY, "--autoscale", "utilization:2"], "must be a share up to 1"),
         ([*DAY, "--autoscale", "any", "--utilization-max", "80%"], "is judged by limits on quantiles"),
-        ([*DAY, "--autoscale", "any", "--survive", "n-1"], "--survive is not simulated with an autoscaler"),
         ([*DAY, "--autoscale", "any", "--pause", "200ms,6/min"], "--pause is not simulated with an autoscaler"),
         ([*DAY[:-2], "--autoscale", "any", "--runs", "1"], "--runs must be a whole number from 2"),
         ([*DAY, "--metric-lag", "30s"], "--metric-lag belongs to --autoscale; give that too"),

@@ -143,8 +143,8 @@ def test_what_every_verb_reads_as_text_is_text(verb: Any, given: dict[str, Any],
     assert str(refused.value) == said
 
 
-@pytest.mark.parametrize("given", [{"mtbf_s": 1e6}, {"mtbf": "11d"}, {"survive": ["n-1"]}, {"spare": 1}])
-def test_failures_in_text_or_si_are_refused_beside_an_autoscaler(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", [{"spike": "2x"}, {"pause": ["200ms,6/min"]}])
+def test_trouble_that_days_do_not_have_is_refused_beside_an_autoscaler(given: dict[str, Any]) -> None:
     asked = Asked("simulate", {"daily": "day.csv", "autoscale": "utilization:0.6", **given})
     (flag,) = (name.removesuffix("_s") for name in given)
     with pytest.raises(InputError, match=f"^--{flag} is not simulated with an autoscaler; leave out one"):

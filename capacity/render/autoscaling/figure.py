@@ -15,7 +15,7 @@ def autoscale_figure(screen: ScaledScreen) -> Panels:
         ["arrivals", "replicas", "late requests"],
         x_title="hour of the day",
         y_title=["1/s", "number", "share"],
-        title=f"{fleet.profile.name} scaled to {scaler.target if scaler else fleet.plan.replicas}",
+        title=f"{fleet.profile.name} scaled to {scaler.target if scaler else fleet.replicas}",
         width=13.8,
     )
     arrivals, replicas, late = figure.plots
@@ -23,7 +23,7 @@ def autoscale_figure(screen: ScaledScreen) -> Panels:
     replicas.theory(hours, course.wanted, "asked for")
     replicas.theory(hours, course.ready, "serve", number=1)
     if screen.smallest is not None:
-        replicas.limit(screen.smallest.fleet.plan.replicas, "smallest fixed fleet")
+        replicas.limit(screen.smallest.fleet.replicas, "smallest fixed fleet")
     shares = [
         count / arrived if arrived else 0.0
         for count, arrived in zip(course.late, course.arrived, strict=True)

@@ -40,7 +40,7 @@ def answer_text(screen: ScaledScreen) -> str:
     fixed = screen.smallest
     if fixed is None:
         return f"{told}."
-    count = fixed.fleet.plan.replicas
+    count = fixed.fleet.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
     held = "it" if len(fixed.kept) == 1 else "them"
     quantiles = " and ".join(f"a {one.limit.what} of {_limited(one)}" for one in fixed.kept)
@@ -100,7 +100,7 @@ def fleet_table(screen: ScaledScreen) -> RenderableType:
     """A row each for the autoscaled fleet, the fixed one and the alternatives."""
     rows = [("autoscaled", screen.found)]
     if screen.smallest is not None:
-        rows.append((f"{screen.smallest.fleet.plan.replicas} all the time", screen.smallest))
+        rows.append((f"{screen.smallest.fleet.replicas} all the time", screen.smallest))
     rows += [(setting_of(screen.found.fleet, one.fleet), one) for one in screen.remedies]
     has_price = screen.found.cost_usd is not None
     kept = screen.found.kept
