@@ -368,13 +368,16 @@ def autoscale(
     timeout_s: float | None = None, deadline: str | None = None, deadline_s: float | None = None,
     attempts: int | None = None, backoff: str | None = None, retry_budget: str | float | None = None,
     retry_burst: float | None = None, retry_on: str | None = None, hedge: str | None = None,
-    hedge_s: float | None = None, lengths: str | Path | AnyLengths | None = None,
-    cached_share: str | float | None = None, context_tokens_max: int | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
-    batched_tokens_max: int | None = None, only_verdict: bool = False, runs: int = 5, seed: int = 0,
-    confidence: float = 0.95, workers: int | None = None, progress: Callable[..., None] | None = None
+    hedge_s: float | None = None, spare: int = 0, survive: str | Iterable[str] | None = None,
+    rolling_update: str | None = None, mtbf: str | None = None, mtbf_s: float | None = None,
+    recovery_time: str | None = None, recovery_time_s: float | None = None,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, only_verdict: bool = False,
+    runs: int = 5, seed: int = 0, confidence: float = 0.95, workers: int | None = None,
+    progress: Callable[..., None] | None = None
 ) -> AutoscaleAnswer: ...
 
 def describe_workload(

@@ -401,7 +401,8 @@ def read_survival(given: Mapping[str, Any]) -> "Survival":
         else:
             spare = max(spare, int(number))
     spike, startup_time_s = given.get("spike"), seconds_of(given, "startup_time")
-    if spike is None and (given.get("trigger") is not None or given.get("autoscale") is not None):
+    is_of_others = "spike" not in given or any(given.get(one) is not None for one in ("trigger", "autoscale"))
+    if spike is None and is_of_others:
         startup_time_s = None
     if (startup_time_s is None) != (spike is None):
         raise InputError(

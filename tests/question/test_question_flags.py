@@ -203,12 +203,13 @@ def test_what_a_plan_survives() -> None:
     assert survival(rolling_update="max-unavailable=25%").unavailable_share == 0.25
     assert survival(spike="2.5X", startup_time_s=60.0).spike == Spike(factor=2.5, startup_time_s=60.0)
     assert survival(startup_time_s=60.0, trigger="rollout").spike is None
+    assert survival(startup_time_s=60.0).spike is None  # of the autoscaler, in a verb without spikes
     assert survival(mtbf_s=100.0, recovery_time_s=1.0).breakdowns == Breakdowns(mtbf_s=100.0, recovery_s=1.0)
     for text in ("n-0", "n1", "rack:2", "n-1234567", "zone:x"):
         refused(f"--survive {text!r} is unknown; use n-1 or zone:3", survival, text)
     together = "give --spike 2x and --startup-time 120s together"
     refused(together, survival, spike="2x")
-    refused(together, survival, startup_time_s=60.0)
+    refused(together, survival, spike=None, startup_time_s=60.0)
     refused(together, survival, spike="2x", trigger="rollout")
     for given in ({"mtbf_s": 100.0}, {"recovery_time_s": 1.0}):
         refused("give --mtbf 264d and --recovery-time 5min together", survival, **given)

@@ -398,7 +398,14 @@ def test_without_chance_the_controller_counts_the_replica_that_is_gone() -> None
 @pytest.mark.parametrize("clients", [Clients(), Clients(timeout_s=0.4, attempts=2)])
 def test_both_engines_serve_a_failed_fleet_alike(clients: Clients) -> None:
     asked = scenario(
-        (0.0, 2.0), (60.0, 30.0), (120.0, 2.0), hours=0.05, startup_s=5.0, replicas_min=2, level=0.3, clients=clients
+        (0.0, 2.0),
+        (60.0, 30.0),
+        (120.0, 2.0),
+        hours=0.05,
+        startup_s=5.0,
+        replicas_min=2,
+        level=0.3,
+        clients=clients,
     ).after(ONE_GONE)
     kernel, simpy = (day_of(asked, engine) for engine in Engine)
     assert kernel.replicas_most > 2
