@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.core import ParameterSource
 from rich.text import Text
 
 from capacity.commands import output
@@ -116,7 +117,8 @@ def test_a_verb_gets_what_it_takes_of_what_was_typed() -> None:
         return asked["rate"], asked.output, callable(asked.progress), "out" in asked
 
     context: Any = SimpleNamespace(
-        params={"rate": ["9rps"], "other": 1, "output": Format.JSON, "out": ["a.json"]}
+        params={"rate": ["9rps"], "other": 1, "output": Format.JSON, "out": ["a.json"]},
+        get_parameter_source=lambda name: ParameterSource.COMMANDLINE,
     )
     assert run(sweeps, context) == (["9rps"], None, True, False)
     assert run(sweeps, context, output="a.csv") == (["9rps"], "a.csv", True, False)

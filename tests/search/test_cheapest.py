@@ -323,7 +323,7 @@ def laws_are_asked_once() -> Iterator[None]:
         return lawful(anonymous(profile), workload.arrival_rate_rps, plan)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.search.exact.predict", ask)
+        patch.setattr("capacity.search.batches.predict", ask)
         yield
 
 

@@ -106,7 +106,7 @@ def p99_of(profile: ServiceProfile, plan: BatchPlan, rate_rps: float) -> float:
 def laws_are_asked_once() -> Iterator[None]:
     """They take most of the time here, and tests ask for the same rates of the same plans."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.search.exact.predict", cache(predict))
+        patch.setattr("capacity.search.batches.predict", cache(predict))
         yield
 
 
