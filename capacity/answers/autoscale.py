@@ -48,7 +48,7 @@ class AutoscaleAnswer(Answer):
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats of the answer."""
         usual = theory_of(self.fleet.profile).controlled_caveats(self.fleet.scenario)
-        return (*usual, *outage_caveats([self.fleet.scenario]))
+        return (*usual, *outage_caveats([self.fleet.scenario.outage]))
 
     @property
     def exit_code(self) -> int:
@@ -69,7 +69,7 @@ class AutoscaleAnswer(Answer):
             "worst": plain(screen.worst),
             "objective": plain(fleet.scenario.objective),
             "plan": plan_document(fleet.scenario.whole),
-            **outage_document(fleet.scenario),
+            **outage_document(fleet.scenario.outage, fleet.plan),
             "traffic": {
                 "name": fleet.curve.name,
                 "begins_s": fleet.begins_s,
@@ -138,7 +138,7 @@ def autoscaled_plan_document(found: AutoscaledPlan) -> Document:
         "runs": screen.found.runs,
         "confidence": screen.found.confidence,
         "plan": plan_document(fleet.scenario.whole),
-        **outage_document(fleet.scenario),
+        **outage_document(fleet.scenario.outage, fleet.plan),
         "day": {"name": curve.name, "times_s": curve.times_s, "rates_rps": curve.rates_rps},
         "replica_hourly_usd": fleet.replica_hourly_usd,
         "flags": found.flags,
