@@ -15,6 +15,7 @@ from capacity.answer.saved_batches import question_to_document
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
 from capacity.doors import door
 from capacity.question.arguments import Asked
+from capacity.question.asked import FLAGS
 from capacity.question.question import Question
 from capacity.render.report_command import command_to_repeat
 from cli import app
@@ -64,8 +65,8 @@ def test_it_asks_the_same_question(asked, old, tmp_path, monkeypatch) -> None:
 
     @door("plan")
     def planned(given: Asked) -> None:
-        """Keep what was asked."""
-        kept.update({name: value for name, value in given.items() if value is not None})
+        """Keep what was typed."""
+        kept.update({name: value for name, value in given.items() if given.is_told(name)})
         raise cap.InputError("asked")
 
     monkeypatch.setattr("capacity.api.plan.plan", planned)
@@ -79,7 +80,7 @@ def test_it_asks_the_same_question(asked, old, tmp_path, monkeypatch) -> None:
     with pytest.raises(AskedError) as again:
         cap.plan(**kept, before=stop)
     assert question_to_document(again.value.question) == question_to_document(saved.question)
-    assert {name: kept[name] for name in effort} == effort
+    assert {name: kept.get(name, FLAGS[name].default) for name in effort} == effort
 
 
 def test_files_are_those_that_were_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
