@@ -71,7 +71,8 @@ _REQUEST = np.dtype(
 # a pass was composed last, and `seen` is the turn of the last request that was in the line then: who is no later was
 # deferred. Passes take `slow` times as long as usual, and the next `torn` of them may compute tokens of requests that
 # were called off. `gone` is the last request that was done and was not asked for since; who was done before it is
-# `behind` it.
+# `behind` it. While it `flows`, the first `flowing` of its running requests decode in the pass that is computed, `read`
+# are the tokens that they read, and the first to be done is so with the pass of number `nearest`.
 _ENGINE = np.dtype(
     _whole(
         "count",
@@ -93,6 +94,9 @@ _ENGINE = np.dtype(
         "seen",
         "torn",
         "gone",
+        "flows",
+        "flowing",
+        "nearest",
     )
     + _whole("outstanding")
     + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s", "slow", "worked_s")
@@ -118,7 +122,10 @@ class World(NamedTuple):
         sizes: of each of them how many `PARTS` it has, tokens of prompts, the sum over these of the tokens before
             them, requests that decode, and tokens that these read; shape `(replicas, 2, 5)`.
         tags: shape `(replicas, sequences_max)`, in the order in which the blocks will be used.
-        phase: running requests by computed tokens modulo the size of a block, at the beginning of a run.
+        last: number of the pass that brings the last token of a request, where the engine flows, shape as `running`;
+            `_ENDLESS` as long as its prompt is computed.
+        phase: running requests by computed tokens modulo the size of a block, at the beginning of a run; where the
+            engine flows, by computed tokens less the number of the pass.
         gaps: between output tokens, by cell.
         totals: `STEPS` to `FREED`.
         largest: as in `TokenRecords`.
@@ -132,6 +139,7 @@ class World(NamedTuple):
     rows: Structs
     engines: Structs
     running: Integers
+    last: Integers
     parts: Structs
     sizes: Integers
     tags: Structs
@@ -226,6 +234,7 @@ def world_of(
         rows=rows_for(0),
         engines=engines,
         running=np.zeros((replicas, sequences), dtype=np.int64),
+        last=np.zeros((replicas, sequences), dtype=np.int64),
         parts=np.zeros((replicas, 2, sequences), dtype=_PART),
         sizes=np.zeros((replicas, 2, 5), dtype=np.int64),
         tags=tags,
@@ -416,19 +425,13 @@ def _add_part(world: World, r: int, buffer: int, request: int, tokens: int) -> N
     rows[request].due += brings
 
 
-@inlined
+@borrowing
 def _compose(world: World, r: int, buffer: int) -> None:
     """The next pass of a replica, into one of its two buffers."""
     if world.rules[8] == LLAMA_CPP:
         _compose_slots(world, r, buffer)
     else:
         _compose_blocks(world, r, buffer)
-
-
-@borrowing
-def _compose_ahead(world: World, r: int, buffer: int) -> None:
-    """The same while another pass is computed, apart so that it is not compiled in twice."""
-    _compose(world, r, buffer)
 
 
 @inlined
@@ -647,34 +650,35 @@ def _is_all_decode(world: World, r: int, buffer: int) -> bool:
 
 
 @inlined
-def _start(world: World, r: int, now_s: float) -> None:
-    """Compute the pass that is composed; compose the one after it where that is done ahead."""
-    rules, table, rows, engines, running, sizes, phase, totals = (
-        world.rules,
-        world.table,
-        world.rows,
-        world.engines,
-        world.running,
-        world.sizes,
-        world.phase,
-        world.totals,
-    )
-    block, ahead = rules[3], rules[5]
-    buffer = engines[r].which
-    size = sizes[r, buffer]
+def _compute(world: World, r: int, now_s: float) -> None:
+    """Compute the pass that is composed."""
+    table, engine = world.table, world.engines[r]
+    size = world.sizes[r, engine.which]
     tokens, requests, read = size[PROMPT], size[DECODING], size[READ]
     past = size[PAST] / max(1, tokens)
     _note_largest(world, requests, tokens, read, past)
-    totals[COMPUTED] += tokens + requests
-    engines[r].started_s = now_s
-    noise = _noise(table[7], world.noise_seed, r, engines[r].passes)
-    engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read) * noise * engines[r].slow
-    engines[r].passes += 1
+    world.totals[COMPUTED] += tokens + requests
+    engine.started_s = now_s
+    noise = _noise(table[7], world.noise_seed, r, engine.passes)
+    engine.ends_s = now_s + pass_s(table, tokens, past, requests, read) * noise * engine.slow
+    engine.passes += 1
+
+
+@inlined
+def _start(world: World, r: int, now_s: float) -> None:
+    """Compute the pass that is composed; compose the one after it where that is done ahead."""
+    rules, rows, engines, running, sizes, phase = (
+        world.rules, world.rows, world.engines, world.running, world.sizes, world.phase,
+    )  # fmt: skip
+    block, ahead = rules[3], rules[5]
+    buffer = engines[r].which
+    size = sizes[r, buffer]
+    _compute(world, r, now_s)
     other = 1 - buffer
     sizes[r, other, PARTS] = 0
     if ahead:
-        _compose_ahead(world, r, other)
-    if tokens > 0 or size[PARTS] != engines[r].count or engines[r].torn > 0:  # as `_is_all_decode`
+        _compose(world, r, other)
+    if size[PROMPT] > 0 or size[PARTS] != engines[r].count or engines[r].torn > 0:  # as `_is_all_decode`
         return
     if ahead and not _is_all_decode(world, r, other):
         return
@@ -686,7 +690,7 @@ def _start(world: World, r: int, now_s: float) -> None:
         request = running[r, at]
         left = min(left, rows[request].output - rows[request].generated)
         phase[r, rows[request].computed % block] += 1
-    engines[r].left, engines[r].stretch, engines[r].read = left, 0, read
+    engines[r].left, engines[r].stretch, engines[r].read = left, 0, size[READ]
     engines[r].knock = engines[r].thrown_out  # nobody may join in that pass, but in the next
 
 
@@ -918,7 +922,188 @@ def begin_pass(world: World, r: int, now_s: float) -> None:
 
 
 @borrowing
-def advance(world: World, r: int, until_s: float, stops: bool) -> None:  # noqa: FBT001
+def _enter_flow(world: World, r: int) -> None:
+    """From the pass that has just begun on, do not look at requests that decode until they are done."""
+    rules, rows, engines, running, last = world.rules, world.rows, world.engines, world.running, world.last
+    parts, size, phase = world.parts, world.sizes[r, 0], world.phase
+    engine, block = engines[r], rules[3]
+    if rules[8] == LLAMA_CPP or rules[5] or size[PARTS] != engine.count or engine.count == 0:
+        return
+    phase[r, :] = 0
+    flowing = young = read = 0
+    nearest = _ENDLESS
+    for at in range(engine.count):
+        row, part = rows[running[r, at]], parts[r, 0, at]
+        is_told = part.brings and part.tokens == 1 and part.before >= row.input
+        last[r, at] = engine.passes + row.input + row.output - 1 - row.computed if part.brings else _ENDLESS
+        nearest = min(nearest, last[r, at])
+        if young == 0 and is_told and row.token_s == engine.started_s:
+            flowing += 1
+            read += row.computed
+            phase[r, (row.computed - engine.passes) % block] += 1
+        else:
+            first = parts[r, 0, young]
+            first.request, first.tokens, first.before, first.brings = (
+                part.request,
+                part.tokens,
+                part.before,
+                part.brings,
+            )
+            young += 1
+    size[PARTS] = young
+    engine.flowing, engine.read, engine.nearest = flowing, read, nearest
+    engine.flows, engine.stretch = 1, -1
+
+
+@borrowing
+def tell(world: World, r: int, has_ended: bool) -> None:  # noqa: FBT001
+    """Tell the requests of an engine that flows what has become of them, before its pass has ended or after."""
+    rows, engine, running, last, block = (
+        world.rows,
+        world.engines[r],
+        world.running,
+        world.last,
+        world.rules[3],
+    )
+    for at in range(engine.flowing):
+        row = rows[running[r, at]]
+        row.computed = row.input + row.output - 1 - (last[r, at] - engine.passes)
+        row.held = -(-row.computed // block)
+        row.generated = row.computed - row.input + has_ended
+        row.due = 1 - has_ended
+        row.token_s = engine.ends_s if has_ended else engine.started_s
+
+
+@borrowing
+def _dismiss_last(world: World, r: int, now_s: float) -> None:
+    """Requests whose last pass has ended leave; the others close up."""
+    rows, engine, running, last, phase = world.rows, world.engines[r], world.running, world.last, world.phase
+    passes, block, kept, nearest = engine.passes, world.rules[3], 0, _ENDLESS
+    for at in range(engine.count):
+        request = running[r, at]
+        if last[r, at] != passes:
+            running[r, kept], last[r, kept] = request, last[r, at]
+            nearest = min(nearest, last[r, at])
+            kept += 1
+            continue
+        row = rows[request]
+        computed = row.input + row.output - 1
+        row.generated, row.computed, row.due, row.held = row.output, computed, 0, -(-computed // block)
+        row.token_s = row.finished_s = now_s
+        row.behind, engine.gone = engine.gone, request
+        phase[r, (computed - passes) % block] -= 1
+        engine.read -= computed
+        engine.flowing -= 1
+        release(world, r, request, 0)
+    engine.outstanding -= engine.count - kept
+    engine.count, engine.nearest = kept, nearest
+
+
+@inlined
+def _end_flowing(world: World, r: int, now_s: float) -> None:
+    """A pass has ended of an engine that flows; who has computed its prompt flows from then on."""
+    rows, engine, parts, phase, gaps = world.rows, world.engines[r], world.parts, world.phase, world.gaps
+    span_s, block = now_s - engine.started_s, world.rules[3]
+    world.totals[STEPS] += 1
+    engine.worked_s += span_s
+    counts = world.window_s[0] <= now_s < world.window_s[1]
+    if counts:
+        engine.busy_s += span_s
+        engine.running_s += span_s * engine.count
+        engine.block_s += span_s * (world.rules[2] - engine.free)
+        gaps[cell_of(span_s)] += engine.flowing
+    for at in range(world.sizes[r, 0, PARTS]):
+        if not parts[r, 0, at].brings:
+            break  # who comes after has no part
+        row = rows[parts[r, 0, at].request]
+        row.due = 0
+        row.generated += 1
+        if row.generated == 1:
+            row.first_s = now_s
+        elif counts:
+            gaps[cell_of(now_s - row.token_s)] += 1
+        row.token_s = now_s
+        engine.flowing += 1
+        engine.read += row.computed
+        phase[r, (row.computed - engine.passes) % block] += 1
+    if engine.nearest == engine.passes:
+        _dismiss_last(world, r, now_s)
+
+
+@inlined
+def _note_last(world: World, r: int, at: int) -> None:
+    """The number of a request's last pass, if the one that is composed ends its prompt."""
+    engine, row = world.engines[r], world.rows[world.running[r, at]]
+    world.last[r, at] = engine.passes + row.input + row.output - row.computed if row.due else _ENDLESS
+    engine.nearest = min(engine.nearest, world.last[r, at])
+
+
+@borrowing
+def _bring_young(world: World, r: int, budget: int) -> None:
+    """Parts of who still computes its prompt, and of who may join, in the pass that is composed."""
+    rules, rows, engine, running = world.rules, world.rows, world.engines[r], world.running
+    for at in range(engine.flowing, engine.count):
+        request = running[r, at]
+        row = rows[request]
+        tokens = min(row.input + row.generated - row.computed, budget)
+        if tokens > 0:
+            _grow(world, rules[3], r, request, row.computed + tokens)
+            _add_part(world, r, 0, request, tokens)
+            _note_last(world, r, at)
+            budget -= tokens
+    count = engine.count
+    _admit(world, rules[0], budget, rules[3], rules[4], rules[7], r, 0)
+    for at in range(count, engine.count):
+        _note_last(world, r, at)
+
+
+@inlined
+def _compose_flowing(world: World, r: int) -> bool:
+    """The next pass by the rules of `_compose_blocks`; False, and nothing done, where tokens or blocks run short."""
+    rules, rows, engine, running = world.rules, world.rows, world.engines[r], world.running
+    block, size = rules[3], world.sizes[r, 0]
+    needed = world.phase[r, (-engine.passes) % block]
+    free, budget = engine.free - needed, rules[1] - engine.flowing
+    if free < 0 or budget < 0:
+        return False
+    for at in range(engine.flowing, engine.count):
+        row = rows[running[r, at]]
+        tokens = min(row.input + row.generated - row.computed, budget)
+        free -= max(0, -(-(row.computed + tokens) // block) - row.held)
+        budget -= tokens
+        if free < 0:
+            return False
+    if needed > 0:
+        _use(world, r, needed)
+    engine.read += engine.flowing
+    size[PARTS], size[PROMPT], size[PAST], size[DECODING], size[READ] = 0, 0, 0, engine.flowing, engine.read
+    engine.thrown_out = 0
+    if engine.flowing < engine.count or engine.head != NO_REQUEST:
+        _bring_young(world, r, rules[1] - engine.flowing)
+    return True
+
+
+@inlined
+def _flow(world: World, r: int, until_s: float, stops: bool) -> bool:  # noqa: FBT001
+    """Go through passes as far as an instant; False where the next one must be composed request by request."""
+    engine = world.engines[r]
+    while engine.ends_s <= until_s and not (stops and engine.gone != NO_REQUEST):
+        now_s = engine.ends_s
+        _end_flowing(world, r, now_s)
+        if not _compose_flowing(world, r):
+            tell(world, r, True)  # noqa: FBT003  (compiled code takes positions)
+            engine.flows = 0
+            return False
+        if engine.count == 0:
+            engine.ends_s = engine.since_s = np.inf
+            engine.flows = 0
+            return True
+        _compute(world, r, now_s)
+    return True
+
+
+@borrowing
+def advance(world: World, r: int, until_s: float, stops: bool) -> None:  # noqa: C901, FBT001  (four states)
     """Let a replica compute all passes that end by an instant, and start those that follow them.
 
     Args:
@@ -932,6 +1117,10 @@ def advance(world: World, r: int, until_s: float, stops: bool) -> None:  # noqa:
             if engines[r].head == NO_REQUEST or engines[r].since_s >= until_s:
                 return
             now_s = engines[r].since_s
+        elif engines[r].flows:
+            if _flow(world, r, until_s, stops):
+                return
+            now_s = engines[r].ends_s
         elif engines[r].stretch >= 0:
             if not run_on(world, r, until_s):
                 return
@@ -943,6 +1132,7 @@ def advance(world: World, r: int, until_s: float, stops: bool) -> None:  # noqa:
                 return
             end_pass(world, r, now_s, False)  # noqa: FBT003  (compiled code takes positions)
         begin_pass(world, r, now_s)
+        _enter_flow(world, r)
 
 
 @inlined

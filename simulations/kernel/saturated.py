@@ -11,7 +11,7 @@ from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
 from simulations.draws.records import Integers
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws
-from simulations.kernel.continuous import STEPS, advance, rows_for, world_of
+from simulations.kernel.continuous import STEPS, advance, rows_for, tell, world_of
 from simulations.kernel.state import NO_REQUEST, Structs
 
 
@@ -111,6 +111,8 @@ class SaturatedEngine:
     def progress(self) -> Progress:
         """What was done since the beginning, requests that began in the midst of their service included."""
         rows, engine = self._world.rows, self._world.engines[0]
+        if engine["flows"]:
+            tell(self._world, 0, False)  # noqa: FBT003  (compiled code takes positions)
         untold = max(0, int(engine["stretch"])) * int(engine["count"])  # of a run of passes
         given = np.where(rows["generated"] > 0, rows["input"], np.minimum(rows["computed"], rows["input"]))
         return Progress(
