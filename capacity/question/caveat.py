@@ -34,7 +34,6 @@ class CaveatCode(StrEnum):
     STEPS_UNCHECKED = "steps_unchecked"
     KV_NOT_MEASURED = "kv_not_measured"
     CACHE_HITS_ASSUMED = "cache_hits_assumed"
-    ENGINE_VERSION = "engine_version"
     ONE_BALANCER = "one_balancer"
     UTILIZATION_OF_BATCHES = "utilization_of_batches"
     BATCHING_WITHOUT_WAIT = "batching_without_wait"
