@@ -293,12 +293,22 @@ def test_pydantic_is_imported_where_json_is_read(package: str) -> None:
     ids=" ".join,
 )
 def test_start_up_is_light(arguments: list[str]) -> None:
+    assert_light(arguments, HEAVY)
+
+
+def test_a_law_of_batches_imports_nothing_that_only_its_relatives_need() -> None:
+    arguments = ["queue", "bulk", "--batch-times", "1ms,2ms", "--arrival-rate", "100rps"]
+    assert_light(arguments, ("scipy.sparse", "scipy.linalg", "scipy.stats", "numba", "pandas"))
+
+
+def assert_light(arguments: list[str], heavy: tuple[str, ...]) -> None:
+    """A command that works, and imports none of these."""
     program = (
         "import sys, cli\n"
         f"sys.argv = ['capacity', *{arguments!r}]\n"
         "try: cli.app()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        f"heavy = [name for name in {heavy!r} if name in sys.modules]\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run(

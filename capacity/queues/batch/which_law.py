@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from capacity.errors import DomainError
 from capacity.performance import Performance
 from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
-from capacity.queues.batch.by_size import BulkCTMC
 from capacity.queues.batch.chain import require_batch_times
-from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.batch.exponential import BulkMarkov
-from capacity.queues.batch.gamma import BulkJitter
 from capacity.server.batch.batching import BatchTimer
 from capacity.units import QUANTILES, require_count, require_not_negative
 
-BulkLaw = Bulk | BulkClosed | BulkCTMC | BulkJitter | BulkMarkov
+if TYPE_CHECKING:  # heavy, and not to be loaded before they are needed
+    from capacity.queues.batch.by_size import BulkCTMC
+    from capacity.queues.batch.closed import BulkClosed
+    from capacity.queues.batch.gamma import BulkJitter
+
+    BulkLaw = Bulk | BulkClosed | BulkCTMC | BulkJitter | BulkMarkov
 
 
 class BatchService(StrEnum):
@@ -33,7 +36,7 @@ class RandomSplit:
         Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem).
     """
 
-    one: BulkLaw
+    one: "BulkLaw"
     replicas: int
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
@@ -93,7 +96,7 @@ class BulkQuestion:
         servers = f"{count}" if self._is_shared or count == 1 else f"1 x {count}, {self.routing}"
         return f"M/{letter}^[{self.batch_size_min},{size}]/{servers}"
 
-    def law(self) -> BulkLaw | RandomSplit:
+    def law(self) -> "BulkLaw | RandomSplit":
         """The law that answers the question.
 
         Raises:
@@ -101,6 +104,8 @@ class BulkQuestion:
             UnstableError: load >= 1.
         """
         if self.users is not None and self.think_time_s is not None:
+            from capacity.queues.batch.closed import BulkClosed
+
             return BulkClosed(
                 users=self.users, think_time_s=self.think_time_s, batch_times_s=self.batch_times_s
             )
@@ -142,7 +147,7 @@ class BulkQuestion:
             routing=self.routing,
         )
 
-    def _varying(self, servers: int, rate_rps: float) -> BulkLaw:
+    def _varying(self, servers: int, rate_rps: float) -> "BulkLaw":
         """The law of greedy replicas at one queue, with exponential service or, for one of them, gamma service."""
         times_s = self.batch_times_s
         if self._is_exponential and min(times_s) == max(times_s):
@@ -153,11 +158,15 @@ class BulkQuestion:
                 servers=servers,
             )
         if self._is_exponential and servers > 1:
+            from capacity.queues.batch.by_size import BulkCTMC
+
             return BulkCTMC(arrival_rate_rps=rate_rps, batch_times_s=times_s, servers=servers)
         if servers > 1:
             raise DomainError(
                 "a shared queue has an exact law for exponential service only; simulate instead"
             )
+        from capacity.queues.batch.gamma import BulkJitter
+
         return BulkJitter(
             arrival_rate_rps=rate_rps,
             batch_times_s=times_s,
