@@ -923,7 +923,7 @@ def begin_pass(world: World, r: int, now_s: float) -> None:
 
 @borrowing
 def _enter_flow(world: World, r: int) -> None:
-    """From the pass that has just begun on, do not look at requests that decode until they are done."""
+    """Stop looking at requests that decode, from the pass that has just begun until they are done."""
     rules, rows, engines, running, last = world.rules, world.rows, world.engines, world.running, world.last
     parts, size, phase = world.parts, world.sizes[r, 0], world.phase
     engine, block = engines[r], rules[3]
