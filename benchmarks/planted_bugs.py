@@ -391,7 +391,7 @@ BUGS = (
         "is_bursty(self.question) or is_bursty(question)", "True",
         "test_bursty_plans.py::test_what_accompanies_a_plan_under_bursts_is_not_confirmed"),
     Bug("a rate that is never settled takes the whole budget", "SimulationJudge._may_stay_open",
-        "trial.seed.stage is Stage.HEADROOM and trial.case.requests_to_settle > trial.requests_max", "False",
+        "trial.seed.stage is Stage.HEADROOM and trial.case.requests_with(trial.care) > trial.requests_max", "False",
         "test_engine_case.py::test_a_rate_whose_budget_cannot_settle_it_is_left_open_at_once"),
     Bug("prices differ by their rounding alone", "Family.cost",
         'float(f"{devices if usd is None else usd:.12g}")', "devices if usd is None else usd",

@@ -201,6 +201,11 @@ class Case(ABC):
         return (Measure.RESPONSE,)
 
     @property
+    def brief(self) -> Length | None:
+        """Runs before all others where an acceptance is not for good; None if there are none."""
+        return None
+
+    @property
     def probes(self) -> tuple[Length, ...]:
         """Short runs that may refuse the plan before the first of full length."""
         return ()
@@ -240,15 +245,39 @@ class Case(ABC):
 
     @property
     def requests_to_settle(self) -> int:
-        """Requests until the end of the first look that may settle, with the short runs before it."""
+        """Requests until the end of the first look that may accept for good."""
+        return self.requests_with(1.0)
+
+    def requests_with(self, care: float) -> int:
+        """Requests until the end of the first look of full length that may settle, with the short runs before it.
+
+        Args:
+            care: as of `counted_min`.
+        """
         if (surge := self.surge) is not None:
             return SECTIONS * surge[1].requests
-        length, runs = self.length, REPLICATIONS_FIRST
         if self.is_path:
-            return runs * length.requests
-        while runs * length.measured < self.counted_min(1.0):
+            return REPLICATIONS_FIRST * self.length.requests
+        before = self.first_runs * sum(short.requests for short in self.before(care))
+        return before + self.runs_with(care) * self.length.requests
+
+    def runs_with(self, care: float) -> int:
+        """Fewest runs that may settle, as many in each section; under bursts, a double of the fewest.
+
+        Args:
+            care: as of `counted_min`.
+        """
+        needed, runs = self.counted_min(care) / self.length.measured, REPLICATIONS_FIRST
+        if self.bursts is None:
+            return runs * max(1, math.ceil(needed / runs))
+        while runs < needed:
             runs *= 2
-        return self.first_runs * sum(probe.requests for probe in self.probes) + runs * length.requests
+        return runs
+
+    def before(self, care: float) -> tuple[Length, ...]:
+        """Short runs before the first of full length, the shortest first."""
+        brief = self.brief if care < 1.0 else None
+        return self.probes if brief is None else (brief, *self.probes)
 
     def is_seen(self, pool: Pool) -> bool:
         """Whether a pool has values of every limited duration."""

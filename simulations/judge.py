@@ -34,6 +34,9 @@ from simulations.statistics.verdict import (
 )
 from simulations.workers import Mapper
 
+# Share of the relaxation times that is enough for a rate, which is beside a plan: intervals from a tenth to a half of
+# them hold the exact P99 in 92 to 94 % of experiments.
+HEADROOM_CARE = 0.25
 _INDIFFERENCE = 0.25  # share of the asked precision
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
@@ -68,7 +71,7 @@ class SimulationJudge:
 
     def requests_to_settle(self, scenario: Any) -> int:
         """Fewest requests after which `accepts` may accept."""
-        return case_of(scenario, engine=self.engine).requests_to_settle
+        return case_of(scenario, engine=self.engine).requests_with(HEADROOM_CARE)
 
     def search(self, scenario: Any, attempt: int) -> Any:
         """Candidate with a verdict from looks that end once it is clear.
@@ -172,7 +175,7 @@ class SimulationJudge:
         """
         if trial.seed.stage is Stage.PROBE:
             return not self._may_be_met(trial, look)
-        if trial.seed.stage is Stage.HEADROOM and trial.case.requests_to_settle > trial.requests_max:
+        if trial.seed.stage is Stage.HEADROOM and trial.case.requests_with(trial.care) > trial.requests_max:
             return self._holds(trial.case, look)
         return look.settled and self._is_marginal(trial, look.pool, errors)
 
@@ -216,7 +219,7 @@ class SimulationJudge:
         if look is not None and look.settled and self._is_marginal(trial, look.pool, errors):
             limit, interval = self._tightest(trial.case, look.pool, errors)
             return Doubt.MARGIN, Rejection.of(limit, interval.high)
-        least = trial.case.requests_to_settle
+        least = trial.case.requests_with(trial.care)
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
         return Doubt.REQUESTS, Rejection(reason=Reason.BUDGET, allowed=trial.requests_max, needed=needed)
@@ -373,8 +376,14 @@ class _Trial:
     def looks(self, mapper: Mapper) -> Iterator[Look]:
         if self.case.surge is not None:
             return surge_looks(self.case, self.seed, self.requests_max, mapper)
-        care = self.case.search_care if self.seed.stage in _SEARCHING else 1.0
-        return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, care)
+        return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, self.care)
+
+    @property
+    def care(self) -> float:
+        """Share of the relaxation times that is enough: less in a search, and for a rate that is not today's."""
+        if self.seed.stage in _SEARCHING:
+            return self.case.search_care
+        return HEADROOM_CARE if self.seed.stage is Stage.HEADROOM else 1.0
 
     def errors(self, look: int) -> Errors:
         """Error allowed to the `look`-th look; in a search no acceptance is final.

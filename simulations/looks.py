@@ -8,6 +8,7 @@ from simulations.case import REPLICATIONS_FEW, REPLICATIONS_FIRST, Case
 from simulations.draws.arrivals import Seed
 from simulations.statistics.path import INDEPENDENT_MIN
 from simulations.statistics.pool import SECTIONS, Pool, served
+from simulations.statistics.sample import Length
 from simulations.statistics.verdict import Look
 from simulations.workers import Mapper
 
@@ -15,8 +16,8 @@ from simulations.workers import Mapper
 REQUESTS_MAX = 100_000_000
 # Fewest independent durations beyond the quantile for an interval: with fewer, a pool has seen too few bursts.
 INDEPENDENT_EXCEEDANCES_MIN = 50
-# Those of a search, whose acceptances are confirmed.
-_EXCEEDANCES_SEARCH = 10
+# Share of those that a pool must have which need see fewer relaxation times, as a multiple of the share of these.
+_EXCEEDANCES_SHARE = 2.0
 
 
 def looks(
@@ -41,16 +42,16 @@ def looks(
     """
     case.require_affordable(requests_max)
     length, runs, spent = case.length, case.first_runs, 0
-    for probe in case.probes if requests_first == 0 else ():
+    for probe in case.before(care) if requests_first == 0 else ():
         if spent + runs * probe.requests > requests_max:
             break
         spent += runs * probe.requests
-        samples = mapper(case.replicate, case.tasks(probe, seed, range(runs)))
-        yield Look(pool=Pool.of(samples), settled=False, requests=spent)
+        pool = Pool.of(mapper(case.replicate, case.tasks(probe, seed, range(runs))))
+        yield Look(pool=pool, settled=is_enough(probe, pool, case, care), requests=spent)
     pool = Pool.of(())
     affordable, first = (requests_max - spent) // length.requests, requests_first // length.requests
-    is_bursty = case.bursts is not None
-    for wanted in run_counts(affordable, first, care=care, is_path=case.is_repeated, is_bursty=is_bursty):
+    kind = {"is_path": case.is_repeated, "is_bursty": case.bursts is not None}
+    for wanted in run_counts(affordable, first, settling=case.runs_with(care), care=care, **kind):
         tasks = case.tasks(length, seed, range(pool.replications, wanted))
         pool = pool.extended(mapper(case.replicate, tasks))
         if case.is_seen(pool):
@@ -58,27 +59,52 @@ def looks(
             yield Look(pool=pool, settled=settled, requests=spent + wanted * length.requests)
 
 
+def is_enough(probe: Length, pool: Pool, case: Case, care: float) -> bool:
+    """Whether short runs are long enough for a search, whose acceptances are confirmed; not under bursts."""
+    is_long = case.length.warm_up <= probe.warm_up and case.bursts is None
+    return care < 1.0 and is_long and is_settled(pool, case, care)
+
+
 def run_counts(
-    affordable: int, first: int = 0, *, care: float = 1.0, is_path: bool = False, is_bursty: bool = False
+    affordable: int,
+    first: int = 0,
+    *,
+    settling: int = REPLICATIONS_FIRST,
+    care: float = 1.0,
+    is_path: bool = False,
+    is_bursty: bool = False,
 ) -> Iterator[int]:
-    """Numbers of runs of consecutive looks: twice as many each time, as long as they are affordable.
+    """Numbers of runs of consecutive looks: about twice as many each time, as long as they are affordable.
 
     Args:
         first: number of the first look, if some are known to be needed; at least twenty.
+        settling: the fewest that may settle, which is one of them.
         care: as in `looks`.
         is_path: whether each run is a recorded path or a day, which cannot be shorter: it is run at least five times,
             and in a search no more at first.
         is_bursty: whether each run sees many bursts, so that five are enough for a clear refusal.
     """
     is_few = care < 1.0 if is_path else is_bursty
-    least = REPLICATIONS_FEW if is_few else REPLICATIONS_FIRST
+    wanted = least = REPLICATIONS_FEW if is_few else REPLICATIONS_FIRST
     if is_path:
         affordable = max(affordable, REPLICATIONS_FEW)
-        least = min(least, affordable)
-    wanted = max(least, min(first, affordable))
+        wanted = least = min(least, affordable)
+    if first > 0:
+        wanted = max(least, min(first, affordable))
+    elif not (is_path or is_bursty):
+        *earlier, wanted = _halved(settling)
+        yield from (count for count in earlier if count <= affordable)
     while wanted <= affordable:
         yield wanted
         wanted *= 2
+
+
+def _halved(runs: int) -> list[int]:
+    """Numbers of runs up to this one, rising, about twice as many each time, of as many in each section."""
+    groups = [runs // REPLICATIONS_FIRST]
+    while groups[0] > 1:
+        groups.insert(0, -(-groups[0] // 2))
+    return [REPLICATIONS_FIRST * group for group in groups]
 
 
 def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
@@ -91,7 +117,7 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
         return pool.counted + pool.whole.lost >= case.counted_min(care)
     seen = pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
     is_level = case.is_path or (pool.is_level and has_runs(pool, care))
-    enough = INDEPENDENT_EXCEEDANCES_MIN if care == 1.0 else _EXCEEDANCES_SEARCH
+    enough = INDEPENDENT_EXCEEDANCES_MIN * min(1.0, _EXCEEDANCES_SHARE * care)
     return seen >= enough and is_level and pool.counted >= case.counted_min(care)
 
 

@@ -34,6 +34,7 @@ def find_cheapest(search: Search) -> Level | None:
     First those whose batches start at once, family by family, each only as long as it may be cheaper than
     the best so far. Then, at every number of devices that would be cheaper still, those about which no
     neighbour's verdict says anything: batches that wait, and profiles in which a larger batch may be faster.
+    A wait is worth its delay only where it saves a device: at the lowest cost none is tried unless all need one.
     """
     bound, starts = math.inf, {}
     for family in _cheapest_first(search):
@@ -51,12 +52,19 @@ def find_cheapest(search: Search) -> Level | None:
         return None
     for family in search.question.families:
         _show_outpriced(search, family, bound)
+    waits = not (_starts_at_once(search, bound) or search.fleets_untried or search.out_of_budget)
     for family in search.question.families:
         devices = devices_within(search, family, bound)
         if family.cost(devices) == bound:
-            _look_around(search, family, devices, waits=not (search.fleets_untried or search.out_of_budget))
+            _look_around(search, family, devices, waits=waits)
     accepted = [one for one in search.considered if one.accepted and price(one.plan) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts)
+
+
+def _starts_at_once(search: Search, cost: float) -> bool:
+    """Whether a fleet whose batches start at once is accepted at this cost, so that no batch need wait."""
+    accepted = (one.plan for one in search.considered if one.accepted)
+    return any(plan.starts_at_once and search.question.cost(plan) == cost for plan in accepted)
 
 
 def _note_untried(search: Search, family: Family, bound: float) -> None:

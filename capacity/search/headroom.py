@@ -3,16 +3,22 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from capacity.performance import Performance
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.scenario import Scenario
+from capacity.search.crossing import Seen, crossing, seen_at
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import DECIDED, Headroom
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
 
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
+# Shares of the rate by which a rate is tried below and above where the limit is guessed to be reached: a rate below is
+# met sooner the farther it is, and one above is refused soon; and how far a guess must lie from what was tried.
+_BELOW, _ABOVE, _APART = 0.012, 0.006, 0.003
+_GUESSES_MAX = 10  # after which rates are halved in
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
 _LONGER = (4, 16)
 # Share of what is left that a trial of a rate which probes accept may take, so that a rate above is tried too.
@@ -25,7 +31,13 @@ class Trial(Protocol):
     """Result at one rate."""
 
     @property
-    def verdict(self) -> Verdict: ...  # noqa: D102  (their names say it all)
+    def performance(self) -> Performance | None: ...  # noqa: D102  (their names say it all)
+
+    @property
+    def settled(self) -> bool: ...  # noqa: D102
+
+    @property
+    def verdict(self) -> Verdict: ...  # noqa: D102
 
     @property
     def doubt(self) -> Doubt | None: ...  # noqa: D102
@@ -46,12 +58,18 @@ class Ends:
         requests_max: to simulate in all.
         ceiling_rps: the highest rate that shorter trials left in doubt.
         held_rps: rates that were accepted, in the order in which they were tried.
+        seen: what binds at the rates that were tried.
+        see: what a trial at a rate tells of that; None if nothing.
+        wall_rps: the rate at which queues grow for ever.
     """
 
     accepted_rps: float
     refused_rps: float
     judged: Callable[[float, int], Trial]
     requests_max: int
+    see: Callable[[float, Trial], Seen | None] = lambda rate_rps, trial: None
+    seen: list[Seen] = field(default_factory=list)
+    wall_rps: float = math.inf
     in_doubt: dict[float, Doubt | None] = field(default_factory=dict)
     ceiling_rps: float = math.inf
     held_rps: list[float] = field(default_factory=list)
@@ -65,6 +83,8 @@ class Ends:
         """
         left = self.requests_left
         trial = self.judged(rate_rps, effort)
+        if (seen := self.see(rate_rps, trial)) is not None:
+            self.seen.append(seen)
         self.requests += left if _is_beyond(trial, left) else trial.requests
         if trial.verdict is Verdict.MISSED:
             self.refused_rps = min(self.refused_rps, rate_rps)
@@ -151,17 +171,25 @@ class Ends:
         return bool(open_ones) and max(open_ones) > min(open_ones) * (1.0 + DECIDED)
 
     def _bisect(self, effort: int, resolution: float) -> None:
-        """Bisect until either side is as narrow as the resolution, or a finer one is not needed."""
-        is_finer = resolution < _RESOLUTION
-        while not self.is_spent and not (is_finer and self.is_decided):
+        """Try rates until either side is as narrow as the resolution, or what is simulated is one answer."""
+        while not self.is_spent and not (self.is_decided and self.requests > 0):
             low_rps = max(self.in_doubt, default=self.accepted_rps)
             if self.open_rps > self.accepted_rps * (1.0 + resolution):
-                rate_rps = (self.accepted_rps + self.open_rps) / 2.0
+                rate_rps = self._between(self.accepted_rps, self.open_rps)
             elif self.refused_rps > low_rps * (1.0 + resolution):
-                rate_rps = (low_rps + self.refused_rps) / 2.0
+                rate_rps = self._between(low_rps, self.refused_rps)
             else:
                 return
             self.accepts(rate_rps, effort)
+
+    def _between(self, low_rps: float, high_rps: float) -> float:
+        """A rate between two: next to where the limit is guessed to be reached, else in the middle."""
+        guess_rps = crossing(self.seen, self.wall_rps) if len(self.seen) <= _GUESSES_MAX else None
+        if guess_rps is not None:
+            for rate_rps in (guess_rps * (1.0 - _BELOW), guess_rps * (1.0 + _ABOVE)):
+                if low_rps * (1.0 + _APART) < rate_rps < high_rps * (1.0 - _APART):
+                    return rate_rps
+        return (low_rps + high_rps) / 2.0
 
 
 def _is_beyond(trial: Trial, requests_left: int) -> bool:
@@ -171,15 +199,21 @@ def _is_beyond(trial: Trial, requests_left: int) -> bool:
     return is_open and trial.requests == 0
 
 
-def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Headroom:
+def find_headroom(
+    scenario: Scenario, judge: Judge, progress: Callable[[str], None], today: Performance | None = None
+) -> Headroom:
     """Upper end of the rates, from today's on, at which the plan is still accepted.
 
-    Rises by doubled steps to a rate that is not accepted, then bisects on both sides of what is in doubt, with
-    longer trials if that is much. With a batch wait a plan may be refused, accepted and refused again as the rate
-    rises; a refused stretch narrower than the step over it is not seen.
+    Where the limited quantity only rises with the rate, rates are tried next to where it is guessed to reach its
+    limit. Elsewhere they rise by doubled steps to one that is not accepted: with a batch wait a plan may be refused,
+    accepted and refused again as the rate rises; a refused stretch narrower than the step over it is not seen. What
+    is in doubt is closed in from both sides, with longer trials if that is much.
 
     Where a trial takes long, probes find the end; only that is judged with care, by random numbers that had no part in
     finding it, and what is in doubt about it by longer trials.
+
+    Args:
+        today: at today's rate; None if it is not known.
     """
     workload, theory = scenario.workload, theory_of(scenario.profile)
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
@@ -192,14 +226,23 @@ def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], No
         progress(f"headroom: trying {format_rate(rate_rps)}")
         return judge_exactly(trial) or judge.accepts(trial, times, ends.requests_left)
 
+    def see(rate_rps: float, trial: Any) -> Seen | None:
+        return seen_at(rate_rps, trial, scenario.objective)
+
+    served_max_rps = max(today_rps, theory.served_max_rps(scenario, judge))
+    confirmed = Candidate(plan=scenario.plan, verdict=Verdict.MET, performance=today)
     ends = Ends(
         accepted_rps=today_rps,
-        refused_rps=max(today_rps, theory.served_max_rps(scenario, judge)),
+        refused_rps=served_max_rps,
         judged=judged,
         requests_max=effort.requests_max,
+        see=see,
+        seen=[one for one in [see(today_rps, confirmed)] if one is not None],
+        wall_rps=served_max_rps,
     )
     if effort.probes_max is None:
-        ends.rise(today_rps, effort.first_step)
+        if not effort.leaps:
+            ends.rise(today_rps, effort.first_step)
         ends.close_in()
     else:
         probes = _probed(scenario, judge, progress, ends.refused_rps)

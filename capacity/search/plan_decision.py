@@ -180,7 +180,8 @@ def with_headroom(
         return found
     scenarios = [scenario for _, scenario in question.events(plan) if scenario.spike is None]
     hardest = scenarios[0] if scenarios else question.scenario(plan)
-    headroom = find_headroom(hardest, judge, progress)
+    known = [found.performance, *(one.performance for one in found.survived if one.plan == hardest.plan)]
+    headroom = find_headroom(hardest, judge, progress, known[-1])
     caveats = headroom_caveats(headroom, theory_of(hardest.profile))
     return replace(found, headroom=headroom, caveats=(*found.caveats, *caveats))
 

@@ -118,10 +118,12 @@ class HeadroomEffort:
         probed_to: share of the rate to within which probes find the end.
         leaves_last: whether the highest rate that a probe accepts is left out, being near the end, where a trial takes
             most.
+        leaps: whether the limited quantity only rises with the rate, so that no rate on the way need be tried.
     """
 
     first_step: float
     requests_max: int
+    leaps: bool = False
     probes_max: int | None = None
     probed_to: float = 0.0
     leaves_last: bool = False

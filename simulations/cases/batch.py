@@ -47,6 +47,7 @@ from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool, ProfileError
 from simulations.statistics.profile_error import profile_error
 from simulations.statistics.relaxation import (
+    FACTOR_MIN,
     RELAXATIONS,
     closed_relaxation_requests,
     is_pooled,
@@ -84,6 +85,8 @@ _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
 # First run of a case whose full runs are much longer.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 _PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
+# And before it where an acceptance is not for good.
+_BRIEF = Length(warm_up=2_500, measured=2_500, cool_down=125)
 _BURSTS_MARGIN = 2  # margin of a run that has seen as many bursts as it must
 # Relative precision of a clock, and its largest error as a share of a service time.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
@@ -367,6 +370,13 @@ class BatchCase(Case):
         return f" with batches up to {self.scenario.plan.batch_size_max}", ", a smaller batch"
 
     @property
+    def brief(self) -> Length | None:
+        """Runs that tell what is far from its limit; none of users, of a path and under bursts, whose runs are long."""
+        workload = self.scenario.workload
+        is_steady = not (self.is_path or isinstance(workload, ClosedPopulation)) and self.bursts is None
+        return _BRIEF if is_steady and _BRIEF.requests < self.length.requests else None
+
+    @property
     def probes(self) -> tuple[Length, ...]:
         """Short runs that may refuse before the first of full length: each four times as long as the last.
 
@@ -463,8 +473,12 @@ def _pace(case: BatchCase) -> float:
     return pace_of_users(users, plan.queue_limit, sustainable_rate_rps(profile, plan), service_s)
 
 
-def _relaxation_requests(case: BatchCase) -> float:
-    """Requests that arrive within one relaxation time of the case."""
+def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> float:
+    """Requests that arrive within one relaxation time of the case.
+
+    Args:
+        factor_min: as of `relaxation_requests`.
+    """
     workload, plan = case.scenario.workload, case.scenario.plan
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
@@ -476,7 +490,7 @@ def _relaxation_requests(case: BatchCase) -> float:
     queues = 1 if is_pooled(plan) else plan.replicas
     in_service = rate_rps * service.mean_s * case.slowdown
     busy = _busy(case.scenario.profile, workload, plan)
-    return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan))
+    return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan), factor_min)
 
 
 def _busy(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> float:
@@ -491,7 +505,7 @@ def _places(plan: BatchPlan) -> int | None:
 
 
 def _counted_min(simulated: BatchCase) -> float:
-    relaxation = _relaxation_requests(simulated)
+    relaxation = _relaxation_requests(simulated, factor_min=1.0)  # what `_calm` is a share of
     seen = RELAXATIONS_SEEN_MIN * relaxation
     if isinstance(simulated.scenario.workload, ClosedPopulation):
         turns = min(_pace(simulated) * _turns_requests(simulated), simulated.length.measured)

@@ -82,10 +82,9 @@ class ControlledCase(WrappedCase):
         beyond: float = 1.0 - self.scenario.quantile_max
         return _BEYOND_MIN / beyond
 
-    @property
-    def requests_to_settle(self) -> int:
+    def requests_with(self, care: float) -> int:
         """Requests of the fewest days, and of those that are enough for the highest quantile."""
-        days = max(REPLICATIONS_FEW, math.ceil(self.counted_min(1.0) / self.length.measured))
+        days = max(REPLICATIONS_FEW, math.ceil(self.counted_min(care) / self.length.measured))
         return days * self.length.requests
 
     def tasks(self, length: Length, seed: Seed, numbers: range) -> list[DayTask]:

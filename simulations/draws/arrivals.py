@@ -1,8 +1,11 @@
 """Arrivals and the other random numbers of a run: one named stream for each purpose and replication."""
 
 import math
+from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 
@@ -22,10 +25,15 @@ from capacity.traffic.workload import (
     Workload,
 )
 from simulations.compiled import compiled
+from simulations.draws.kept import Kept
 from simulations.draws.phases import PhaseClock
 from simulations.draws.records import Floats, Integers
 
 _BELOW_1 = 1.0 - 2.0**-53
+# Runs of at most this many requests keep their numbers for others that draw the same, as long as all fit in memory.
+_KEPT_REQUESTS = 32_000
+_KEPT = Kept(bytes_max=64 << 20)
+Draw = Callable[[np.random.Generator, int], Floats]
 
 
 class SpellDraws:
@@ -216,6 +224,7 @@ class Stream:
         self._demand = demand
         self._seed = seed
         self._generators: dict[Purpose, np.random.Generator] = {}
+        self._drawn: Counter[Purpose] = Counter()
         self._arrived = self._thought = 0
         self._unit_instant = 0.0
         self._surge_from = math.inf
@@ -246,7 +255,7 @@ class Stream:
         """Think time after each request, by request in order of arrival, shape `(count,)`. [s]"""
         if isinstance(self._demand, Workload):
             raise DomainError("arrivals at a rate do not think")
-        thoughts = self._generator(Purpose.THINK).standard_exponential(count)
+        thoughts = self._next(Purpose.THINK, count, np.random.Generator.standard_exponential)
         if not isinstance(self._demand, SettlingUsers):
             return self._demand.think_time_s * thoughts
         number = np.arange(self._thought, self._thought + count)
@@ -259,20 +268,42 @@ class Stream:
         In spells they depend on the instants of arrival, which must be drawn first; closed users have none before
         they are served, so their batches' times are independent.
         """
-        own = self._generator(Purpose.SERVICE)
         if self._spells is None or self.users is not None:
-            return own.random(count)
+            return self._next(Purpose.SERVICE, count, np.random.Generator.random)
         if len(self._instants_s) != count:
             raise DomainError(
                 "service in spells is drawn for the very requests whose instants were drawn last"
             )
         if self._spell_draws is None:
-            self._spell_draws = SpellDraws(self._spells, self._generator(Purpose.SPELLS), own)
+            self._spell_draws = SpellDraws(
+                self._spells, self._generator(Purpose.SPELLS), self._generator(Purpose.SERVICE)
+            )
         return self._spell_draws.uniforms(self._instants_s)
 
     def routing(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(2 * count,)`; two for each request."""
-        return self._generator(Purpose.ROUTING).random(2 * count)
+        return self._next(Purpose.ROUTING, 2 * count, np.random.Generator.random, of_each=2)
+
+    def _next(
+        self, purpose: Purpose, count: int, draw: Draw, law: Hashable = None, *, of_each: int = 1
+    ) -> Floats:
+        """The next numbers of a purpose, shape `(count,)`, shared with other short runs that draw them.
+
+        Args:
+            draw: numbers from a generator, of which fewer are the first of more.
+            law: of the numbers, if a purpose has several.
+            of_each: how many a request has.
+        """
+        if self.requests > _KEPT_REQUESTS:
+            return draw(self._generator(purpose), count)
+        place = self._drawn[purpose]
+        self._drawn[purpose] += count
+        first = _KEPT.first(
+            (self._seed, purpose, law),
+            max(place + count, of_each * self.requests),
+            lambda wanted: draw(self._seed.generator(purpose), wanted),
+        )
+        return first[place : place + count].copy()
 
     def _generator(self, purpose: Purpose) -> np.random.Generator:
         if purpose not in self._generators:
@@ -280,12 +311,9 @@ class Stream:
         return self._generators[purpose]
 
     def _unit_rate_instants(self, arrivals: ArrivalProcess, count: int) -> Floats:
-        generator = self._generator(Purpose.ARRIVALS)
         match arrivals:
-            case PoissonArrivals():
-                return self._add_up(generator.standard_exponential(count))
-            case GammaArrivals(cv=cv):
-                return self._add_up(_gamma_gaps(generator, 1.0 / cv**2, count))
+            case PoissonArrivals() | GammaArrivals():
+                return self._renewals(arrivals, count)
             case MmppArrivals():
                 return self._unit_rate_instants(ModulatedArrivals(bursts=arrivals), count)
             case ModulatedArrivals(base=base) as modulated:
@@ -316,10 +344,29 @@ class Stream:
             self._phases = PhaseClock(arrivals, rate_rps, self._generator(Purpose.PHASES))
         return self._phases
 
-    def _add_up(self, gaps: Floats) -> Floats:
-        """Instants from gaps, block by block, as if all had been summed at once."""
+    def _renewals(self, arrivals: PoissonArrivals | GammaArrivals, count: int) -> Floats:
+        """Instants of independent gaps, block by block, as if all had been summed at once."""
+        if self.requests <= _KEPT_REQUESTS:
+            return self._next(Purpose.ARRIVALS, count, partial(_instants, arrivals), arrivals)
+        gaps = _gaps(arrivals, self._generator(Purpose.ARRIVALS), count)
         self._unit_instant = add_up(gaps, self._unit_instant)
         return gaps
+
+
+def _instants(
+    arrivals: PoissonArrivals | GammaArrivals, generator: np.random.Generator, count: int
+) -> Floats:
+    """The first instants of independent gaps of mean 1."""
+    gaps = _gaps(arrivals, generator, count)
+    add_up(gaps, 0.0)
+    return gaps
+
+
+def _gaps(arrivals: PoissonArrivals | GammaArrivals, generator: np.random.Generator, count: int) -> Floats:
+    """Independent gaps of mean 1."""
+    if isinstance(arrivals, PoissonArrivals):
+        return generator.standard_exponential(count)
+    return _gamma_gaps(generator, 1.0 / arrivals.cv**2, count)
 
 
 def _gamma_gaps(generator: np.random.Generator, shape: float, count: int) -> Floats:

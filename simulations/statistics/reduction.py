@@ -12,7 +12,7 @@ from simulations.statistics.sample import Length, Sample
 from simulations.statistics.tally import ROUNDING, Cells, Counters, Tally, count_in
 
 # A run of up to this many requests keeps each duration; a longer one counts in cells, which is faster than sorting.
-EXACT_REQUESTS_MAX = 8192
+EXACT_REQUESTS_MAX = 2048
 
 # Position and sums of a reduction; a half is half of the counted arrivals.
 _PROGRESS = np.dtype(

@@ -15,6 +15,8 @@ from capacity.traffic.workload import ClosedPopulation, MmppArrivals
 RELAXATIONS = 10
 # A limited queue whose input varies less than this fills and empties by its drift.
 _VARIABILITY_MIN = 0.2
+# Least share of the relaxation time of M/M/1 at the same load that is forgotten by smoother queues.
+FACTOR_MIN = 0.2
 _WALK = 1.5
 _CHANCE = 3.0  # standard deviations of users who come together by chance
 _LEVELS = 200  # of a service time, over which the probability of changing turns is averaged
@@ -24,7 +26,12 @@ _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def limited_relaxation_requests(
-    load: float, queues: int, requests_in_service: float, variability: float, places: int
+    load: float,
+    queues: int,
+    requests_in_service: float,
+    variability: float,
+    places: int,
+    factor_min: float = 1.0,
 ) -> float:
     """Requests that arrive within one relaxation time of queues with a limited number of places each.
 
@@ -34,7 +41,7 @@ def limited_relaxation_requests(
 
     Args:
         load: ρ, of any size.
-        queues, requests_in_service, variability: as in `relaxation_requests`.
+        queues, requests_in_service, variability, factor_min: as in `relaxation_requests`.
         places: number in one queue, including a batch in service.
 
     Source:
@@ -43,7 +50,7 @@ def limited_relaxation_requests(
     """
     factor = max(_VARIABILITY_MIN, variability) / 2.0
     walls = 2.0 * (1.0 - math.cos(math.pi / (places + 1))) / math.sqrt(load) * factor
-    drift = (1.0 - math.sqrt(load)) ** 2 / load / max(1.0, factor)
+    drift = (1.0 - math.sqrt(load)) ** 2 / load / max(factor_min, factor)
     return max(queues / (walls + drift), requests_in_service, 1.0)
 
 
@@ -130,12 +137,17 @@ def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
 
 
 def open_relaxation_requests(
-    load: float, queues: int, requests_in_service: float, variability: float, places: int | None
+    load: float,
+    queues: int,
+    requests_in_service: float,
+    variability: float,
+    places: int | None,
+    factor_min: float = 1.0,
 ) -> float:
-    """Requests of one relaxation time of queues with or without a limit."""
+    """Requests of one relaxation time of queues with or without a limit; arguments as of `relaxation_requests`."""
     if places is None:
-        return relaxation_requests(load, queues, requests_in_service, variability)
-    return limited_relaxation_requests(load, queues, requests_in_service, variability, places)
+        return relaxation_requests(load, queues, requests_in_service, variability, factor_min)
+    return limited_relaxation_requests(load, queues, requests_in_service, variability, places, factor_min)
 
 
 def modulated_relaxation_requests(
@@ -208,23 +220,26 @@ def _least(function: Callable[[float], float], low: float, high: float) -> float
     return left
 
 
-def relaxation_requests(load: float, queues: int, requests_in_service: float, variability: float) -> float:
+def relaxation_requests(
+    load: float, queues: int, requests_in_service: float, variability: float, factor_min: float = 1.0
+) -> float:
     """Requests that arrive within one relaxation time of the queues.
 
     A queue forgets at the rate of exp(-t/τ) with τ = (ca² + cs²)/(2.8·μ(1-√ρ)²). Here (ca² + B·cs²)/2
     replaces the first factor: longer by 1.4, and per request, since one draw of a batch's service
     time moves B requests at once. During τ each queue receives ρ/(1-√ρ)² requests times that factor; none
-    forgets sooner than a batch in service ends, nor is the factor taken below that of M/M/1.
+    forgets sooner than a batch in service ends.
 
     Args:
         load: ρ, below 1.
         queues: number of queues that share the arrivals.
         requests_in_service: arrivals during one service of a full batch.
         variability: ca² + B·cs², of the gaps and of the service of a full batch.
+        factor_min: least value of the factor; 1 is that of M/M/1.
 
     Source:
         Odoni & Roth (1983), Operations Research 31(3), 432-455, the time constant of a single queue; its
         extension to batches by the variance of the net input, as in a diffusion approximation.
     """
-    factor = max(1.0, variability / 2.0)
+    factor = max(factor_min, variability / 2.0)
     return max(queues * factor * load / (1.0 - math.sqrt(load)) ** 2, requests_in_service, 1.0)

@@ -100,13 +100,15 @@ def accepted_fleets(question: Question, oracle: Oracle) -> list[Fleet]:
 
 
 def assert_is_best(answer: Recommendation, fleets: list[Fleet]) -> None:
-    """Of the lowest price, and of those the one farthest from its limit."""
+    """Of the lowest price, then of those whose batches start at once if any do, the one farthest from its limit."""
     if not fleets:
         assert answer.plan is None
         assert answer.verdict is Verdict.MISSED
         return
     price = min(fleet.price for fleet in fleets)
-    best = min(fleet.pressure for fleet in fleets if fleet.price == price)
+    cheapest = [fleet for fleet in fleets if fleet.price == price]
+    at_once = [fleet for fleet in cheapest if fleet.plan.starts_at_once]
+    best = min(fleet.pressure for fleet in at_once or cheapest)
     (found,) = [fleet for fleet in fleets if fleet.plan == answer.plan] or [None]
     assert found is not None, (answer.plan, price)
     assert (found.price, found.pressure) == (price, best)

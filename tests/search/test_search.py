@@ -442,8 +442,8 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 
     judge = ScriptedJudge(lambda plan: met())
     judge.accepts = accepts
-    plan = BatchPlan(profile="made-up", replicas=4, batch_size_max=1)
-    found_rps = find_headroom(proposal_of(SINGLE, 100.0, plan), judge, silent).accepted_rps
+    plan = BatchPlan(profile="made-up", replicas=4, batch_size_max=4, batch_wait_max_s=0.002)
+    found_rps = find_headroom(proposal_of(BATCHING, 100.0, plan), judge, silent).accepted_rps
     assert 105.0 / (1.0 + _RESOLUTION) <= found_rps <= 105.0
     assert min(tried) > 100.0
 
