@@ -400,7 +400,7 @@ def test_the_cheapest_accepted_plan_wins_wherever_the_budget_ends(
     accepted was forgotten when the budget ended amid its search, and one whose turn came later was passed in
     silence.
     """
-    monkeypatch.setattr("capacity.search.exact.BatchTheory.search_requests_max", requests_max)
+    monkeypatch.setattr("capacity.search.batches.BatchTheory.search_requests_max", requests_max)
     question = TWO_PRICES
     answer = recommend(question, CostlyJudge(question, needs({"dear": 5, "cheap": 10}), requests=1))
     accepted = [one for one in answer.considered if one.accepted]
