@@ -34,9 +34,6 @@ from simulations.statistics.verdict import (
 )
 from simulations.workers import Mapper
 
-# Share of the relaxation times that is enough for a rate, which is beside a plan: intervals from a tenth to a half of
-# them hold the exact P99 in 92 to 94 % of experiments.
-HEADROOM_CARE = 0.25
 _INDIFFERENCE = 0.25  # share of the asked precision
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
@@ -71,7 +68,8 @@ class SimulationJudge:
 
     def requests_to_settle(self, scenario: Any) -> int:
         """Fewest requests after which `accepts` may accept."""
-        return case_of(scenario, engine=self.engine).requests_with(HEADROOM_CARE)
+        case = case_of(scenario, engine=self.engine)
+        return case.requests_with(case.rate_care)
 
     def search(self, scenario: Any, attempt: int) -> Any:
         """Candidate with a verdict from looks that end once it is clear.
@@ -383,7 +381,7 @@ class _Trial:
         """Share of the relaxation times that is enough: less in a search, and for a rate that is not today's."""
         if self.seed.stage in _SEARCHING:
             return self.case.search_care
-        return HEADROOM_CARE if self.seed.stage is Stage.HEADROOM else 1.0
+        return self.case.rate_care if self.seed.stage is Stage.HEADROOM else 1.0
 
     def errors(self, look: int) -> Errors:
         """Error allowed to the `look`-th look; in a search no acceptance is final.

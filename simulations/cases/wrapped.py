@@ -59,6 +59,11 @@ class WrappedCase(Case):
         return self.whole.search_care
 
     @property
+    def rate_care(self) -> float:
+        """1, since a retry storm may take long to come."""
+        return 1.0
+
+    @property
     def deciding(self) -> tuple[Measure, ...]:
         """Durations that decide for its kind of server."""
         return self.whole.deciding
