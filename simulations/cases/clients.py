@@ -69,8 +69,12 @@ class ClientCase(WrappedCase):
 
     @property
     def length(self) -> Length:
-        """Length of a replication, as if all attempts were first tries; nearly all of a path."""
-        return self.busier.length
+        """Length of a replication, as if all attempts were first tries; nearly all of a path.
+
+        It is twice as long as with patient clients, since a retry storm may take long to come.
+        """
+        length = self.busier.length
+        return length if self.is_path else replace(length, measured=2 * length.measured)
 
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has seen enough relaxation times."""
