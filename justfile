@@ -47,8 +47,9 @@ brute-force:
     python benchmarks/brute_force.py
     python benchmarks/brute_autoscaler.py
 
-# how long the command takes to start, and how long the laws take, beside what else answers
+# how long people wait: plans, rates, sweeps and large fleets; then start-up and laws, beside what else answers
 speed:
+    python benchmarks/speed.py
     python benchmarks/start_up.py
     python benchmarks/speed_of_laws.py
 
