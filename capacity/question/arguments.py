@@ -6,6 +6,7 @@ from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.question import parse
+from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.flag import ON_OFF, REQUIRED, SHARE, SWITCH, Flag
 from capacity.question.verbs import EFFORT, VERBS, in_both, keywords, typed_name
@@ -153,3 +154,50 @@ def many(value: Any) -> list[Any]:
 def _units(flags: Mapping[str, Flag]) -> Iterator[str]:
     """Keywords that take a number in SI."""
     return (one for name, flag in flags.items() for one in in_both(name, flag)[1:])
+
+
+# ---- What one kind of server refuses --------------------------------------------------------------
+
+
+def refuse_for_batches(given: Mapping[str, Any]) -> None:
+    """Refuse flags that only language models have, with a profile of batches.
+
+    Args:
+        given: values by keyword.
+
+    Raises:
+        InputError: a flag is refused; the message names the first.
+    """
+    for name, flag in FLAGS.items():
+        if flag.of_engines and any(is_given(given, one) for one in in_both(name, flag)):
+            raise InputError(
+                f"{typed_name(name, flag)} is for language models, and this profile has batch times; give one of "
+                "kind llm"
+            )
+
+
+def refuse_for_engines(given: Mapping[str, Any], told: Collection[str] = ()) -> None:
+    """Refuse flags that language models do not have, each for its own reason.
+
+    Args:
+        told: names of flags that were typed, which count even as their defaults.
+
+    Raises:
+        InputError: a flag is refused; the message names the first.
+    """
+    for name, flag in FLAGS.items():
+        if flag.engines_lack and (
+            name in told or any(_differs(given, one, flag) for one in in_both(name, flag))
+        ):
+            raise InputError(f"leave out {typed_name(name, flag)} for a language model: {flag.engines_lack}")
+
+
+def is_given(given: Mapping[str, Any], name: str) -> bool:
+    """Whether a keyword has a value: neither its default nor an empty list."""
+    value = given.get(name)
+    is_off = value is False and FLAGS[name].kind is SWITCH if name in FLAGS else False
+    return value is not None and value not in ([], ()) and not is_off
+
+
+def _differs(given: Mapping[str, Any], name: str, flag: Flag) -> bool:
+    return name in given and given[name] not in (None, flag.default, (), [])

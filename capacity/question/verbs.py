@@ -7,9 +7,7 @@ names. Flags that only some commands have, and no function, are here as well.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from capacity.errors import InputError
 from capacity.question.asked import FLAGS, QUANTILES, ROUTINGS, ROUTINGS_IN_WORDS, STATISTICS, TOKEN_MEASURES
 from capacity.question.flag import (
     ARRIVALS,
@@ -26,7 +24,6 @@ from capacity.question.flag import (
     QUANTILE,
     RATE,
     REQUIRED,
-    SWITCH,
     TEXT,
     Flag,
     argument,
@@ -553,45 +550,3 @@ def typed_name(name: str, flag: Flag) -> str:
 def in_both(name: str, flag: Flag) -> tuple[str, ...]:
     """The keyword of a flag, and the one that takes the same value in SI."""
     return (name, f"{name}_{flag.kind.unit}") if flag.kind.unit else (name,)
-
-
-# ---- What one kind of server refuses --------------------------------------------------------------
-
-
-def refuse_for_batches(given: Mapping[str, Any]) -> None:
-    """Refuse flags that only language models have, with a profile of batches.
-
-    Args:
-        given: values by keyword.
-
-    Raises:
-        InputError: a flag is refused; the message names the first.
-    """
-    for name, flag in FLAGS.items():
-        if flag.of_engines and any(is_given(given, one) for one in in_both(name, flag)):
-            raise InputError(
-                f"{typed_name(name, flag)} is for language models, and this profile has batch times; give one of "
-                "kind llm"
-            )
-
-
-def refuse_for_engines(given: Mapping[str, Any]) -> None:
-    """Refuse flags that language models do not have, each for its own reason.
-
-    Raises:
-        InputError: a flag is refused; the message names the first.
-    """
-    for name, flag in FLAGS.items():
-        if flag.engines_lack and any(_differs(given, one, flag) for one in in_both(name, flag)):
-            raise InputError(f"leave out {typed_name(name, flag)} for a language model: {flag.engines_lack}")
-
-
-def is_given(given: Mapping[str, Any], name: str) -> bool:
-    """Whether a keyword has a value: neither its default nor an empty list."""
-    value = given.get(name)
-    is_off = value is False and FLAGS[name].kind is SWITCH if name in FLAGS else False
-    return value is not None and value not in ([], ()) and not is_off
-
-
-def _differs(given: Mapping[str, Any], name: str, flag: Flag) -> bool:
-    return name in given and given[name] not in (None, flag.default, (), [])

@@ -17,7 +17,7 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.llm import TOKENS_LIMIT, LlmProfile, Scheduler
 from capacity.profile.load import load_llm
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.arguments import Asked, read_switch
+from capacity.question.arguments import Asked, read_switch, refuse_for_batches, refuse_for_engines
 from capacity.question.asked import FLAGS
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
@@ -25,7 +25,6 @@ from capacity.question.parse import priced
 from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario
-from capacity.question.verbs import refuse_for_batches, refuse_for_engines
 from capacity.search.recommendation import Recommendation
 from capacity.server.asked import AskedFleet, Requests
 from capacity.server.batch.asked import AskedBatches
@@ -257,6 +256,13 @@ def test_requests_have_lengths(tmp_path: Path) -> None:
         InputError, match="^bare.csv has no columns input_tokens and output_tokens; a language"
     ):
         requests_of(arrivals=f"trace:{bare}")
+
+
+def test_a_flag_of_batches_is_refused_for_engines_even_as_its_default() -> None:
+    for given in ({"batching": "triton"}, {"batch_wait": "0ms"}):
+        with pytest.raises(InputError, match="^leave out --batch[a-z-]+ for a language model: "):
+            ENGINES.refuse(Asked("simulate", given))
+        ENGINES.refuse(Asked("simulate", given, told=()))
 
 
 def test_engines_in_trouble_have_no_trace() -> None:

@@ -10,13 +10,13 @@ import capacity as cap
 from capacity.commands.options import parameter
 from capacity.doors import ask, door, in_keywords
 from capacity.errors import InputError
-from capacity.question.arguments import Asked, many
+from capacity.question.arguments import Asked, many, refuse_for_batches, refuse_for_engines
 from capacity.question.asked import FLAGS
 from capacity.question.autoscaler import read_autoscaler
 from capacity.question.budget import Effort
 from capacity.question.flag import REQUIRED, SWITCH, Kind
 from capacity.question.parse import read_objective
-from capacity.question.verbs import VERBS, keywords, refuse_for_batches, refuse_for_engines, typed_name
+from capacity.question.verbs import VERBS, keywords, typed_name
 
 
 @door("simulate")

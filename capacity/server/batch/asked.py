@@ -9,12 +9,12 @@ from capacity.formats.load_test import LoadRun, Loop
 from capacity.formats.running_plan import RunningPlan
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
-from capacity.question.arguments import Asked, many
+from capacity.question.arguments import Asked, many, refuse_for_batches
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing, rejects
 from capacity.question.scenario import require_losses
-from capacity.question.verbs import BATCHING, VERBS, refuse_for_batches
+from capacity.question.verbs import BATCHING, VERBS
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.settings import BatchSettings

@@ -11,13 +11,13 @@ from capacity.formats.running_plan import RunningPlan
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_formats import with_settings
 from capacity.question import parse
-from capacity.question.arguments import Asked, read_switch
+from capacity.question.arguments import Asked, read_switch, refuse_for_engines
 from capacity.question.asked import FLAGS
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing, rejects
 from capacity.question.scenario import require_losses
-from capacity.question.verbs import in_both, refuse_for_engines
+from capacity.question.verbs import in_both
 from capacity.server.asked import NO_RATE, Requests
 from capacity.server.engine.lengths import fitted_lengths, require_lengths
 from capacity.server.engine.plan import MEASURES, TokenPlan, TokenScenario
@@ -42,7 +42,8 @@ class AskedEngines:
     def refuse(self, asked: Asked, besides: Collection[str] = ()) -> None:
         """Refuse flags of batches, and what engines do not have in trouble."""
         taken = {one for name in besides for one in in_both(name, FLAGS[name])}
-        refuse_for_engines({name: value for name, value in asked.items() if name not in taken})
+        given = {name: value for name, value in asked.items() if name not in taken}
+        refuse_for_engines(given, [name for name in given if asked.is_told(name)])
         _refuse_trace_in_trouble(asked)
         _refuse_protection(asked)
 
