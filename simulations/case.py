@@ -60,6 +60,11 @@ class Case(ABC):
         """The case that is simulated instead: one replica, or those of one device, if they represent all."""
 
     @property
+    def uncut(self) -> Self:
+        """The case with spells of bursts simulated whole, as retries may keep a fleet from settling within one."""
+        return self
+
+    @property
     @abstractmethod
     def load(self) -> float | None:
         """Arrival rate over the sustainable rate; None without such a rate."""

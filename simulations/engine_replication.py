@@ -175,15 +175,14 @@ def reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
 
 def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStrata) -> Strata:
     """Samples of the strata of these requests, each over the time that its requests take at its rate."""
-    records, window_s, _ = _served(task, draws, part)
-    labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
-    labels[: part.start] = labels[part.stop :] = -1
+    records, window_s, outcomes = _served(task, draws, part)
+    parts = strata.parts(task.seed.generator(Purpose.PHASES), draws.arrived_s, part)
     samples, half, sample = [], (part.start + part.stop) // 2, sampler(task, draws, records)
-    for label, rate_rps in enumerate(strata.rates_rps):
-        chosen = np.flatnonzero(labels == label)
+    for chosen, rate_rps in zip(parts, strata.rates_rps, strict=True):
         lasting_s, middle = len(chosen) / rate_rps, int(np.searchsorted(chosen, half))
         own = records.stratum(lasting_s / window_s)
-        samples.append(sample(records=own, part=chosen, window_s=lasting_s, middle=middle))
+        found = sample(records=own, part=chosen, window_s=lasting_s, middle=middle)
+        samples.append(found if outcomes is None else with_attempts(found, outcomes, chosen))
     return Strata(weights=strata.weights, samples=tuple(samples))
 
 

@@ -28,7 +28,7 @@ from simulations.draws.attempts import (
 )
 from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
-from simulations.draws.records import Floats
+from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ALONE, ServiceTimes
 from simulations.draws.watching import StormWatch, Watcher
 from simulations.kernel import serve as kernel
@@ -100,7 +100,10 @@ def replicate(task: Task) -> Sample | Strata:
     """Run one replication; with arrivals in bursts, reduce each stratum by itself."""
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
     if not is_patient(task.workload):
-        return _of_attempts(task, _attempted(task, stream), _counted(task.length, stream.requests))
+        outcomes, counted = _attempted(task, stream), _counted(task.length, stream.requests)
+        if task.strata is not None:
+            return _attempts_by_strata(task, task.strata, outcomes, counted)
+        return _of_attempts(task, outcomes, counted)
     if task.strata is not None:
         return _by_strata(task, task.strata, stream)
     reduction = _reduction(task, task.length, stream.requests)
@@ -286,7 +289,35 @@ def _of_attempts(task: Task, outcomes: Outcomes, part: slice) -> Sample:
     return with_attempts(sample, outcomes, part)
 
 
-def with_attempts(sample: AnySample, outcomes: Outcomes, part: slice) -> AnySample:
+def _attempts_by_strata(task: Task, strata: PhaseStrata, outcomes: Outcomes, counted: slice) -> Strata:
+    """Samples of the strata of one run, by the arrivals of its first tries."""
+    labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), outcomes.arrived_s)
+    measured, middle = counted.stop - counted.start, (counted.start + counted.stop) // 2
+    length = Length(warm_up=0, measured=measured, cool_down=0)
+    reduction = _reduction(task, length, measured, len(strata.rates_rps))
+    for half in (slice(counted.start, middle), slice(middle, counted.stop)):
+        if half.start == middle:
+            reduction.halve()
+        reduction.add(
+            outcomes.arrived_s[half],
+            outcomes.started_s[half],
+            outcomes.answered_s[half],
+            outcomes.batch_size[half],
+            labels[half],
+        )
+    samples = reduction.parts(strata.rates_rps, float(outcomes.arrived_s[-1]))
+    labels[: counted.start] = labels[counted.stop :] = -1
+
+    def of_attempts(label: int, sample: Sample) -> Sample:
+        chosen = np.flatnonzero(labels == label)
+        busy_s, batches = float(outcomes.busy_s[chosen].sum()), float(outcomes.batches[chosen].sum())
+        return with_attempts(replace(sample, busy_s=busy_s, batches=batches), outcomes, chosen)
+
+    found = tuple(of_attempts(label, sample) for label, sample in enumerate(samples))
+    return Strata(weights=strata.weights, samples=found)
+
+
+def with_attempts(sample: AnySample, outcomes: Outcomes, part: slice | Integers) -> AnySample:
     """The sample of a part of the requests, with how often their clients have tried."""
     attempts = np.maximum(outcomes.attempts[part], 1)
     return replace(

@@ -48,7 +48,7 @@ def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = F
         return controlled(scenario, engine)
     if is_patient(scenario.workload):
         return kind(scenario=scenario, engine=engine, is_whole=is_whole)
-    whole = kind(scenario=scenario, engine=engine, is_whole=True)
+    whole = kind(scenario=scenario, engine=engine, is_whole=True).uncut
     return ClientCase(scenario=scenario, engine=engine, is_whole=True, whole=whole)
 
 

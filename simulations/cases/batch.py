@@ -180,6 +180,11 @@ class BatchCase(Case):
         return replace(self, scenario=replace(self.scenario, workload=workload, plan=plan))
 
     @property
+    def uncut(self) -> Self:
+        """The case with spells that never settle."""
+        return replace(self, settled_min_s=(math.inf, math.inf))
+
+    @property
     def load(self) -> float | None:
         """Load of the scenario."""
         return load_of(self.scenario)

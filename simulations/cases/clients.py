@@ -12,25 +12,29 @@ from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Objective
 from capacity.recovery.fluid import amplification, stuck_from
 from capacity.traffic.clients import PATIENT
-from capacity.traffic.workload import MmppArrivals
 from capacity.units import format_rate, format_share
 from simulations.case import Case
 from simulations.cases.wrapped import WrappedCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.replication import Engine
+from simulations.statistics.bursts import BurstRuns
 from simulations.statistics.pool import Pool, ProfileError
 from simulations.statistics.profile_error import profile_error
 from simulations.statistics.sample import Length, Sample
 from simulations.workers import Mapper
 
 # The run that tells how often requests are tried, on which the length of all others depends.
-_TRIAL_MIN, _TRIAL_MAX = 20_000, 200_000
+_TRIAL_MIN, _TRIAL_MAX, _TRIAL_CYCLES = 20_000, 200_000, 4
 _BUSY_MAX = (
     0.95  # load for which runs are made long at most; beyond, they show by their level whether they are
 )
 _ANSWERED_MIN = 0.01  # share of requests; with fewer there is nothing to measure
 # A run is given up if this many times as much waits as would keep its fleet down: it does not come back.
 _SURELY, _SLACK = 3.0, 100
+
+
+# Refusals of patient clients that hold for others too: what bursts make late may not wait so long if clients give up.
+_WITH_CLIENTS = (Reason.STABILITY, Reason.LOSS)
 
 
 class Trial(NamedTuple):
@@ -61,6 +65,11 @@ class ClientCase(WrappedCase):
         if self.is_path:
             return _patient(self.whole)
         return _patient(self.whole, self.trial.attempts_mean)
+
+    @property
+    def bursts(self) -> BurstRuns | None:
+        """Runs of the fleet with as many requests as there are attempts, in bursts that are simulated whole."""
+        return self.busier.bursts
 
     @property
     def load(self) -> float | None:
@@ -116,19 +125,14 @@ class ClientCase(WrappedCase):
         """Refuse what is not simulated, a fleet that is unstable, and one that a retry storm takes in a trial run.
 
         Raises:
-            DomainError: arrivals in bursts, what its servers do not have with clients, or next to no answers.
+            DomainError: what its servers do not have with clients, or next to no answers.
             UnstableError: the queues grow for ever, with retries or without.
         """
         _patient(self.whole).require_answerable()
-        if isinstance(self.scenario.workload.arrivals, MmppArrivals):
-            raise DomainError(
-                "clients that retry are not simulated under arrivals in bursts; take gamma arrivals or a trace, or "
-                "capacity stress with a spike"
-            )
         self.whole.require_clients()
         if self.trial.is_fallen:
             raise self._unstable("a trial run")
-        if self.trial.answered_share < _ANSWERED_MIN:
+        if self._is_hopeless:
             raise DomainError(
                 f"only {format_share(self.trial.answered_share)} of the requests are answered in time; give clients "
                 "a longer --timeout or --deadline, or more replicas"
@@ -154,6 +158,11 @@ class ClientCase(WrappedCase):
             f"{format_rate(rate_rps / load)}; in {where} more waited than clients wait for, and ever more came; give "
             "--retry-budget 0.1, fewer --attempts, or more replicas"
         )
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether next to none are answered; of arrivals in bursts the few that one run sees do not tell."""
+        return self.trial.answered_share < _ANSWERED_MIN and self.bursts is None
 
     @property
     def _tries(self) -> float:
@@ -189,12 +198,12 @@ class ClientCase(WrappedCase):
     def refused(self, confidence: float) -> Candidate[Any] | None:
         """The plan, if its queue grows for ever, with retries or without, or if next to none are answered."""
         found = _patient(self.whole).refused(confidence)
-        if found is not None and found.verdict is Verdict.MISSED:
+        if found is not None and found.rejection is not None and found.rejection.reason in _WITH_CLIENTS:
             return found
         rejection = None
         if self.trial.is_fallen:
             rejection = self._storm()
-        elif self.trial.answered_share < _ANSWERED_MIN:
+        elif self._is_hopeless:
             rejection = Rejection.of_losses(
                 self.scenario.objective.limits[0], 1.0 - self.trial.answered_share
             )
@@ -261,7 +270,8 @@ def _patient(whole: Case, times: float = 1.0) -> Case:
 def _waiting_max(whole: Case) -> float:
     """Attempts that wait only in a retry storm, which has no end; infinite if no storm can last.
 
-    Queues with a limit cannot hold more than that.
+    Queues with a limit cannot hold more than that. Of arrivals in bursts the mean rate decides: calm may empty the
+    queues, but if all attempts exceed the capacity on average, they grow by more in the long run.
     """
     scenario = whole.scenario
     plan, workload, load = scenario.plan, scenario.workload, _patient(whole).load
@@ -279,11 +289,13 @@ def _waiting_max(whole: Case) -> float:
 @lru_cache(maxsize=128)
 def _trial(whole: Case) -> Trial:
     """One run, from an empty fleet on."""
-    usual = _patient(whole).length
+    patient = _patient(whole)
+    usual, bursts = patient.length, patient.bursts
+    most = _TRIAL_MAX if bursts is None else max(_TRIAL_MAX, math.ceil(_TRIAL_CYCLES * bursts.cycle_requests))
     length = replace(
         usual,
         warm_up=min(usual.warm_up, _TRIAL_MAX),
-        measured=min(max(usual.measured, _TRIAL_MIN), _TRIAL_MAX),
+        measured=min(max(usual.measured, _TRIAL_MIN), most),
     )
     (task,) = whole.tasks(length, Seed(value=0, stage=Stage.SEARCH), range(1))
     sample = whole.replicate(replace(task, waiting_max=_waiting_max(whole))).as_one

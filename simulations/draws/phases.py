@@ -139,6 +139,16 @@ class PhaseStrata:
         rate_rps = self.arrival_rate_rps
         return clock.strata(arrived_s * rate_rps, [rate_rps * np.array(ages_s) for ages_s in self.ages_s])
 
+    def parts(self, generator: np.random.Generator, arrived_s: Floats, counted: slice) -> list[Integers]:
+        """Numbers of the counted requests of each stratum, of a whole run.
+
+        Args:
+            generator: of the phases of the arrivals.
+        """
+        labels = self.labels(self.clock(generator), arrived_s)
+        labels[: counted.start] = labels[counted.stop :] = -1
+        return [np.flatnonzero(labels == label) for label in range(len(self.rates_rps))]
+
 
 @compiled
 def place(

@@ -137,6 +137,9 @@ class Sample:
             lost=mixed([one.lost for one in samples], factors),
             missed=mixed([one.missed for one in samples], factors),
             rises_s=tuple(rises.tolist()),
+            attempts=mixed([one.attempts for one in samples], factors),
+            retried=mixed([one.retried for one in samples], factors),
+            fallen=max(one.fallen for one in samples),
         )
 
 

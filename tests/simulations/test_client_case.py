@@ -17,13 +17,15 @@ from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
-from capacity.queues import Hedged, MDc
+from capacity.queues import Hedged, MDc, MMPPMc
 from capacity.queues.general.mg1_wait import Empirical
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.batch.refusal import refuse_load
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, RetryBudget
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed
+from simulations.draws.service import ExponentialTimes
 from simulations.judge import SimulationJudge
 from simulations.replication import Engine
 from simulations.servers import case_of
@@ -294,24 +296,108 @@ def test_a_trace_is_sent_by_clients_too() -> None:
     assert like_it is not None
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {
-                "workload": Workload(
-                    arrival_rate_rps=9.0, arrivals=MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)
-                )
-            },
-            "bursts",
-        ),
-    ],
-)
-def test_what_is_not_simulated_with_clients_is_refused(changes: dict[str, Any], message: str) -> None:
-    asked = replace(scenario(Clients()), **changes)
-    asked = replace(asked, workload=replace(asked.workload, clients=Clients(timeout_s=1.0)))
-    with pytest.raises(DomainError, match=message):
-        simulated(asked)
+# ---- Bursts -----------------------------------------------------------------------------------------
+
+BURSTS = MmppArrivals(ratio=3.0, burst_mean_s=4.0, calm_mean_s=8.0)
+
+
+def in_bursts(clients: Clients, rate_rps: float, arrivals: MmppArrivals = BURSTS, **how: Any) -> Scenario:
+    asked = scenario(clients, rate_rps, **how)
+    return replace(asked, workload=replace(asked.workload, arrivals=arrivals))
+
+
+def strata_of(case: Any, requests: int = 20_000) -> Any:
+    (task,) = case.tasks(Length(warm_up=200, measured=requests, cool_down=20), Seed(value=5), range(1))
+    return case.replicate(task)
+
+
+def test_clients_whom_no_response_tries_see_the_strata_of_patient_ones() -> None:
+    """The same arrivals in the same bursts, served by the loop that knows clients and by the plain one."""
+    tried = case_of(in_bursts(Clients(timeout_s=1e4), 150.0))
+    whole = tried.whole
+    patient = replace(
+        whole, scenario=replace(whole.scenario, workload=replace(whole.scenario.workload, clients=Clients()))
+    )
+    found, plain = strata_of(tried, 2_000), strata_of(patient, 2_000)
+    assert found.weights == plain.weights
+    assert len(found.samples) == 5
+    for one, other in zip(found.samples, plain.samples, strict=True):
+        for name in ("waits", "responses"):
+            assert np.array_equal(getattr(one, name).values_s, getattr(other, name).values_s)
+            assert np.array_equal(getattr(one, name).counts, getattr(other, name).counts)
+        assert (one.window_s, one.lost, one.attempts) == (other.window_s, 0, other.counted)
+        assert one.rises_s == pytest.approx(other.rises_s, rel=1e-9)
+        assert one.busy_s == pytest.approx(other.busy_s)
+
+
+def test_who_gives_up_once_is_lost_as_often_as_the_law_of_bursts_is_late() -> None:
+    """Work that no client waits for is served, so MMPP/M/1 is as with patient clients, and P(T > timeout) are lost."""
+    law = MMPPMc(
+        arrival_rates_rps=(90.0, 30.0), switch_rates_per_s=(0.25, 0.125), service_rate_rps=80.0, servers=1
+    )
+    profile = ServiceProfile(name="law", timings=(BatchTiming(batch_size=1, mean_s=1.0 / 80.0),))
+    timeout_s = law.response_quantile_s(0.9)
+    asked = in_bursts(Clients(timeout_s=timeout_s), 50.0, profile=profile, replicas=1, batch=1)
+    case = case_of(asked)
+    tasks = case.tasks(Length(warm_up=20_000, measured=60_000, cool_down=20), Seed(value=2), range(40))
+    drawn = [replace(task, service_times=ExponentialTimes(1.0 / 80.0)) for task in tasks]
+    pool = Pool.of([case.replicate(task) for task in drawn])
+    lost = pool.loss_interval(0.999)
+    assert lost.low <= 0.1 <= lost.high
+    assert lost.relative_half_width < 0.15
+    within = pool.response_quantile(0.5).interval(0.999)
+    assert within.low <= law.response_quantile_s(0.45) <= within.high
+
+
+def test_long_bursts_are_the_mixture_of_two_steady_fleets() -> None:
+    """What clients see is that of Poisson arrivals at either rate, by the shares of the requests."""
+    clients, slow = Clients(timeout_s=0.024, attempts=2), replace(BURSTS, burst_mean_s=20.0, calm_mean_s=40.0)
+
+    def pool_of(asked: Scenario, measured: int, runs: int) -> Pool:
+        case, length = case_of(asked), Length(warm_up=10_000, measured=measured, cool_down=20)
+        return Pool.of([case.replicate(task) for task in case.tasks(length, Seed(value=1), range(runs))])
+
+    found = pool_of(in_bursts(clients, 80.0, slow), 200_000, 10)
+    burst_rps, calm_rps = slow.rates_rps(80.0)
+    burst, calm = (pool_of(scenario(clients, rate_rps), 100_000, 8) for rate_rps in (burst_rps, calm_rps))
+    share = slow.burst_share * burst_rps / 80.0
+    for figure in (lambda pool: pool.loss_interval(0.999), lambda pool: pool.attempts.interval(0.999)):
+        one, high, low = (figure(pool) for pool in (found, burst, calm))
+        mixed = [share * getattr(high, end) + (1.0 - share) * getattr(low, end) for end in ("low", "high")]
+        assert one.low <= mixed[1]
+        assert mixed[0] <= one.high
+        assert one.high - one.low < 0.4 * (one.value if one.value < 0.5 else one.value - 1.0)
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_both_engines_give_the_same_strata(limit: int | None) -> None:
+    asked = in_bursts(Clients(timeout_s=0.05, attempts=2), 150.0, limit=limit)
+    kernel, simpy = (strata_of(case_of(asked, engine), 2_000) for engine in Engine)
+    for one, other in zip(kernel.samples, simpy.samples, strict=True):
+        assert np.array_equal(one.responses.values_s, other.responses.values_s)
+        assert (one.attempts, one.retried, one.lost, one.busy_s, one.batches) == (
+            other.attempts,
+            other.retried,
+            other.lost,
+            other.busy_s,
+            other.batches,
+        )
+
+
+def test_a_burst_after_which_retries_keep_the_fleet_down_is_a_storm() -> None:
+    """On average 400 attempts a second come if all fail, and 364 are served: a calm stretch does not help for good."""
+    with pytest.raises(UnstableError, match="unstable with retries: 200 rps with up to 2 attempts"):
+        simulated(in_bursts(Clients(timeout_s=0.05, attempts=2), 200.0))
+
+
+def test_what_bursts_make_late_for_patient_clients_refuses_no_others() -> None:
+    """Bursts far above the capacity: who waits is late by the fluid law; who gives up at once leaves room."""
+    rare = MmppArrivals(ratio=30.0, burst_mean_s=20.0, calm_mean_s=200.0)
+    patient = in_bursts(Clients(), 100.0, rare)
+    asked = replace(patient, objective=Objective.of(response={0.5: 0.05}))
+    assert refuse_load(replace(asked, objective=Objective.of(response={0.99: 0.05}))) is not None
+    tried = in_bursts(Clients(timeout_s=0.05), 100.0, rare)
+    assert refuse_load(replace(tried, objective=Objective.of(response={0.99: 0.05}))) is None
 
 
 def test_clients_who_wait_for_less_than_a_service_are_told_so() -> None:

@@ -350,11 +350,25 @@ def test_users_who_keep_the_turns_of_their_start_are_refused() -> None:
             simulated(asked)
 
 
-def test_what_is_not_simulated_with_clients_is_refused() -> None:
-    bursts = MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)
-    asked = scenario(replace(clients(9.0, timeout_s=1.0), arrivals=bursts))
-    with pytest.raises(DomainError, match="bursts"):
-        simulated(asked)
+def test_clients_are_simulated_in_bursts_by_both_engines_alike() -> None:
+    """Each stratum has its attempts; clients whom no response tries see what patient ones do."""
+    bursts = MmppArrivals(ratio=4.0, burst_mean_s=1.0, calm_mean_s=2.0)
+
+    def strata(clients: Workload, engine: Engine = Engine.KERNEL) -> Any:
+        case = case_of(scenario(replace(clients, arrivals=bursts)), engine, is_whole=True)
+        (task,) = case.tasks(Length(warm_up=100, measured=600, cool_down=50), Seed(value=5), range(1))
+        return case.replicate(task)
+
+    hurried = clients(30.0, timeout_s=0.2, attempts=2)
+    for one, other in zip(strata(hurried).samples, strata(hurried, Engine.SIMPY).samples, strict=True):
+        assert_same(one, other)
+        assert one.attempts >= one.counted + one.lost
+    assert sum(one.retried for one in strata(hurried).samples) > 10
+    patient, whole = strata(clients(30.0, timeout_s=1e4)), strata(Workload(arrival_rate_rps=30.0))
+    for one, other in zip(patient.samples, whole.samples, strict=True):
+        assert np.array_equal(one.responses.values_s, other.responses.values_s)
+        assert np.array_equal(one.tpot.counts, other.tpot.counts)
+        assert one.output_tokens == other.output_tokens
 
 
 def test_lengths_are_drawn_for_users_as_for_any_arrivals() -> None:

@@ -13,7 +13,7 @@ from capacity.question.plan import waiting_max
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import device_throughput_max_rps, load_under, loss_min
-from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
+from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload, is_patient
 
 # Measures for which the law of users gives a bound.
 _OF_USERS = (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
@@ -98,6 +98,8 @@ def refuse_load(scenario: BatchScenario) -> Rejection | None:
 def _refuse_bursts(scenario: BatchScenario, workload: Workload) -> Rejection | None:
     """Reason why bursts above the capacity make too many requests late; None if there is none."""
     if not isinstance(workload.arrivals, MmppArrivals) or scenario.spike is not None:
+        return None
+    if not is_patient(workload):  # those who give up make the backlog shorter
         return None
     profile, plan = scenario.profile, scenario.plan
     device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
