@@ -322,11 +322,17 @@ class BatchCase(Case):
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
 
     def require_clients(self) -> None:
-        """Refuse service times in spells."""
-        if self.scenario.profile.spells is not None:
+        """Refuse more than one attempt with service times in spells.
+
+        Spells are drawn at the instants of first tries, which are known beforehand; those of later attempts are not.
+        """
+        workload = self.scenario.workload
+        attempts = workload.clients.attempts if isinstance(workload, Workload) else 1
+        if self.scenario.profile.spells is not None and attempts > 1:
             raise DomainError(
-                "clients that give up, retry or hedge are not simulated with service times that come in spells; leave "
-                "out one of the two"
+                "clients that retry or hedge are not simulated with service times that come in spells: another attempt "
+                "comes later than the first try, in a spell that has moved on, and would meet that of the first try "
+                "again; give --attempts 1, or leave spell_share and spell_lasting_s out of the profile"
             )
 
     def require_affordable(self, requests_max: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Performance
 from capacity.profile.distribution import from_samples
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
@@ -398,6 +398,37 @@ def test_what_bursts_make_late_for_patient_clients_refuses_no_others() -> None:
     assert refuse_load(replace(asked, objective=Objective.of(response={0.99: 0.05}))) is not None
     tried = in_bursts(Clients(timeout_s=0.05), 100.0, rare)
     assert refuse_load(replace(tried, objective=Objective.of(response={0.99: 0.05}))) is None
+
+
+SAMPLES_S = tuple(np.linspace(0.006, 0.014, 41).tolist())
+IN_SPELLS = ServiceProfile(
+    name="spells",
+    timings=(BatchTiming(batch_size=1, samples_s=SAMPLES_S),),
+    spells=Spells(share=0.8, lasting_s=0.5),
+)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_who_gives_up_once_loses_in_spells_what_patient_clients_see_late(engine: Engine) -> None:
+    """The same work in the same spells: a request is lost exactly if it would have taken longer than the timeout."""
+    requests, timeout_s = 60_000 if engine is Engine.KERNEL else 3_000, 0.04
+    how: dict[str, Any] = {"profile": IN_SPELLS, "replicas": 2, "batch": 1}
+    hasty = sample(scenario(Clients(timeout_s=timeout_s), 150.0, **how), engine, requests)
+    limited = Objective.of(response={0.5: timeout_s})  # a limit is counted exactly
+    asked = replace(scenario(Clients(timeout_s=1e4), 150.0, **how), objective=limited)
+    patient = sample(asked, engine, requests)
+    steady = sample(scenario(Clients(), 150.0, **how), engine, requests)
+    lost = hasty.lost / requests
+    assert lost == pytest.approx(patient.responses.share_above(timeout_s), rel=1e-12)
+    calm = scenario(Clients(), 150.0, **how | {"profile": replace(IN_SPELLS, spells=None)})
+    assert lost > 2.0 * sample(calm, engine, requests).responses.share_above(timeout_s)
+    assert patient.responses.count == steady.responses.count == requests
+
+
+def test_who_tries_again_is_refused_in_spells_with_the_reason() -> None:
+    asked = scenario(Clients(timeout_s=0.04, attempts=2), 150.0, profile=IN_SPELLS, batch=1)
+    with pytest.raises(DomainError, match="in a spell that has moved on.*give --attempts 1"):
+        simulated(asked)
 
 
 def test_clients_who_wait_for_less_than_a_service_are_told_so() -> None:
