@@ -385,7 +385,7 @@ BUGS = (
     Bug("a rate above one in doubt is headroom", "Ends._forget", "max(open_ones, default=math.inf)", "math.inf",
         "test_headroom.py::test_a_rate_accepted_above_one_that_is_not_is_no_headroom"),
     Bug("a confirmation accepts by as few late responses as a search", "looks.is_settled",
-        "INDEPENDENT_EXCEEDANCES_MIN if care == 1.0 else _EXCEEDANCES_SEARCH", "_EXCEEDANCES_SEARCH",
+        "min(1.0, _EXCEEDANCES_SHARE * care)", "0.2",
         "test_bursts.py::test_a_search_accepts_by_fewer_late_responses_than_a_confirmation"),
     Bug("a plan without bursts goes unconfirmed beside another", "Search.separate",
         "is_bursty(self.question) or is_bursty(question)", "True",

@@ -358,7 +358,7 @@ def _hold(world: World, block: int, r: int, request: int, tokens: int) -> None:
 
 @inlined
 def _use_soon(world: World, r: int, blocks: int) -> None:
-    """`_use`, without the cost of a call where nobody who has gone holds any."""
+    """`_use`, without the cost of a call where no request that has gone holds any."""
     engine = world.engines[r]
     if engine.tags > 0:
         _use(world, r, blocks)
