@@ -77,6 +77,13 @@ def test_the_quantile_of_an_exact_tally_is_numpys_inverted_cdf(values: list[floa
     assert tally.share_above(1.0) == np.mean(np.array(values) > 1.0)
 
 
+@given(st.lists(st.integers(0, 9), unique=True) | st.lists(st.integers(0, 3)))
+def test_values_are_counted_as_often_as_they_come(values: list[int]) -> None:
+    tally = Tally.of(np.array(values, dtype=float), NOTHING)
+    assert dict(zip(tally.values_s.tolist(), tally.counts.tolist(), strict=True)) == Counter(values)
+    assert tally.values_s.tolist() == sorted(set(values))
+
+
 def test_an_atom_comes_out_exactly() -> None:
     tally = Tally.of(np.array([0.1 + 0.2] * 99 + [7.0]), NOTHING)
     assert tally.quantile_s(0.5) == 0.1 + 0.2
