@@ -7,7 +7,6 @@ from typing import Self, cast
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import Performance, Window
-from capacity.profile.distribution import ServiceLaw
 from capacity.profile.profile import ServiceProfile, Spells
 from capacity.profile.sampling import has_samples, known_samples
 from capacity.question.candidate import Candidate
@@ -27,6 +26,15 @@ from capacity.traffic.workload import (
     is_patient,
 )
 from simulations.case import REPLICATIONS_FIRST, Case, arrivals_scv, modulated, one_for_all
+from simulations.cases.batch_users import (
+    TURNS_SEEN_MIN,
+    is_by_turns,
+    pace,
+    run_length,
+    service_by_turns,
+    turns_requests_of,
+    walk_requests,
+)
 from simulations.day import Day
 from simulations.draws.arrivals import Seed, SettlingUsers, Stage
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
@@ -44,16 +52,13 @@ from simulations.replication import (
 from simulations.statistics.bursts import CYCLES_A_RUN, CYCLES_WARM_UP, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
 from simulations.statistics.performances import batch_performance
-from simulations.statistics.pool import SECTIONS, Pool, ProfileError
+from simulations.statistics.pool import Pool, ProfileError
 from simulations.statistics.profile_error import profile_error
 from simulations.statistics.relaxation import (
     FACTOR_MIN,
     RELAXATIONS,
-    closed_relaxation_requests,
     is_pooled,
     open_relaxation_requests,
-    pace_of_users,
-    turns_requests,
 )
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
@@ -69,13 +74,6 @@ _ESTIMATED_LOAD_MAX = 0.99
 # Spells that a pool must have seen: for one replica at load 0.75 whose times have a cv of 0.1, 0.6 of it in spells of
 # 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
-# Orders of users that a pool must have seen; each run has another order.
-TURNS_SEEN_MIN = 2_000
-_TURNS_WAITED_FOR = 10  # requests of each user within which the order changes
-# Requests of each user while a run settles into an order of users, if they are not too many in all: for 8 users of
-# one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even if the think time
-# is a 30th of a batch, so that the order does not change within a year.
-_SETTLING_MIN, _SETTLING, _SETTLING_REQUESTS = 200, 1000, 50_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-up, short enough for many replications.
 _MEASURED_PER_WARM_UP = 8
@@ -212,8 +210,8 @@ class BatchCase(Case):
         enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
         last = 2 * simulated.scenario.plan.replicas * self.scenario.plan.batch_size_max
         if isinstance(workload, ClosedPopulation):
-            last = max(last, math.ceil(2 * workload.users * _pace(self)))
-            return _run_length_of_users(workload.users, warm_up, enough, last, by_turns=_is_by_turns(self))
+            last = max(last, math.ceil(2 * workload.users * pace(self)))
+            return run_length(workload.users, warm_up, enough, last, by_turns=is_by_turns(self))
         if isinstance(workload.arrivals, TraceArrivals):
             return path_length(len(workload.arrivals.instants_s), warm_up)
         if (bursts := simulated.bursts) is not None:
@@ -233,12 +231,12 @@ class BatchCase(Case):
         """Replications of these numbers; for every case, the same numbers have the same users."""
         simulated = self.simulated
         workload, service_times = simulated.scenario.workload, self.service_times
-        if isinstance(workload, ClosedPopulation) and _is_by_turns(simulated):
+        if isinstance(workload, ClosedPopulation) and is_by_turns(simulated):
             workload = SettlingUsers(
                 users=workload.users,
                 think_time_s=workload.think_time_s,
                 settling=length.warm_up,
-                slow_s=_service_by_turns(simulated).mean_s,
+                slow_s=service_by_turns(simulated).mean_s,
             )
         strata = None if (bursts := simulated.bursts) is None else bursts.strata
         if strata is not None:
@@ -434,56 +432,6 @@ class BatchCase(Case):
         return profile_error(self, length, confidence, seed, mapper, is_enough)
 
 
-def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, by_turns: bool) -> Length:
-    """Length of a replication of a closed population; each user is an observation, so a run need not be long.
-
-    The more runs with an order of their own there are, the shorter they may be.
-    """
-    settling = 0
-    if by_turns:
-        settling = max(_SETTLING_MIN * users, min(_SETTLING * users, _SETTLING_REQUESTS))
-        enough *= min(1.0, SECTIONS * users / TURNS_SEEN_MIN)
-    measured, warm_up = max(warm_up, math.ceil(enough)), max(warm_up, settling)
-    return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
-
-
-def _turns_requests(case: BatchCase) -> float:
-    """Requests within which the order of users changes; 0 if all batches are full."""
-    users, plan = case.scenario.workload, case.scenario.plan
-    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else takes turns)
-    if users.think_time_s == 0.0 or users.users >= 2 * plan.replicas * plan.batch_size_max:
-        return 0.0
-    return turns_requests(users, _service_by_turns(case))
-
-
-def _service_by_turns(case: BatchCase) -> ServiceLaw:
-    """Service law of the batches of users who come in order: half of a replica's users each."""
-    assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101
-    size = case.scenario.workload.users // (2 * case.scenario.plan.replicas)
-    return case.scenario.profile.law(min(max(1, size), case.scenario.plan.batch_size_max))
-
-
-def _is_by_turns(case: BatchCase) -> bool:
-    """Whether users keep their first order for longer than a simulation can last."""
-    assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
-    return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.scenario.workload.users, _walk_requests(case))
-
-
-def _walk_requests(case: BatchCase) -> float:
-    """Requests within which a closed population forgets the numbers at its queues."""
-    users, plan = case.scenario.workload, case.scenario.plan
-    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
-    return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))
-
-
-def _pace(case: BatchCase) -> float:
-    """How many times as fast requests of users come as without a queue limit."""
-    users, plan, profile = case.scenario.workload, case.scenario.plan, case.scenario.profile
-    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else comes back)
-    service_s = profile.law(plan.batch_size_max).mean_s
-    return pace_of_users(users, plan.queue_limit, sustainable_rate_rps(profile, plan), service_s)
-
-
 def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> float:
     """Requests that arrive within one relaxation time of the case.
 
@@ -492,8 +440,8 @@ def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> flo
     """
     workload, plan = case.scenario.workload, case.scenario.plan
     if isinstance(workload, ClosedPopulation):
-        turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
-        return _pace(case) * max(turns, _walk_requests(case))
+        turns = 0.0 if is_by_turns(case) else turns_requests_of(case)
+        return pace(case) * max(turns, walk_requests(case))
     if (bursts := case.bursts) is not None:
         return bursts.relaxation_requests
     service = case.scenario.profile.law(plan.batch_size_max)
@@ -519,7 +467,7 @@ def _counted_min(simulated: BatchCase) -> float:
     relaxation = _relaxation_requests(simulated, factor_min=1.0)  # what `_calm` is a share of
     seen = RELAXATIONS_SEEN_MIN * relaxation
     if isinstance(simulated.scenario.workload, ClosedPopulation):
-        turns = min(_pace(simulated) * _turns_requests(simulated), simulated.length.measured)
+        turns = min(pace(simulated) * turns_requests_of(simulated), simulated.length.measured)
         return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
     is_one = is_pooled(simulated.scenario.plan)
     independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
@@ -564,7 +512,7 @@ def _probes(case: BatchCase) -> Iterator[Length]:
         return
     if isinstance(case.scenario.workload, ClosedPopulation):
         users = case.scenario.workload.users
-        often = math.ceil(4 * users * _pace(case))
+        often = math.ceil(4 * users * pace(case))
         probe = Length(warm_up=often, measured=max(1_000, often), cool_down=min(often // 4, 100))
         if _PROBE_MARGIN * probe.requests <= length.requests:
             yield probe
