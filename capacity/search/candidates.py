@@ -23,6 +23,7 @@ class Search:
         is_brief: whether no candidate is looked at for long, since the answer is beside another.
         families_untried: families with numbers of devices that the budget left out.
         fleets_untried: how many fleets it left out about which no neighbour's verdict says anything.
+        fleets_between: how many more of them lie between large fleets that are tried.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Search:
         self._judged: dict[Plan, Candidate] = {}
         self.families_untried: list[Family] = []
         self.fleets_untried = 0
+        self.fleets_between = 0
         self.theory = theory_of(question.profiles[0])
         self.floors = self.theory.floors(question, confidence)
 

@@ -223,6 +223,12 @@ def _untried(search: Search) -> Iterator[Caveat]:
             "one "
             "--batch-wait, or a smaller --batch-size-max, to try fewer",
         )
+    if search.fleets_between:
+        yield Caveat(
+            code=CaveatCode.FLEETS_UNTRIED,
+            message=f"{search.fleets_between} cheaper fleets whose batches wait, or may be slower than larger ones, "
+            "lie between fleets that were tried, and were left out",
+        )
 
 
 def headroom_caveats(headroom: Headroom | None, theory: Theory) -> Iterator[Caveat]:

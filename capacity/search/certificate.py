@@ -104,12 +104,12 @@ class Certifier:
         """The next more expensive fleets, one by one and then by doubled steps, up to what bisection found."""
         starts = (family.cost(devices) for family, devices in level.starts.items())
         fleets = unskippable(self.search, min(starts, default=math.inf))
-        costlier = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
+        costlier = sorted((one for one in fleets if one.price > level.cost), key=lambda one: one.price)
         for number in _one_by_one_then_doubled(len(costlier)):
-            _, family, devices, waits = costlier[number]
             if self.search.out_of_budget or self._is_spent:
                 return None
-            fleet = self.search.at(family, devices, waits=waits)
+            one = costlier[number]
+            fleet = self.search.at(one.family, one.devices, waits=one.waits)
             certified = self._preferred([one for one in fleet if one.accepted])
             if certified is not None:
                 return certified

@@ -1,13 +1,15 @@
 """Cheapest: which fleets cost least among those that the search accepts."""
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from capacity.question.candidate import Candidate
 from capacity.question.question import Family
 from capacity.search.candidates import Search
-from capacity.search.fewest import fewest_enough
+from capacity.search.fewest import always, fewest_enough, finest, halve_in
 
 # Simulated requests for fleets that no neighbour's verdict lets the search skip.
 UNSKIPPED_REQUESTS_MAX = 200_000_000
@@ -137,25 +139,76 @@ def _doubling(search: Search, family: Family, least: int, most: int) -> int | No
 
 
 def _without_skipping(search: Search, bound: float) -> int:
-    """Try the fleets that must be tried one by one; return how many were not tried for lack of budget.
+    """Try the fleets that no neighbour's verdict lets the search skip; return how many the budget left out.
 
     Below a known cost the most expensive first, which are the most likely to be enough; without one the
     cheapest first, up to the first that is enough.
     """
     is_open = bound == math.inf
-    fleets = sorted(unskippable(search, bound), key=lambda one: one[0], reverse=not is_open)
-    start = search.requests
-    for number, (_, family, devices, waits) in enumerate(fleets):
+    lines = defaultdict[Hashable, list[Fleet]](list)
+    for fleet in sorted(unskippable(search, bound), key=lambda one: one.price, reverse=not is_open):
+        lines[fleet.line].append(fleet)
+    telling = (fleet for line in lines.values() for fleet in _apart(line))
+    fleets = sorted(telling, key=lambda one: one.price, reverse=not is_open)
+    search.fleets_between = sum(map(len, lines.values())) - len(fleets)
+    start, last = search.requests, dict[Hashable, Fleet]()
+    for number, fleet in enumerate(fleets):
         spent = search.requests - start >= UNSKIPPED_REQUESTS_MAX or number >= _UNSKIPPED_MAX
         if search.out_of_budget or spent:
             return len(fleets) - number
-        if search.accepted_at(family, devices, waits=waits) and is_open:
+        is_enough = fleet.is_accepted(search)
+        _try_between(search, last.get(fleet.line, fleet), fleet)
+        last[fleet.line] = fleet
+        if is_enough and is_open:
             break
     return 0
 
 
-def unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, int, bool]]:
-    """Fleets that would cost less, each with its price and whether its batches wait."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A number of devices of a family, with all settings whose batches wait, or all that start at once."""
+
+    price: float
+    family: Family
+    devices: int
+    waits: bool
+
+    @property
+    def line(self) -> Hashable:
+        """What it differs from only by its number of devices."""
+        return self.family, self.waits
+
+    def is_accepted(self, search: Search) -> bool:
+        """Whether any of its settings is accepted."""
+        return search.accepted_at(self.family, self.devices, waits=self.waits)
+
+
+def _apart(fleets: list[Fleet]) -> Iterator[Fleet]:
+    """The fleets of a line that are worth trying: all, or if they are large those farther and farther apart.
+
+    The first step is a hundredth, below which no budget tells two fleets apart, and each step is twice the last.
+    """
+    step, place = finest(fleets[0].devices, always), 0
+    growth = 1 if step == 1 else 2
+    while place < len(fleets) - 1:
+        yield fleets[place]
+        place, step = place + step, growth * step
+    yield fleets[-1]
+
+
+def _try_between(search: Search, one: Fleet, other: Fleet) -> None:
+    """Halve what lies between two fleets of a line, if the larger one is enough and the smaller one is not."""
+    smaller, larger = sorted((one, other), key=lambda fleet: fleet.devices)
+    if larger.is_accepted(search) and not smaller.is_accepted(search):
+        halve_in(
+            lambda devices: search.accepted_at(one.family, devices, waits=one.waits),
+            smaller.devices,
+            larger.devices,
+        )
+
+
+def unskippable(search: Search, bound: float) -> Iterator[Fleet]:
+    """Fleets that would cost less, about which no neighbour's verdict says anything."""
     question = search.question
     for family in question.families:
         least = search.devices_min(family)
@@ -164,7 +217,8 @@ def unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, i
         kinds = search.theory.one_by_one(question, family, search.floors)
         most = devices_within(search, family, bound) if kinds else 0
         numbers = (n for n in range(least, most + 1) if family.cost(n) < bound)
-        yield from ((family.cost(n), family, n, kind) for n in numbers for kind in kinds)
+        for n, waits in product(numbers, kinds):
+            yield Fleet(price=family.cost(n), family=family, devices=n, waits=waits)
 
 
 def _cheapest_first(search: Search) -> list[Family]:

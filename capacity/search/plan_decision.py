@@ -23,7 +23,7 @@ from capacity.search.caveats import (
 from capacity.search.certificate import Certified, Certifier
 from capacity.search.cheapest import find_cheapest
 from capacity.search.exact import judge_exactly, theory_of
-from capacity.search.fewest import fewest_enough, halve_in
+from capacity.search.fewest import always, fewest_enough, finest, halve_in
 from capacity.search.headroom import find_headroom
 from capacity.search.recommendation import RandomRouting, Recommendation
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals
@@ -85,17 +85,23 @@ def _p99(performance: Performance | None) -> Interval | None:
 
 
 def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
-    """Fewest devices: with the plan's own setting by growing steps, then with any setting that needs fewer."""
+    """Fewest devices: with the plan's own setting by growing steps, then with any setting that needs fewer.
+
+    It is known to one hundredth: it stands beside the plan, which it must not outweigh.
+    """
     today = family.devices(plan.replicas)
     devices = fewest_enough(
         lambda count: _meets(search, family, plan, count),
         today - 1,
         search.question.devices_max(family),
         may_go_on=lambda: not search.out_of_budget,
-        is_in_doubt=lambda count: search.is_in_doubt(family, count),
+        is_in_doubt=always,
     )
-    if devices is not None and devices > today and search.accepted_at(family, devices - 1):
-        return halve_in(lambda count: search.accepted_at(family, count), today - 1, devices - 1)
+    if devices is None or devices == today:
+        return devices
+    fewer = max(today, devices - finest(devices, always))
+    if search.accepted_at(family, fewer):
+        return halve_in(lambda count: search.accepted_at(family, count), today - 1, fewer, always)
     return devices
 
 

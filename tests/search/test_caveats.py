@@ -268,7 +268,8 @@ def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (),
         workload=Workload(arrival_rate_rps=1.0),
         objective=Objective.of(response={0.99: 0.1}),
     )
-    given = {"floors": Floors(), "theory": BatchTheory(), "families_untried": [], "fleets_untried": 0}
+    untried = {"families_untried": [], "fleets_untried": 0, "fleets_between": 0}
+    given = {"floors": Floors(), "theory": BatchTheory(), **untried}
     return SimpleNamespace(question=question, considered=considered, **(given | fields))
 
 
@@ -331,11 +332,14 @@ def test_what_the_budget_left_out_is_named():
     profile = ServiceProfile(name="p", timings=(FULL,))
     routings = (Routing.RANDOM, Routing.RANDOM, Routing.SHARED_QUEUE)
     families = [Family(profile=profile, routing=routing) for routing in routings]
-    untried = search_of(profile, families_untried=families, fleets_untried=7)
-    one, other = search_caveats(untried, None)
+    untried = search_of(profile, families_untried=families, fleets_untried=7, fleets_between=8)
+    one, other, last = search_caveats(untried, None)
     assert "all fleets of p under random, p under shared-queue were tried" in one.message
     assert other.message.startswith("7 of the cheapest fleets were not tried")
-    assert one.code is other.code is CaveatCode.FLEETS_UNTRIED
+    assert last.message.startswith(
+        "8 cheaper fleets whose batches wait, or may be slower than larger ones, lie between"
+    )
+    assert one.code is other.code is last.code is CaveatCode.FLEETS_UNTRIED
 
 
 def test_a_floor_in_doubt_names_its_batches_or_another_limit():

@@ -748,3 +748,35 @@ def test_what_stands_beside_a_plan_is_asked_once_and_counted() -> None:
     assert answer.plan == alone.plan
     assert answer.tally.simulated == len(asked) > only
     assert answer.tally.requests == 7 * len(asked)
+
+
+def test_what_random_routing_takes_of_a_large_fleet_is_known_to_a_hundredth() -> None:
+    def script(plan: BatchPlan) -> Candidate:
+        needed = 1036 if plan.routing is Routing.RANDOM else 900
+        return MET if plan.replicas >= needed else MISSED
+
+    judge = ScriptedJudge(script)
+    random = recommend(question_of(rate_rps=80_000.0, replicas_max=2000), judge).random_routing
+    assert random is not None
+    assert random.replicas is not None
+    assert 1036 <= random.replicas <= 1036 * 1.01
+    assert sum(plan.routing is Routing.RANDOM for plan, _ in judge.searched) <= 12
+
+
+@pytest.mark.parametrize("needed_with_wait", [300, 870, 899])
+def test_large_fleets_that_wait_are_tried_far_apart_and_closer_where_the_verdict_changes(
+    needed_with_wait: int,
+) -> None:
+    """The cheapest of them is found although few of hundreds are tried, and how many were not is told."""
+
+    def script(plan: BatchPlan) -> Candidate:
+        return MET if plan.replicas >= (needed_with_wait if plan.batch_wait_max_s > 0.0 else 900) else MISSED
+
+    judge = ScriptedJudge(script)
+    space = {"batch_waits_s": (0.0, 0.002), "batch_size_limit": 2, "routings": (Routing.RANDOM,)}
+    answer = recommend(question_of(BATCHING, rate_rps=40_000.0, replicas_max=2000, **space), judge)
+    assert answer.plan.replicas == needed_with_wait
+    waited = {plan.replicas for plan, _ in judge.searched if plan.batch_wait_max_s > 0.0}
+    assert len(waited) <= 20
+    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLEETS_UNTRIED]
+    assert "lie between fleets that were tried" in caveat.message
