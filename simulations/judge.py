@@ -34,7 +34,7 @@ from simulations.statistics.verdict import (
 )
 from simulations.workers import Mapper
 
-_INDIFFERENCE = 0.25  # share of the asked precision
+_INDIFFERENCE = 0.25  # share of the asked precision; beside an answer all of it
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Stages that accept nothing for good: a search, and a probe that only finds where rates end.
@@ -71,13 +71,14 @@ class SimulationJudge:
         case = case_of(scenario, engine=self.engine)
         return case.requests_with(case.rate_care)
 
-    def search(self, scenario: Any, attempt: int) -> Any:
+    def search(self, scenario: Any, attempt: int, *, is_aside: bool = False) -> Any:
         """Candidate with a verdict from looks that end once it is clear.
 
         A candidate refused by mistake is lost, one accepted by mistake is still confirmed: so only refusals are
         corrected for the number of candidates and looks, and near their limit they allow for the profile's error too.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
+        trial = replace(trial, indifference=1.0 if is_aside else _INDIFFERENCE)
         judged, look = self._judge(trial)
         if judged.verdict is Verdict.MISSED and look is not None and _is_near(trial.case, look.pool):
             return self._with_profile_error(trial, judged, look)
@@ -206,7 +207,7 @@ class SimulationJudge:
         open_ones = open_limits(pool, trial.case.scenario.objective, errors, replicas)
         return all(
             found(pool, one, 1.0 - errors.accept, replicas).high > one.allowed
-            and self._width_of(pool, one, replicas) <= _INDIFFERENCE * self.precision
+            and self._width_of(pool, one, replicas) <= trial.indifference * self.precision
             for one in open_ones
         )
 
@@ -360,7 +361,11 @@ def _is_near(case: Case, pool: Pool) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """A case with its seed, budget and allowed error."""
+    """A case with its seed, budget and allowed error.
+
+    Attributes:
+        indifference: share of the asked precision within which a search need not know the side of a limit.
+    """
 
     case: Case
     seed: Seed
@@ -370,6 +375,7 @@ class _Trial:
     narrowing: float
     requests_first: int = 0
     precision: float = math.inf
+    indifference: float = _INDIFFERENCE
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
         if self.case.surge is not None:

@@ -201,8 +201,13 @@ def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> C
 class Judge(Protocol):
     """Judge of plans, with four degrees of care."""
 
-    def search(self, scenario: AnyScenario, attempt: int) -> Candidate[Any]:
-        """Candidate judged well enough for a search; `attempt` counts them from 1, and later refusals are stricter."""
+    def search(self, scenario: AnyScenario, attempt: int, *, is_aside: bool = False) -> Candidate[Any]:
+        """Candidate judged well enough for a search.
+
+        Args:
+            attempt: counts them from 1; later refusals are stricter.
+            is_aside: whether the search only stands beside an answer, so that doubt is left sooner.
+        """
 
     def certify(self, scenario: AnyScenario, attempt: int, requests_first: int = 0) -> Candidate[Any]:
         """Candidate judged well enough to recommend: with fresh random numbers, and intervals of the asked precision.

@@ -21,6 +21,7 @@ class Search:
 
     Attributes:
         is_brief: whether no candidate is looked at for long, since the answer is beside another.
+        is_aside: whether doubt is left as soon as a candidate is known to the asked precision.
         families_untried: families with numbers of devices that the budget left out.
         fleets_untried: how many fleets it left out about which no neighbour's verdict says anything.
         fleets_between: how many more of them lie between large fleets that are tried.
@@ -34,12 +35,14 @@ class Search:
         confidence: float = 0.95,
         *,
         is_brief: bool = False,
+        is_aside: bool = False,
     ) -> None:
         self.question = question
         self.judge = judge
         self.progress = progress
         self.confidence = confidence
         self.is_brief = is_brief
+        self.is_aside = is_aside
         self.requests = 0
         self.requests_of: dict[Plan, int] = {}
         self.counts: Counter[str] = Counter()
@@ -57,14 +60,16 @@ class Search:
         """Whether the search has simulated as much as it may: twice as much while it has accepted nothing."""
         return is_spent(self.requests, self.theory.search_requests_max, self._judged.values())
 
-    def separate(self, question: Question) -> "Search":
+    def separate(self, question: Question, *, is_aside: bool = False) -> "Search":
         """A search for what accompanies the answer, with a budget of its own, whatever the answer took.
 
         Near its limit a candidate under bursts takes many times as long as others, and is left open here; and what
         is compared with a plan for bursts may not take longer than that plan.
         """
         is_brief = is_bursty(self.question) or is_bursty(question)
-        return Search(question, self.judge, self.progress, self.confidence, is_brief=is_brief)
+        return Search(
+            question, self.judge, self.progress, self.confidence, is_brief=is_brief, is_aside=is_aside
+        )
 
     def count_in(self, other: "Search") -> None:
         """Count what another search has used."""
@@ -120,9 +125,9 @@ class Search:
             and family.includes(one.plan)
         ]
 
-    def is_in_doubt(self, family: Family, devices: int) -> bool:
-        """Whether any setting that starts at once was left in doubt at this number of devices."""
-        return any(one.verdict is Verdict.INCONCLUSIVE for one in self.known(family, devices, waits=False))
+    def is_in_doubt(self, family: Family, devices: int, *, waits: bool = False) -> bool:
+        """Whether any setting was left in doubt at this number of devices: one that starts at once, or that waits."""
+        return any(one.verdict is Verdict.INCONCLUSIVE for one in self.known(family, devices, waits=waits))
 
     def update(self, candidate: Candidate) -> None:
         """Replace a candidate's judgement with a better one."""
@@ -179,7 +184,7 @@ class Search:
             self.counts["screened"] += 1
             return exact
         self._attempts += 1
-        candidate = self.judge.search(scenario, self._attempts)
+        candidate = self.judge.search(scenario, self._attempts, is_aside=self.is_aside)
         self.counts["simulated" if candidate.requests else "screened"] += 1
         self.requests += candidate.requests
         return candidate

@@ -148,7 +148,7 @@ def _without_skipping(search: Search, bound: float) -> int:
     lines = defaultdict[Hashable, list[Fleet]](list)
     for fleet in sorted(unskippable(search, bound), key=lambda one: one.price, reverse=not is_open):
         lines[fleet.line].append(fleet)
-    telling = (fleet for line in lines.values() for fleet in _apart(line))
+    telling = (fleet for line in lines.values() for fleet in _apart(line, is_open=is_open))
     fleets = sorted(telling, key=lambda one: one.price, reverse=not is_open)
     search.fleets_between = sum(map(len, lines.values())) - len(fleets)
     start, last = search.requests, dict[Hashable, Fleet]()
@@ -183,13 +183,16 @@ class Fleet:
         return search.accepted_at(self.family, self.devices, waits=self.waits)
 
 
-def _apart(fleets: list[Fleet]) -> Iterator[Fleet]:
+def _apart(fleets: list[Fleet], *, is_open: bool) -> Iterator[Fleet]:
     """The fleets of a line that are worth trying: all, or if they are large those farther and farther apart.
 
     The first step is a hundredth, below which no budget tells two fleets apart, and each step is twice the last.
+
+    Args:
+        is_open: whether nothing is known to be enough; else the first step is from what is.
     """
-    step, place = finest(fleets[0].devices, always), 0
-    growth = 1 if step == 1 else 2
+    step = finest(fleets[0].devices, always)
+    growth, place = (1, 0) if step == 1 else (2, 0 if is_open else step - 1)
     while place < len(fleets) - 1:
         yield fleets[place]
         place, step = place + step, growth * step
@@ -204,6 +207,7 @@ def _try_between(search: Search, one: Fleet, other: Fleet) -> None:
             lambda devices: search.accepted_at(one.family, devices, waits=one.waits),
             smaller.devices,
             larger.devices,
+            lambda devices: search.is_in_doubt(one.family, devices, waits=one.waits),
         )
 
 

@@ -47,7 +47,7 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
         return _random(search, 1, performance, performance)
     question = search.question
     asked = replace(question, profiles=(question.profile(plan.profile),), routings=(Routing.RANDOM,))
-    other, at_random = search.separate(asked), replace(plan, routing=Routing.RANDOM)
+    other, at_random = search.separate(asked, is_aside=True), replace(plan, routing=Routing.RANDOM)
     family, scenario = asked.family(at_random), asked.scenario(at_random)
     search.progress("what random routing would take")
     if asked.survival == Survival():

@@ -173,7 +173,7 @@ def test_samples_of_spells_are_drawn_in_blocks_of_neighbours(lasting_s, count, b
 class Forbidden:
     """Nothing is to be simulated."""
 
-    def search(self, *_: object) -> Candidate:
+    def search(self, *_: object, **__: object) -> Candidate:
         raise AssertionError("simulated")
 
     certify = accepts = search
@@ -207,7 +207,7 @@ class DoubtfulProfile:
         self.certified: list[int] = []
         self._gain = gain
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         performance = Performance(
             kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.89, high=0.91)}
         )

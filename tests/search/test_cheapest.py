@@ -155,7 +155,7 @@ class FatefulJudge:
     oracle: Oracle
     searched: int = 0
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         self.searched += 1
         return self.accepts(scenario)
 
@@ -306,7 +306,7 @@ def by_law(question: Question, plan: BatchPlan) -> float:
 class LawJudge:
     """Is never asked: the law decides at every stage."""
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         raise AssertionError(f"the law of {scenario.plan} was not asked before")
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -376,7 +376,7 @@ class CostlyJudge(FatefulJudge):
 
     requests: int = 0
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         return replace(super().search(scenario, attempt), requests=self.requests)
 
 

@@ -26,7 +26,7 @@ WITHIN = 1.0 + 1e-9
 class Unasked:
     """A judge that no question should come to."""
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         raise AssertionError(scenario.plan)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:

@@ -82,7 +82,7 @@ class BatchJudge:
 
     asked: Asked
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         return self._judged(scenario, self.asked.search)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -117,7 +117,9 @@ class EngineJudge:
             binding="slots",
         )
 
-    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+    def search(
+        self, scenario: TokenScenario, attempt: int, *, is_aside: bool = False
+    ) -> Candidate[TokenPlan]:
         return self._judged(scenario, self.asked.search)
 
     def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:

@@ -113,7 +113,7 @@ def laws_are_asked_once() -> Iterator[None]:
 class NoJudge:
     """Must not be asked: a law knows."""
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         raise AssertionError(scenario)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:

@@ -40,7 +40,7 @@ RATES_RPS = (50.0,) * 6 + (400.0,) * 4 + (900.0,) * 6 + (650.0,) * 7 + (0.0,)
 class ExactJudge:
     """Knows the law of deterministic batches behind random routing."""
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         found = judge_exactly(scenario)
         assert found is not None
         return found
@@ -153,7 +153,7 @@ def test_the_fleet_of_an_hour_is_found_by_bisection_or_one_by_one(wait_s, enough
     seen: list[int] = []
 
     class Scripted(ExactJudge):
-        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
             seen.append(scenario.plan.replicas)
             is_enough = scenario.plan.replicas >= enough
             return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.MISSED)

@@ -82,7 +82,7 @@ class ExactJudge:
     def __init__(self) -> None:
         self.judged: list[BatchPlan] = []
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         self.judged.append(scenario.plan)
         assert attempt == len(self.judged)
         return self.accepts(scenario)
@@ -110,7 +110,7 @@ class ScriptedJudge:
         self.judged: list[BatchPlan] = []
         self.attempts: list[int] = []
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         self.judged.append(scenario.plan)
         self.attempts.append(attempt)
         return replace(self.script(scenario.plan), plan=scenario.plan)

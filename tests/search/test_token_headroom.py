@@ -52,7 +52,9 @@ class ScriptedJudge:
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return ENGINE
 
-    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+    def search(
+        self, scenario: TokenScenario, attempt: int, *, is_aside: bool = False
+    ) -> Candidate[TokenPlan]:
         raise AssertionError("headroom searches no fleet")
 
     def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:

@@ -79,7 +79,9 @@ class Judge:
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return saturated_at(self.rate_rps * self.served.get(scenario.plan.profile, 1.0))
 
-    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+    def search(
+        self, scenario: TokenScenario, attempt: int, *, is_aside: bool = False
+    ) -> Candidate[TokenPlan]:
         return self._judged("search", scenario.plan, attempt, self.enough)
 
     def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:
@@ -261,7 +263,9 @@ def test_each_hour_of_a_day_has_the_fewest_engines_that_are_enough() -> None:
     """An engine holds 30 rps, and saturates at 40; at night there is one, and by day as many as the rate needs."""
 
     class ByRate(Judge):
-        def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+        def search(
+            self, scenario: TokenScenario, attempt: int, *, is_aside: bool = False
+        ) -> Candidate[TokenPlan]:
             enough = math.ceil(scenario.workload.arrival_rate_rps / 30.0)
             return self._judged("search", scenario.plan, attempt, enough)
 
