@@ -1,5 +1,6 @@
 """Answer: what every verb returns, to be read as attributes, a dict, a DataFrame, a figure or text."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -122,13 +123,15 @@ def size_row(scale: Scale, size: float) -> dict[str, Any]:
 def quantile_points(
     rows: Iterable[Mapping[str, Any]], name: str, scale: Scale
 ) -> list[tuple[float | None, float, Interval]]:
-    """Load, size and a quantile with its interval [s], from the rows that have it."""
-    keys = (f"{name}_s", f"{name}_low_s", f"{name}_high_s")
-    return [
-        (row["load"], row[scale.key], Interval(value=ends[0], low=ends[1], high=ends[2]))
-        for row in rows
-        if None not in (ends := [row[key] for key in keys])
-    ]
+    """Load, size and a quantile with its interval [s], from the rows that have it; lost requests are late."""
+
+    def found(row: Mapping[str, Any]) -> Interval:
+        named = f"{name}_with_losses" if row.get("loss_probability") else name
+        ends = (row[f"{named}{end}_s"] for end in ("", "_low", "_high"))
+        value, low, high = (math.inf if end is None else end for end in ends)
+        return Interval(value=value, low=low, high=high)
+
+    return [(row["load"], row[scale.key], found(row)) for row in rows if row[f"{name}_s"] is not None]
 
 
 def drawn(curve: "ObjectiveCurve | None") -> "Plot":

@@ -1,5 +1,6 @@
 """Answers of `sweep` and `curve`."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -120,7 +121,10 @@ class LoadCurveAnswer(SweepAnswer):
     plan: Plan
 
     def points(self) -> list[tuple[float | None, float, Interval]]:
-        """Load, size [requests/s, or users] and the quantile with its interval [s], rising; users have no load."""
+        """Load, size [requests/s, or users] and the quantile with its interval [s], rising; users have no load.
+
+        Lost requests are infinitely late.
+        """
         name = f"{self._first}_{quantile_name(max(self.table.quantiles))}"
         return quantile_points(self.rows(), name, self.table.scale)
 
@@ -136,8 +140,8 @@ class LoadCurveAnswer(SweepAnswer):
         name = f"{short} {format_quantile(max(self.table.quantiles))}".lstrip()
         yield from map(Text, load_curve_texts(fleet_in(next(self.grid.cells())), name, points, scale))
         yield self.row_table()
-        if points:
+        shown = [(size, found) for _, size, found in points if found.high < math.inf]
+        if shown:
             title = f"{name} of {plan.replicas} x {plan.profile}, {plan.size_text}"
-            what, sizes = short or "response", [(size, found) for _, size, found in points]
-            yield Text(load_chart(sizes, title, what=what, x_title=scale.title, width=width))
+            yield Text(load_chart(shown, title, what=short or "response", x_title=scale.title, width=width))
         yield from caveat_lines(self.caveats)

@@ -217,3 +217,12 @@ def test_every_verb_knows_users_in_front_of_a_limited_queue() -> None:
     assert "P(loss)" in str(compared)
     held = cap.max_rate(PROFILE, 2, **CROWD, slo_p90="40ms", precision=0.2)
     assert 40 < held.users_max < 80
+
+
+def test_a_curve_says_where_so_many_are_rejected_that_its_quantile_is_infinite() -> None:
+    """The table had infinite, and the sentence said that P99 stays low."""
+    found = cap.curve(profile=PROFILE, replicas=1, **CROWD, precision=0.3)
+    text = " ".join(str(found).split())
+    assert "it stays below" not in text
+    assert "It reaches 10 times that between" in text
+    assert max(one.value for _, _, one in found.points()) == math.inf
