@@ -39,6 +39,7 @@ from simulations.routing.candidates import fewer_outstanding
 from simulations.routing.policies import LEAST_OUTSTANDING, POWER_OF_TWO, ROUTINGS, first_place, other_place
 
 _ENDLESS = int(np.iinfo(np.int64).max)
+_WHEEL = 1024
 _POLICIES = (Scheduler.VLLM_V1, Scheduler.LLAMA_CPP)
 VLLM_V1, LLAMA_CPP = range(2)
 NO_REPLICA = -1  # of a request that a full queue has refused
@@ -55,10 +56,11 @@ def _seconds(*names: str) -> list[tuple[str, type]]:
 
 
 # A request, as in `reference.scheduler.Request`; `held` are its blocks, `slot` is its own where there are
-# slots, `turn` counts who came to the line of its replica, and `behind` is who comes next there.
+# slots, `turn` counts who came to the line of its replica, and `behind` is who comes next there. Where its engine
+# flows, `last` is the number of the pass that brings its last token, and `behind` who shares its place on the wheel.
 _REQUEST = np.dtype(
     _whole("input", "output", "assumed", "computed", "generated", "due", "held", "slot")
-    + _whole("preemptions", "turn", "behind", "replica")
+    + _whole("preemptions", "turn", "behind", "replica", "last")
     + _seconds("token_s", "first_s", "finished_s")
 )
 # A replica. `count` requests run; `head` and `tail` are the ends of the line, whose first came to an idle engine
@@ -72,7 +74,8 @@ _REQUEST = np.dtype(
 # deferred. Passes take `slow` times as long as usual, and the next `torn` of them may compute tokens of requests that
 # were called off. `gone` is the last request that was done and was not asked for since; who was done before it is
 # `behind` it. While it `flows`, the first `flowing` of its running requests decode in the pass that is computed, `read`
-# are the tokens that they read, and the first to be done is so with the pass of number `nearest`.
+# are the tokens that they read; of its `filled` places in `running`, those of who is done are left empty until there is
+# need for them.
 _ENGINE = np.dtype(
     _whole(
         "count",
@@ -96,7 +99,7 @@ _ENGINE = np.dtype(
         "gone",
         "flows",
         "flowing",
-        "nearest",
+        "filled",
     )
     + _whole("outstanding")
     + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s", "slow", "worked_s")
@@ -117,13 +120,13 @@ class World(NamedTuple):
         table: as `StepTable.arrays`.
         rows, engines: by request, and by replica.
         running: numbers of running requests in the order of admission, or of their slots, shape
-            `(replicas, sequences_max)`.
+            `(replicas, 2 * sequences_max)`, as who is done may leave an empty place.
         parts: the pass that is computed and the one composed ahead, shape `(replicas, 2, sequences_max)`.
         sizes: of each of them how many `PARTS` it has, tokens of prompts, the sum over these of the tokens before
             them, requests that decode, and tokens that these read; shape `(replicas, 2, 5)`.
         tags: shape `(replicas, sequences_max)`, in the order in which the blocks will be used.
-        last: number of the pass that brings the last token of a request, where the engine flows, shape as `running`;
-            `_ENDLESS` as long as its prompt is computed.
+        wheel: a request whose last pass has each number modulo `_WHEEL`, where the engine flows, shape
+            `(replicas, _WHEEL)`; the others are `behind` it.
         phase: running requests by computed tokens modulo the size of a block, at the beginning of a run; where the
             engine flows, by computed tokens less the number of the pass.
         gaps: between output tokens, by cell.
@@ -139,7 +142,7 @@ class World(NamedTuple):
     rows: Structs
     engines: Structs
     running: Integers
-    last: Integers
+    wheel: Integers
     parts: Structs
     sizes: Integers
     tags: Structs
@@ -233,8 +236,8 @@ def world_of(
         table=table.arrays,
         rows=rows_for(0),
         engines=engines,
-        running=np.zeros((replicas, sequences), dtype=np.int64),
-        last=np.zeros((replicas, sequences), dtype=np.int64),
+        running=np.zeros((replicas, 2 * sequences), dtype=np.int64),
+        wheel=np.zeros((replicas, _WHEEL), dtype=np.int64),
         parts=np.zeros((replicas, 2, sequences), dtype=_PART),
         sizes=np.zeros((replicas, 2, 5), dtype=np.int64),
         tags=tags,
@@ -500,7 +503,7 @@ def _compose_blocks(world: World, r: int, buffer: int) -> None:
     size[PARTS], size[PROMPT], size[PAST], size[DECODING], size[READ] = members, prompt, past, decoding, read
     engines[r].thrown_out = preempted
     if not preempted:
-        _admit(world, sequences_max, budget, block, chunked, reserve, r, buffer)
+        _admit(world, sequences_max, budget, block, chunked, reserve, r, buffer, engines[r].count)
 
 
 @borrowing
@@ -522,9 +525,17 @@ def _throw_out(world: World, r: int, block: int, caching: int) -> int:
 
 @inlined
 def _admit(
-    world: World, sequences_max: int, budget: int, block: int, chunked: int, reserve: int, r: int, buffer: int
-) -> None:
-    """Waiting requests, the first in the line first, while they fit."""
+    world: World,
+    sequences_max: int,
+    budget: int,
+    block: int,
+    chunked: int,
+    reserve: int,
+    r: int,
+    buffer: int,
+    place: int,
+) -> int:
+    """Waiting requests, the first in the line first, while they fit; they run from a place on, and it is moved on."""
     rows, engines, running, tags, totals = world.rows, world.engines, world.running, world.tags, world.totals
     while engines[r].head != NO_REQUEST and budget > 0 and engines[r].count < sequences_max:
         request = engines[r].head
@@ -534,11 +545,11 @@ def _admit(
         before = max(hits, min(rows[request].assumed, known - 1) // block) * block
         tokens = known - before
         if not chunked and tokens > budget:
-            return
+            return place
         tokens = min(tokens, budget)
         reserved = known if reserve else before + tokens
         if -(-reserved // block) > engines[r].free:
-            return
+            return place
         engines[r].head = rows[request].behind
         if engines[r].head == NO_REQUEST:
             engines[r].tail = NO_REQUEST
@@ -549,12 +560,14 @@ def _admit(
             totals[ALLOCATED] += hits
             rows[request].held = hits
         _hold(world, block, r, request, before + tokens)
-        running[r, engines[r].count] = request
+        running[r, place] = request
+        place += 1
         engines[r].count += 1
         totals[CACHED] += before
         rows[request].computed = before
         _add_part(world, r, buffer, request, tokens)
         budget -= tokens
+    return place
 
 
 @borrowing
@@ -946,19 +959,17 @@ def begin_pass(world: World, r: int, now_s: float) -> None:
 @borrowing
 def _enter_flow(world: World, r: int) -> None:
     """Stop looking at requests that decode, from the pass that has just begun until they are done."""
-    rules, rows, engines, running, last = world.rules, world.rows, world.engines, world.running, world.last
+    rules, rows, engines, running = world.rules, world.rows, world.engines, world.running
     parts, size, phase = world.parts, world.sizes[r, 0], world.phase
     engine, block = engines[r], rules[3]
     if rules[8] == LLAMA_CPP or rules[5] or size[PARTS] != engine.count or engine.count == 0:
         return
-    phase[r, :] = 0
+    phase[r, :], world.wheel[r, :] = 0, NO_REQUEST
     flowing = young = read = 0
-    nearest = _ENDLESS
     for at in range(engine.count):
         row, part = rows[running[r, at]], parts[r, 0, at]
         is_told = part.brings and part.tokens == 1 and part.before >= row.input
-        last[r, at] = engine.passes + row.input + row.output - 1 - row.computed if part.brings else _ENDLESS
-        nearest = min(nearest, last[r, at])
+        _note_last(world, r, running[r, at], engine.passes)
         if young == 0 and is_told and row.token_s == engine.started_s:
             flowing += 1
             read += row.computed
@@ -973,23 +984,30 @@ def _enter_flow(world: World, r: int) -> None:
             )
             young += 1
     size[PARTS] = young
-    engine.flowing, engine.read, engine.nearest = flowing, read, nearest
+    engine.flowing, engine.read, engine.filled = flowing, read, engine.count
     engine.flows, engine.stretch = 1, -1
+
+
+@borrowing
+def _close_up(world: World, r: int) -> None:
+    """Running requests take the places of who is done."""
+    engine, running, kept = world.engines[r], world.running, 0
+    for at in range(engine.filled):
+        request = running[r, at]
+        if world.rows[request].finished_s == 0.0:
+            running[r, kept] = request
+            kept += 1
+    engine.filled = kept
 
 
 @borrowing
 def tell(world: World, r: int, has_ended: bool) -> None:  # noqa: FBT001
     """Tell the requests of an engine that flows what has become of them, before its pass has ended or after."""
-    rows, engine, running, last, block = (
-        world.rows,
-        world.engines[r],
-        world.running,
-        world.last,
-        world.rules[3],
-    )
+    rows, engine, running, block = world.rows, world.engines[r], world.running, world.rules[3]
+    _close_up(world, r)
     for at in range(engine.flowing):
         row = rows[running[r, at]]
-        row.computed = row.input + row.output - 1 - (last[r, at] - engine.passes)
+        row.computed = row.input + row.output - 1 - (row.last - engine.passes)
         row.held = -(-row.computed // block)
         row.generated = row.computed - row.input + has_ended
         row.due = 1 - has_ended
@@ -998,27 +1016,28 @@ def tell(world: World, r: int, has_ended: bool) -> None:  # noqa: FBT001
 
 @inlined
 def _dismiss_last(world: World, r: int, now_s: float) -> None:
-    """Requests whose last pass has ended leave; the others close up."""
-    rows, engine, running, last, phase = world.rows, world.engines[r], world.running, world.last, world.phase
-    passes, block, kept, nearest = engine.passes, world.rules[3], 0, _ENDLESS
-    for at in range(engine.count):
-        request = running[r, at]
-        if last[r, at] != passes:
-            running[r, kept], last[r, kept] = request, last[r, at]
-            nearest = min(nearest, last[r, at])
-            kept += 1
-            continue
+    """Requests whose last pass has ended leave; those that share their place on the wheel stay there."""
+    rows, engine, phase, block = world.rows, world.engines[r], world.phase, world.rules[3]
+    passes, place, kept = engine.passes, engine.passes % _WHEEL, NO_REQUEST
+    request = world.wheel[r, place]
+    while request != NO_REQUEST:
         row = rows[request]
-        computed = row.input + row.output - 1
-        row.generated, row.computed, row.due, row.held = row.output, computed, 0, -(-computed // block)
-        row.token_s = row.finished_s = now_s
-        row.behind, engine.gone = engine.gone, request
-        phase[r, (computed - passes) % block] -= 1
-        engine.read -= computed
-        engine.flowing -= 1
-        release(world, r, request, 0)
-    engine.outstanding -= engine.count - kept
-    engine.count, engine.nearest = kept, nearest
+        following = row.behind
+        if row.last == passes:
+            computed = row.input + row.output - 1
+            row.generated, row.computed, row.due, row.held = row.output, computed, 0, -(-computed // block)
+            row.token_s = row.finished_s = now_s
+            row.behind, engine.gone = engine.gone, request
+            phase[r, (computed - passes) % block] -= 1
+            engine.read -= computed
+            engine.flowing -= 1
+            engine.count -= 1
+            engine.outstanding -= 1
+            release(world, r, request, 0)
+        else:
+            row.behind, kept = kept, request
+        request = following
+    world.wheel[r, place] = kept
 
 
 @inlined
@@ -1048,35 +1067,40 @@ def _end_flowing(world: World, r: int, now_s: float) -> None:
         engine.flowing += 1
         engine.read += row.computed
         phase[r, (row.computed - engine.passes) % block] += 1
-    if engine.nearest == engine.passes:
+    if world.wheel[r, engine.passes % _WHEEL] != NO_REQUEST:
         _dismiss_last(world, r, now_s)
 
 
 @inlined
-def _note_last(world: World, r: int, at: int) -> None:
-    """The number of a request's last pass, if the one that is composed ends its prompt."""
-    engine, row = world.engines[r], world.rows[world.running[r, at]]
-    world.last[r, at] = engine.passes + row.input + row.output - row.computed if row.due else _ENDLESS
-    engine.nearest = min(engine.nearest, world.last[r, at])
+def _note_last(world: World, r: int, request: int, number: int) -> None:
+    """The number of a request's last pass, if the one of this number ends its prompt."""
+    row = world.rows[request]
+    if row.due:
+        row.last = number + row.input + row.output - 1 - row.computed
+        place = row.last % _WHEEL
+        row.behind, world.wheel[r, place] = world.wheel[r, place], request
 
 
 @inlined
 def _bring_young(world: World, r: int, budget: int) -> None:
     """Parts of who still computes its prompt, and of who may join, in the pass that is composed."""
     rules, rows, engine, running = world.rules, world.rows, world.engines[r], world.running
-    for at in range(engine.flowing, engine.count):
+    number = engine.passes + 1
+    for at in range(engine.filled - engine.count + engine.flowing, engine.filled):
         request = running[r, at]
         row = rows[request]
         tokens = min(row.input + row.generated - row.computed, budget)
         if tokens > 0:
             _hold(world, rules[3], r, request, row.computed + tokens)
             _add_part(world, r, 0, request, tokens)
-            _note_last(world, r, at)
+            _note_last(world, r, request, number)
             budget -= tokens
-    count = engine.count
-    _admit(world, rules[0], budget, rules[3], rules[4], rules[7], r, 0)
-    for at in range(count, engine.count):
-        _note_last(world, r, at)
+    if 2 * engine.filled > running.shape[1]:
+        _close_up(world, r)
+    first = engine.filled
+    engine.filled = _admit(world, rules[0], budget, rules[3], rules[4], rules[7], r, 0, first)
+    for at in range(first, engine.filled):
+        _note_last(world, r, running[r, at], number)
 
 
 @inlined
@@ -1088,7 +1112,7 @@ def _compose_flowing(world: World, r: int) -> bool:
     free, budget = engine.free - needed, rules[1] - engine.flowing
     if free < 0 or budget < 0:
         return False
-    for at in range(engine.flowing, engine.count):
+    for at in range(engine.filled - engine.count + engine.flowing, engine.filled):
         row = rows[running[r, at]]
         tokens = min(row.input + row.generated - row.computed, budget)
         free -= max(0, -(-(row.computed + tokens) // block) - row.held)

@@ -109,6 +109,14 @@ def test_users_come_back_in_both_alike(run, users: int, data: st.DataObject) -> 
         assert found.gap_counts.sum() == int((draws.output_tokens - 1)[found.replica >= 0].sum())
 
 
+def test_answers_that_end_whole_turns_of_the_wheel_apart_end_when_they_should() -> None:
+    lengths = [(5, 2500, 0), (5, 1476, 0), (7, 452, 0), (9, 1476, 0)]  # 1024 tokens apart
+    draws = draws_of([0.0, 0.0, 0.0, 3.0], lengths)
+    rules = EngineRules(sequences_max=4, tokens_max=64, blocks=420)
+    args = (NOISY, rules, 1, Routing.ROUND_ROBIN, draws)
+    assert differing(serve_engines(*args), run_engines(*args)) == []
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 def test_who_computes_again_what_was_lost_a_token_at_a_time_gets_no_token_for_it(*, ahead: bool) -> None:
     """The third is thrown out, and comes back into a step that has one token to spare beside the two that decode."""
