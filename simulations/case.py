@@ -274,6 +274,10 @@ class Case(ABC):
         before = self.first_runs * sum(short.requests for short in self.before(care))
         return before + self.runs_with(care) * self.length.requests
 
+    def is_unconfirmable(self, requests_max: int) -> bool:
+        """Whether it needs more requests to be confirmed than are allowed, as is known before any are simulated."""
+        return False
+
     def runs_with(self, care: float) -> int:
         """Fewest runs that may settle, as many in each section; under bursts, a double of the fewest.
 

@@ -169,13 +169,15 @@ class SimulationJudge:
     def _may_stay_open(self, trial: "_Trial", look: Look, errors: Errors) -> bool:
         """Whether more requests are not worth it.
 
-        They are not near a limit, nor if a probe is unlikely to accept, nor where a rate holds as far as is seen and
-        the budget ends before that may be said.
+        They are not near a limit, nor if a probe is unlikely to accept, nor where a rate or a large fleet holds as far
+        as is seen and the budget ends before that may be said.
         """
         if trial.seed.stage is Stage.PROBE:
             return not self._may_be_met(trial, look)
         if trial.seed.stage is Stage.HEADROOM and trial.case.requests_with(trial.care) > trial.requests_max:
             return self._holds(trial.case, look)
+        if trial.seed.stage is Stage.SEARCH and trial.case.is_unconfirmable(trial.requests_max):
+            return look.requests >= trial.short_requests and self._holds(trial.case, look)
         return look.settled and self._is_marginal(trial, look.pool, errors)
 
     def _holds(self, case: Case, look: Look) -> bool:
@@ -388,6 +390,11 @@ class _Trial:
         if self.seed.stage in _SEARCHING:
             return self.case.search_care
         return self.case.rate_care if self.seed.stage is Stage.HEADROOM else 1.0
+
+    @property
+    def short_requests(self) -> int:
+        """Requests of all short runs before the first of full length."""
+        return self.case.first_runs * sum(short.requests for short in self.case.before(self.care))
 
     def errors(self, look: int) -> Errors:
         """Error allowed to the `look`-th look; in a search no acceptance is final.

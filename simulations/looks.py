@@ -96,7 +96,9 @@ def run_counts(
         yield from (count for count in earlier if count <= affordable)
     while wanted <= affordable:
         yield wanted
-        wanted *= 2
+        ended, wanted = wanted, 2 * wanted
+        if ended < settling <= affordable < wanted and not is_path:
+            wanted = settling
 
 
 def _halved(runs: int) -> list[int]:

@@ -69,6 +69,8 @@ EXCEEDANCES_PER_SECTION = 200
 # Relaxation times that a pool must have seen: for M/M/8 at load 0.8, whose bursts are rare and long, 95 % intervals
 # from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
 RELAXATIONS_SEEN_MIN = 50_000
+# Replicas of a large pool, and services of a full batch that it must have seen.
+_LARGE, SERVICES_SEEN_MIN = 100, 200
 # Upper limit of an estimated load, which may exceed 1 by its error: runs are then as long as near saturation.
 _ESTIMATED_LOAD_MAX = 0.99
 # Spells that a pool must have seen: for one replica at load 0.75 whose times have a cv of 0.1, 0.6 of it in spells of
@@ -77,6 +79,7 @@ SPELLS_SEEN_MIN = 2_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-up, short enough for many replications.
 _MEASURED_PER_WARM_UP = 8
+_MEASURED_BY_LARGE = 2  # each of whose runs has many services at a time
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
 _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
@@ -216,8 +219,14 @@ class BatchCase(Case):
             return path_length(len(workload.arrivals.instants_s), warm_up)
         if (bursts := simulated.bursts) is not None:
             enough = max(enough, CYCLES_A_RUN * bursts.cycle_requests)
-        measured = max(_MEASURED_PER_WARM_UP * warm_up, math.ceil(enough))
+        times = _MEASURED_BY_LARGE if _is_large_pool(simulated) else _MEASURED_PER_WARM_UP
+        measured = max(times * warm_up, math.ceil(enough))
         return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
+
+    def is_unconfirmable(self, requests_max: int) -> bool:
+        """Whether a large fleet that serves as one needs more requests to be confirmed than are allowed."""
+        plan = self.scenario.plan
+        return is_pooled(plan) and plan.replicas >= _LARGE and self.requests_to_settle > requests_max
 
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has seen enough relaxation times, each queue or user by itself.
@@ -438,18 +447,51 @@ def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> flo
     Args:
         factor_min: as of `relaxation_requests`.
     """
-    workload, plan = case.scenario.workload, case.scenario.plan
+    workload = case.scenario.workload
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if is_by_turns(case) else turns_requests_of(case)
         return pace(case) * max(turns, walk_requests(case))
     if (bursts := case.bursts) is not None:
         return bursts.relaxation_requests
-    service = case.scenario.profile.law(plan.batch_size_max)
-    rate_rps = workload.arrival_rate_rps
+    return _open_relaxation(case, _in_service(case, workload.arrival_rate_rps), factor_min)
+
+
+def _in_service(case: BatchCase, rate_rps: float) -> float:
+    """Requests that arrive during one service of a full batch."""
+    service = case.scenario.profile.law(case.scenario.plan.batch_size_max)
+    return rate_rps * service.mean_s * case.slowdown
+
+
+def _open_relaxation(case: BatchCase, in_service: float, factor_min: float) -> float:
+    """Requests of one relaxation time of arrivals at a rate that does not burst."""
+    workload, plan = case.scenario.workload, case.scenario.plan
+    assert isinstance(workload, Workload)  # noqa: S101  (users have a relaxation of their own)
     queues = 1 if is_pooled(plan) else plan.replicas
-    in_service = rate_rps * service.mean_s * case.slowdown
     busy = _busy(case.scenario.profile, workload, plan)
     return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan), factor_min)
+
+
+def _is_large_pool(case: BatchCase) -> bool:
+    """Whether hundreds of replicas serve as one, and a service outlasts the bursts of their queue."""
+    workload, plan = case.scenario.workload, case.scenario.plan
+    if not (is_pooled(plan) and plan.replicas >= _LARGE and isinstance(workload, Workload)):
+        return False
+    if isinstance(workload.arrivals, TraceArrivals) or case.bursts is not None:
+        return False
+    return _open_relaxation(case, 0.0, 1.0) < _in_service(case, workload.arrival_rate_rps)
+
+
+def _counted_of_large_pool(case: BatchCase) -> float:
+    """Requests that a pool of hundreds of replicas must have seen: many services, and bursts as far as they matter.
+
+    A burst shorter than a service moves a response by no more than its share of the service, and the number of bursts
+    that leaves the same error falls with the square of that share.
+    """
+    workload = case.scenario.workload
+    assert isinstance(workload, Workload)  # noqa: S101  (just asked)
+    in_service, burst = _in_service(case, workload.arrival_rate_rps), _open_relaxation(case, 0.0, 1.0)
+    bursts_seen_min = RELAXATIONS_SEEN_MIN * _calm(case.variability) * (burst / in_service) ** 2
+    return SERVICES_SEEN_MIN * in_service + bursts_seen_min * burst
 
 
 def _busy(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> float:
@@ -469,6 +511,8 @@ def _counted_min(simulated: BatchCase) -> float:
     if isinstance(simulated.scenario.workload, ClosedPopulation):
         turns = min(pace(simulated) * turns_requests_of(simulated), simulated.length.measured)
         return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
+    if _is_large_pool(simulated):
+        return SPELLS_SEEN_MIN * simulated.requests_in_spell + _counted_of_large_pool(simulated)
     is_one = is_pooled(simulated.scenario.plan)
     independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
     in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # all queues share these
