@@ -305,7 +305,8 @@ def test_slots_are_alike_too(demand: Any) -> None:
     asked = scenario(demand)
     asked = replace(asked, lengths=asked.lengths.within(200))
     engine = replace(asked.profile.engine, scheduler=Scheduler.LLAMA_CPP)
-    asked = replace(asked, profile=replace(asked.profile, engine=engine))
+    few = replace(asked.profile.kv, tokens=4 * 4_096)  # of which each token is a block in SimPy
+    asked = replace(asked, profile=replace(asked.profile, engine=engine, kv=few))
     assert_same(*(sample(asked, engine, 300) for engine in (Engine.KERNEL, Engine.SIMPY)))
 
 
