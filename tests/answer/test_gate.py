@@ -108,11 +108,10 @@ def test_a_saved_plan_is_judged_again_to_the_last_digit(asked: Question) -> None
 def test_a_later_certificate_is_judged_again_to_the_last_digit(plan: SavedPlan) -> None:
     """The second or third certificate of a command is stricter, and may look for longer."""
     certificate = plan.certificate
-    trial = judge().certify(plan.question.scenario(plan.plan), 5, 4 * certificate.requests_first)
+    first = 20 * certificate.requests_first
+    trial = judge().certify(plan.question.scenario(plan.plan), 5, first)
     assert trial.performance is not None
-    later = replace(
-        plan, certificate=replace(certificate, attempt=5, requests_first=4 * certificate.requests_first)
-    )
+    later = replace(plan, certificate=replace(certificate, attempt=5, requests_first=first))
     assert checked(later).performance == trial.performance
     assert checked(later).reproduced is False
 
