@@ -395,6 +395,20 @@ def test_without_chance_the_controller_counts_the_replica_that_is_gone() -> None
     assert found.response_quantiles_s[0.99].value == pytest.approx(SERVICE_S)
 
 
+def test_a_replica_that_is_gone_holds_the_controller_back() -> None:
+    """By hand: at 25 rps 3 of 4 are busy for 83 % of the time, 39 % above the target; with the idle one it is 62 %, 3 %
+    above it, for which no HPA starts a fifth."""
+    asked = scenario(
+        (0.0, 17.0), (1200.0, 25.0), (2400.0, 17.0), replicas_min=4, arrivals=DeterministicArrivals()
+    )
+    asked = replace(asked, plan=replace(asked.plan, routing=Routing.ROUND_ROBIN))
+    assert simulated(asked.after(ONE_GONE)).replicas_most == 4.0
+    without = scenario(
+        (0.0, 17.0), (1200.0, 25.0), (2400.0, 17.0), replicas_min=3, arrivals=DeterministicArrivals()
+    )
+    assert simulated(replace(without, plan=asked.plan)).replicas_most == 5.0
+
+
 @pytest.mark.parametrize("clients", [Clients(), Clients(timeout_s=0.4, attempts=2)])
 def test_both_engines_serve_a_failed_fleet_alike(clients: Clients) -> None:
     asked = scenario(
