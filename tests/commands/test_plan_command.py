@@ -113,11 +113,13 @@ def test_any_routing_takes_the_one_that_needs_fewest_and_of_those_the_simplest(a
 
 @pytest.mark.usefixtures("no_headroom")
 def test_batch_waits_are_searched_or_given(answer):
-    """Half and all of the 10 ms of one and the 16 ms of four; or 3 ms."""
-    asked = [*ONE, "--rate", "400rps", "--slo-p99", "60ms"]
+    """Half and all of the 10 ms of one and the 16 ms of four, with one replica fewer than is enough; or 3 ms."""
+    asked = [*ONE, "--rate", "235rps", "--slo-p99", "45ms"]
     searched = answer(*asked)
-    waits = {one["plan"]["batch_wait_max_s"] for one in searched["considered"]}
-    assert waits == {0.0, 0.005, 0.008, 0.010, 0.016}
+    tried = {(one["plan"]["replicas"], one["plan"]["batch_wait_max_s"]) for one in searched["considered"]}
+    assert {one for one in tried if one[1] > 0.0} == {(1, 0.005), (1, 0.008), (1, 0.010), (1, 0.016)}
+    assert searched["recommendation"]["replicas"] == 2
+    assert searched["recommendation"]["batch_wait_max_s"] == 0.0
     given = answer(*asked, "--batch-wait", "3ms")
     assert {one["plan"]["batch_wait_max_s"] for one in given["considered"]} == {0.003}
     assert given["recommendation"]["batch_wait_max_s"] == 0.003
