@@ -8,6 +8,8 @@ from statistics import NormalDist
 from capacity.beta import beta_quantile, beta_shares, binomial, quantile_of
 from capacity.errors import DomainError
 
+_ROUNDING = 1e-12  # relative error of a probability
+
 
 def share_high(happened: float, count: float, confidence: float) -> float:
     """Upper end of the exact interval of a share of independent events; of none, -log(1 - confidence)/n.
@@ -77,10 +79,12 @@ def order_statistics(quantile: float, count: int, confidence: float) -> tuple[in
         raise DomainError(f"ranks need a quantile in (0, 1) and samples, got {quantile} and {count}")
     error = 1.0 - confidence
     above = max(error / 2.0, quantile**count) if has_upper_end(quantile, count, confidence) else error / 2.0
-    each = (binomial(rank, count, quantile, 1.0 - quantile) for rank in range(count + 1))
+    each = [binomial(rank, count, quantile, 1.0 - quantile) for rank in range(count + 1)]
     below = list(accumulate(each))  # at most `rank` samples below
+    beyond = list(accumulate(reversed(each)))[::-1]  # at least `rank` below
     low = sum(share <= error - above for share in below)
-    high = next((rank + 1 for rank in range(count) if 1.0 - below[rank] <= above), count + 1)
+    enough = above * (1.0 + _ROUNDING)
+    high = next((rank + 1 for rank in range(count) if beyond[rank + 1] <= enough), count + 1)
     return low, high
 
 

@@ -474,10 +474,10 @@ def _open_relaxation(case: BatchCase, in_service: float, factor_min: float) -> f
 def _is_large_pool(case: BatchCase) -> bool:
     """Whether hundreds of replicas serve as one, and a service outlasts the bursts of their queue."""
     workload, plan = case.scenario.workload, case.scenario.plan
-    if not (is_pooled(plan) and plan.replicas >= _LARGE and isinstance(workload, Workload)):
+    is_steady = isinstance(workload, Workload) and not isinstance(workload.arrivals, TraceArrivals)
+    if not (is_steady and case.bursts is None and is_pooled(plan) and plan.replicas >= _LARGE):
         return False
-    if isinstance(workload.arrivals, TraceArrivals) or case.bursts is not None:
-        return False
+    assert isinstance(workload, Workload)  # noqa: S101  (just asked)
     return _open_relaxation(case, 0.0, 1.0) < _in_service(case, workload.arrival_rate_rps)
 
 
@@ -530,11 +530,7 @@ def _calm(variability: float) -> float:
 
 
 def _require_resolvable(case: BatchCase, requests_max: int) -> None:
-    """Refuse a run too long for the precision of its clock: a unit of the rate is likely wrong.
-
-    Args:
-        requests_max: most requests of one run; a run beyond the budget is never made.
-    """
+    """Refuse a run, of this many requests at most, too long for the precision of its clock: a unit is likely wrong."""
     workload, shortest_s = case.scenario.workload, case.scenario.profile.law(1).durations_s[0]
     requests = min(case.length.requests, requests_max)
     if isinstance(workload, ClosedPopulation):

@@ -155,7 +155,7 @@ def test_what_accompanies_a_plan_under_bursts_is_not_confirmed(monkeypatch: pyte
     calls: list[str] = []
 
     def told(how: str) -> Callable[..., Candidate]:
-        def judged(_: SimulationJudge, scenario: Scenario, *__: int) -> Candidate:
+        def judged(_: SimulationJudge, scenario: Scenario, *__: int, **___: bool) -> Candidate:
             calls.append(how)
             is_enough = scenario.plan.replicas >= 12
             return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.MISSED)
@@ -188,7 +188,7 @@ def test_a_fleet_of_hundreds_next_to_one_in_doubt_is_not_confirmed(monkeypatch: 
     confirmed: list[int] = []
 
     def by(least: int) -> Callable[..., Candidate]:
-        def judged(_: SimulationJudge, scenario: Scenario, *__: int) -> Candidate:
+        def judged(_: SimulationJudge, scenario: Scenario, *__: int, **___: bool) -> Candidate:
             replicas = scenario.plan.replicas
             confirmed.extend([replicas] if least == 900 else [])
             is_enough = replicas >= least
