@@ -192,11 +192,11 @@ def with_noise(table: StepTable, steps: Sequence[StepTiming]) -> StepTable:
         ratios = np.array([one.mean_s / table.mean_s(*size) for one, size in zip(steps, sizes, strict=True)])
         factors = np.quantile(ratios, np.linspace(0.0, 1.0, _NOISE_POINTS))
     else:
-        from scipy.special import ndtri
-
         known = [one for one in steps if one.p50_s and one.p99_s and one.p99_s > one.p50_s]
         if not known:
             return table
+        from scipy.special import ndtri  # heavy, and not to be loaded before it is needed
+
         weights = [one.count or 1 for one in known]
         spreads = [math.log(one.p99_s / one.p50_s) / _P99 for one in known if one.p50_s and one.p99_s]
         factors = np.exp(
