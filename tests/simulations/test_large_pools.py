@@ -43,9 +43,9 @@ def of_batches(replicas: int, rate_rps: float, p99_s: float = 0.04) -> Scenario:
 
 
 def test_a_pool_needs_no_more_bursts_than_its_services_hide() -> None:
-    """Bursts of a request in 38 services, as M/D/c has them at load 0.8, are not waited for by the ten thousands."""
+    """Bursts an eleventh as long as a service, as M/D/c has them at load 0.8, add little to the 200 services."""
     large, small = single(1000, 0.8), single(8, 0.8)
-    assert large.counted_min(1.0) < 10_000 * 800
+    assert large.counted_min(1.0) < 250 * 800
     assert large.counted_min(1.0) >= 200 * 800
     assert large.length.measured >= 2 * large.length.warm_up >= 20 * 800 * 0.999
     assert small.length.measured >= 8 * small.length.warm_up
