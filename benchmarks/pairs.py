@@ -223,14 +223,13 @@ def main() -> None:
         one for one in pairs
         if not is_refused(*one[:2]) and (not words or any(word in f"{one[0]} {one[1]}" for word in words))
     ]  # fmt: skip
+    counts: Counter[int] = Counter()
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda one: asked(one[0], one[1], is_saved=one[2]), pairs))
-    for (verb, world, is_saved), (code, error, took_s) in zip(pairs, found, strict=True):
-        print(
-            f"{code:3d} {took_s:5.1f} s  {verb}{' of a saved plan' if is_saved else ''}, {world}: {error}",
-            flush=True,
-        )
-    counts = Counter(code for code, _, _ in found)
+        found = pool.map(lambda one: asked(one[0], one[1], is_saved=one[2]), pairs)
+        for (verb, world, is_saved), (code, error, took_s) in zip(pairs, found, strict=True):
+            kept = " of a saved plan" if is_saved else ""
+            print(f"{code:3d} {took_s:5.1f} s  {verb}{kept}, {world}: {error}", flush=True)
+            counts[code] += 1
     answered = counts[0] + counts[3] + counts[4]
     print(
         f"{answered} of {len(pairs)} pairs answer, {counts[2]} are refused, {counts[1]} are bugs, "
