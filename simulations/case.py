@@ -234,6 +234,11 @@ class Case(ABC):
     def require_clients(self) -> None:  # noqa: B027  (most cases refuse nothing)
         """Refuse, by a DomainError, what is not simulated with clients that give up, retry or hedge."""
 
+    @property
+    def may_fall(self) -> bool:
+        """Whether a fleet may fall into a retry storm, which runs show that are too few for an interval."""
+        return False
+
     def require_lasting(self, pool: Pool) -> None:  # noqa: B027  (only clients make storms)
         """Refuse, by an UnstableError, a fleet that fell into a retry storm in some of its runs."""
 
@@ -272,7 +277,15 @@ class Case(ABC):
         if self.is_path:
             return REPLICATIONS_FIRST * self.length.requests
         before = self.first_runs * sum(short.requests for short in self.before(care))
-        return before + self.runs_with(care) * self.length.requests
+        return before + self.requests_settling(care)
+
+    def requests_settling(self, care: float) -> int:
+        """Requests of the first look of full length that may settle.
+
+        Args:
+            care: as of `counted_min`.
+        """
+        return self.runs_with(care) * self.length.requests
 
     def is_unconfirmable(self, requests_max: int) -> bool:
         """Whether it needs more requests to be confirmed than are allowed, as is known before any are simulated."""

@@ -133,11 +133,17 @@ def precise_look(
 ) -> Look:
     """The first settled look whose intervals at the highest quantile are narrow enough, else the last settled one.
 
+    How many runs may settle is known beforehand. Fewer mostly tell nothing, so that these begin, or none at all if the
+    budget is too small for them.
+
     Raises:
         InconclusiveError: no look within the budget has settled.
     """
     settled, last = None, None
-    for last in looks(case, seed, requests_max, mapper):
+    first = 0 if _tells_early(case) else case.requests_settling(1.0)
+    if first > requests_max:
+        raise InconclusiveError(why_unsettled(case, last, requests_max))
+    for last in looks(case, seed, requests_max, mapper, first):
         case.require_lasting(last.pool)
         settled = last if last.settled else None
         if settled is not None and is_precise(case, last.pool, precision, confidence):
@@ -145,6 +151,11 @@ def precise_look(
     if settled is None:
         raise InconclusiveError(why_unsettled(case, last, requests_max))
     return settled
+
+
+def _tells_early(case: Case) -> bool:
+    """Whether fewer runs than may settle tell anything: of a path or a day, of a retry storm, or that all is lost."""
+    return case.is_repeated or case.may_fall or (case.load or 0.0) >= 1.0
 
 
 def is_precise(case: Case, pool: Pool, precision: float, confidence: float) -> bool:
@@ -157,21 +168,22 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     """Reason why there is no interval, with numbers and a remedy."""
     quantile, (batches, smaller) = format_quantile(case.scenario.quantile_max), case.of_batches
     busy = "" if case.load is None else f" at load {case.load:.3f}"
-    if last is None or (not case.is_path and last.requests < case.requests_to_settle):
+    needed = case.requests_to_settle if _tells_early(case) else case.requests_settling(1.0)
+    if last is None or (not case.is_path and last.requests < needed):
         return (
-            f"an interval for {quantile}{busy}{batches} takes {case.requests_to_settle} requests or more, and "
+            f"an interval for {quantile}{busy}{batches} takes {needed} requests or more, and "
             f"{requests_max} are allowed; raise --requests-max, or ask for a lower quantile{smaller} or a lower rate"
         )
     mend = f"raise --requests-max ({requests_max} now), or ask for a lower quantile or a lower rate"
-    needed = INDEPENDENT_EXCEEDANCES_MIN
+    worth = INDEPENDENT_EXCEEDANCES_MIN
     if last.pool.is_path:
-        mend, needed = "record for longer, or ask for a lower percentile", INDEPENDENT_MIN
+        mend, worth = "record for longer, or ask for a lower percentile", INDEPENDENT_MIN
     elif not case.is_path and not last.pool.is_level:
         return f"after {last.requests} requests{busy} responses still rise within the runs; {mend}"
     seen = last.pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
     return (
         f"{last.requests} requests{busy} are worth {seen:.0f} independent responses beyond {quantile}, from "
-        f"few busy periods, and an interval needs {needed}; {mend}"
+        f"few busy periods, and an interval needs {worth}; {mend}"
     )
 
 

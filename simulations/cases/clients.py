@@ -138,6 +138,11 @@ class ClientCase(WrappedCase):
                 "a longer --timeout or --deadline, or more replicas"
             )
 
+    @property
+    def may_fall(self) -> bool:
+        """Whether it may fall into a retry storm: it may."""
+        return True
+
     def require_lasting(self, pool: Pool) -> None:
         """Refuse a fleet that fell into a retry storm in some of its runs.
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Hashable
 
 from simulations.draws.records import Floats
 
+# Of numbers that are drawn again for a longer run, an eighth more are drawn: the next may be longer by little.
+_SPARE = 8
+
 
 class Kept:
     """The first numbers of random streams, those used last, in a limited number of bytes.
@@ -31,7 +34,7 @@ class Kept:
             if held is not None:
                 self._held.move_to_end(key)
         if held is None or len(held) < count:
-            held = draw(count)
+            held = draw(count if held is None else count + count // _SPARE)
             self._hold(key, held)
         return held[:count]
 

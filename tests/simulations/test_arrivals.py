@@ -28,6 +28,7 @@ from capacity.traffic.workload import (
     Workload,
 )
 from simulations.draws.arrivals import Draws, Purpose, Replay, Seed, Stage, Stream, draw
+from simulations.draws.kept import Kept
 
 COUNT = 40_000
 SE = 4.0
@@ -409,3 +410,16 @@ def test_a_replay_fills_a_given_array() -> None:
     assert replay.arrived_s(2, room) is room
     assert np.array_equal(room, draws.arrived_s[:2])
     assert replay.arrived_s(1) == draws.arrived_s[2]
+
+
+def test_longer_and_longer_runs_seldom_draw_their_numbers_again() -> None:
+    """Of cells of a sweep each may need a few more than the last; what is held is drawn again with some to spare."""
+    kept, drawn = Kept(bytes_max=1 << 20), []
+
+    def draw_first(count: int) -> np.ndarray:
+        drawn.append(count)
+        return np.arange(float(count))
+
+    for count in (1000, 1001, 1100, 1126, 900):
+        assert kept.first("one", count, draw_first).tolist() == list(range(count))
+    assert drawn == [1000, 1126]

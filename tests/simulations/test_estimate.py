@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -625,11 +625,32 @@ def inconclusive(case: BatchCase, requests_max: int, mapper: Any = map) -> str:
 
 
 def test_a_budget_too_small_for_one_look_is_told_what_it_takes() -> None:
+    """It is known beforehand, so no run is simulated."""
     case = case_of(0.95, replicas=1)
-    message = inconclusive(case, 100_000)
-    assert f"takes {case.requests_to_settle} requests or more, and 100000 are allowed" in message
-    message = inconclusive(case, case.requests_to_settle - 1)  # the probe alone
-    assert "requests or more" in message
+    needed = case.runs_with(1.0) * case.length.requests
+    for budget in (100_000, needed - 1):
+        message = inconclusive(case, budget, nothing_is_run)
+        assert f"takes {needed} requests or more, and {budget} are allowed" in message
+
+
+def nothing_is_run(function: Any, batch: Iterable[Any], /) -> NoReturn:
+    raise AssertionError("a run was simulated")
+
+
+def test_an_interval_takes_no_run_that_cannot_settle() -> None:
+    """The first look has as many runs of full length as may settle, the next twice as many."""
+    case, run = case_of(0.9, replicas=1), []
+
+    def keeping(function: Any, batch: Iterable[Any], /) -> list[Any]:
+        run.append(list(batch))
+        return [sample_of(np.random.default_rng(task.seed.replication).random(1000)) for task in run[-1]]
+
+    with pytest.raises(InconclusiveError):
+        precise_look(case, Seed(value=0), 2 * case.requests_settling(1.0), 1e-9, 0.95, keeping)
+    settling = case.runs_with(1.0)
+    assert settling > 20
+    assert [len(tasks) for tasks in run] == [settling, settling]
+    assert {task.length for tasks in run for task in tasks} == {case.length}
 
 
 def test_runs_that_rise_to_the_end_of_the_budget_say_so() -> None:
