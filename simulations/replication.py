@@ -1,7 +1,7 @@
 """Replication: one independent run by either engine, reduced to a sample."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -16,7 +16,7 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Demand, Workload, is_patient
 from simulations.day import Day
-from simulations.draws.arrivals import Purpose, Seed, Stream, draw
+from simulations.draws.arrivals import Purpose, RepeatedStream, Seed, Stream, draw
 from simulations.draws.attempts import (
     AttemptDraws,
     BatchFleet,
@@ -40,6 +40,8 @@ from simulations.workers import leave_if_abandoned
 
 AnySample = TypeVar("AnySample", bound=Sample)
 
+# Requests of a run whose numbers are kept for others, 32 bytes each at most.
+_ALIKE_MAX = 1_000_000
 # Above this many atoms each is so light that a cell describes it well enough.
 _ATOMS_MAX = 4096
 
@@ -98,7 +100,24 @@ class Task:
 
 def replicate(task: Task) -> Sample | Strata:
     """Run one replication; with arrivals in bursts, reduce each stratum by itself."""
-    stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
+    return _replicated(task, Stream(task.workload, task.length.requests, task.seed, task.spells))
+
+
+def replicate_alike(tasks: Sequence[Task]) -> list[Sample | Strata]:
+    """Run replications of the same requests under other service times, one after the other, which draw them once."""
+    one = tasks[0]
+    if one.length.requests > _ALIKE_MAX:
+        return [replicate(task) for task in tasks]
+    stream = RepeatedStream(one.workload, one.length.requests, one.seed, one.spells)
+    samples = []
+    for task in tasks:
+        stream.rewind()
+        samples.append(_replicated(task, stream))
+    return samples
+
+
+def _replicated(task: Task, stream: Stream) -> Sample | Strata:
+    """The sample of the requests of a stream."""
     if not is_patient(task.workload):
         outcomes, counted = _attempted(task, stream), _counted(task.length, stream.requests)
         if task.strata is not None:

@@ -9,7 +9,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property, lru_cache
+from itertools import chain, pairwise
 
 from capacity.errors import InputError
 
@@ -22,9 +23,11 @@ _ROUNDING = 1e-12
 _RISE_MIN = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ServiceLaw:
     """A monotone quantile function through `(probabilities[i], durations_s[i])`, jumps allowed.
+
+    Its moments are kept, as a law through samples has thousands of knots and is asked for them again and again.
 
     Attributes:
         probabilities: shape `(knots,)`, from 0 to 1, not falling; two equal ones are a jump.
@@ -46,13 +49,13 @@ class ServiceLaw:
             return x1
         return min(x1, x0 + (x1 - x0) * ((probability - u0) / (u1 - u0)))
 
-    @property
+    @cached_property
     def mean_s(self) -> float:
         """Mean duration: the area under the quantile function. [s]"""
         knots = pairwise(zip(self.probabilities, self.durations_s, strict=True))
         return math.fsum((u1 - u0) * (x0 + x1) / 2.0 for (u0, x0), (u1, x1) in knots)
 
-    @property
+    @cached_property
     def scv(self) -> float:
         """Squared coefficient of variation: variance over squared mean. [dimensionless]"""
         knots = pairwise(zip(self.probabilities, self.durations_s, strict=True))
@@ -81,10 +84,18 @@ def from_samples(samples_s: Sequence[float]) -> ServiceLaw:
     >>> from_samples([3.0, 1.0]).quantile_s(0.5)
     1.0
     """
-    ordered = sorted(samples_s)
-    count = len(ordered)
-    steps = [(k / count, x) for i, x in enumerate(ordered) for k in (i, i + 1)]
-    return ServiceLaw(probabilities=tuple(u for u, _ in steps), durations_s=tuple(x for _, x in steps))
+    return ServiceLaw(probabilities=_steps(len(samples_s)), durations_s=_twice(sorted(samples_s)))
+
+
+@lru_cache(maxsize=16)
+def _steps(count: int) -> tuple[float, ...]:
+    """Where each of this many equal steps begins and ends."""
+    return _twice([place / count for place in range(count + 1)])[1:-1]
+
+
+def _twice(values: list[float]) -> tuple[float, ...]:
+    """Each value two times in a row."""
+    return tuple(chain.from_iterable(zip(values, values, strict=True)))
 
 
 def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw:

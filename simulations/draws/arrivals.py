@@ -414,6 +414,44 @@ def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None
     )
 
 
+class RepeatedStream(Stream):
+    """A stream that keeps what is drawn, so that several runs have the same requests and draw them once."""
+
+    def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
+        super().__init__(demand, requests, seed, spells)
+        self._blocks: dict[str, list[Floats]] = {}
+        self._places: Counter[str] = Counter()
+
+    def rewind(self) -> None:
+        """Begin again with the first request."""
+        self._places.clear()
+
+    def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
+        """Rising instants, shape `(count,)`, into `out` if given. [s]"""
+        instants_s = self._again("arrived_s", count, super().arrived_s)
+        return instants_s if out is None else np.add(instants_s, 0.0, out=out)
+
+    def think_s(self, count: int) -> Floats:
+        """Think times, shape `(count,)`. [s]"""
+        return self._again("think_s", count, super().think_s)
+
+    def service(self, count: int) -> Floats:
+        """Uniforms, shape `(count,)`."""
+        return self._again("service", count, super().service)
+
+    def routing(self, count: int) -> Floats:
+        """Uniforms, shape `(2 * count,)`."""
+        return self._again("routing", count, super().routing)
+
+    def _again(self, name: str, count: int, draw_next: Callable[[int], Floats]) -> Floats:
+        """A copy of the next numbers; every run asks for as many at a time as the first."""
+        place, blocks = self._places[name], self._blocks.setdefault(name, [])
+        self._places[name] += 1
+        if place == len(blocks):
+            blocks.append(draw_next(count))
+        return blocks[place].copy()
+
+
 class Replay:
     """Existing draws as a stream, in place of `Stream`."""
 

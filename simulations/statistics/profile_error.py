@@ -14,7 +14,7 @@ from capacity.traffic.workload import RenewalArrivals, Workload
 from simulations.case import Case
 from simulations.draws.arrivals import Purpose, Seed, Stage
 from simulations.draws.service import ProfileTimes
-from simulations.replication import Task
+from simulations.replication import Task, replicate_alike
 from simulations.statistics.intervals import resamples_for
 from simulations.statistics.pool import Pair, ProfileError, merged
 from simulations.statistics.sample import Length, Sample
@@ -85,16 +85,17 @@ def profile_error(
     times = _resampled_times(profile, replace(seed, stage=Stage.CERTIFY), resamples_for(confidence))
     half = _half(case, length)
     own = case.tasks(half, seed, range(_RUNS))
-    measured = [merged([sample]) for sample in mapper(case.replicate, own)]
+    found = _run([[one, *moved] for one, moved in zip(own, _moved(own, times[:_FEW]), strict=True)], mapper)
+    measured = [samples[0] for samples in found]
     few = ProfileError(
-        halves=_halves(case, own, measured, times[:_FEW], mapper),
+        halves=_halves(measured, [samples[1:] for samples in found]),
         wanted=len(times),
         known=known_samples(profile, case.scenario.plan.batch_size_max),
         run_requests=half.requests,
     )
     if is_enough is not None and is_enough(few):
         return few
-    return replace(few, halves=few.halves + _halves(case, own, measured, times[_FEW:], mapper))
+    return replace(few, halves=few.halves + _halves(measured, _run(_moved(own, times[_FEW:]), mapper)))
 
 
 def _half(case: Case, length: Length) -> Length:
@@ -109,18 +110,28 @@ def _half(case: Case, length: Length) -> Length:
     return replace(length, measured=max(least, min(_WARM_UPS * length.warm_up, _MEASURED_ENOUGH)))
 
 
-def _halves(
-    case: Case, own: Sequence[Task], measured: Sequence[Sample], times: Sequence[ProfileTimes], mapper: Mapper
-) -> tuple[tuple[Pair, Pair], ...]:
-    """Two runs under each of some profiles, each paired with the measured run that has its requests."""
-    numbers = [number % len(own) for number in range(2 * len(times))]
-    under = [each for each in times for _ in range(2)]
-    moved = [
-        replace(own[number], service_times=each, marks_s=())
-        for each, number in zip(under, numbers, strict=True)
+def _moved(own: Sequence[Task], times: Sequence[ProfileTimes]) -> list[list[Task]]:
+    """Two runs under each of some profiles, in turn with the requests of each run as measured: a list for each."""
+    marked = [replace(own[0], service_times=each, marks_s=()).with_marks() for each in times]
+    twice = [one for one in marked for _ in range(2)]
+    return [
+        [
+            replace(run, service_times=one.service_times, marks_s=one.marks_s)
+            for one in twice[place :: len(own)]
+        ]
+        for place, run in enumerate(own)
     ]
-    samples = [merged([sample]) for sample in mapper(case.replicate, moved)]
-    pairs = [(measured[number], after) for number, after in zip(numbers, samples, strict=True)]
+
+
+def _run(alike: Sequence[Sequence[Task]], mapper: Mapper) -> list[list[Sample]]:
+    """The samples of lists of runs, those of a list with the same requests."""
+    return [[merged([sample]) for sample in samples] for samples in mapper(replicate_alike, alike)]
+
+
+def _halves(measured: Sequence[Sample], moved: Sequence[Sequence[Sample]]) -> tuple[tuple[Pair, Pair], ...]:
+    """Two runs under each profile, each paired with the measured run that has its requests."""
+    count, runs = sum(map(len, moved)), len(measured)
+    pairs = [(measured[number % runs], moved[number % runs][number // runs]) for number in range(count)]
     return tuple(zip(pairs[::2], pairs[1::2], strict=True))
 
 

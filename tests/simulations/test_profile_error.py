@@ -10,18 +10,23 @@ import pytest
 
 from capacity.confidence import student_t
 from capacity.performance import Interval
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.profile.sampling import known_samples, reach
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
+from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.workload import Workload
+from capacity.traffic.clients import Clients
+from capacity.traffic.workload import ClosedPopulation, Demand, MmppArrivals, Workload
 from simulations.cases.batch import BatchCase
-from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.arrivals import Seed, Stage, Stream
+from simulations.draws.service import ProfileTimes
 from simulations.judge import SimulationJudge
 from simulations.looks import precise_look
+from simulations.replication import replicate, replicate_alike
 from simulations.statistics.intervals import Estimate, ResampledQuantile, like_many, without_noise
+from simulations.statistics.pool import merged
 from simulations.statistics.profile_error import profile_error
 from simulations.statistics.sample import Length
 from simulations.statistics.tally import Tally
@@ -81,15 +86,58 @@ def test_runs_under_a_resampled_profile_keep_exact_what_is_an_atom_of_it() -> No
     )
     seen: list[Any] = []
 
-    def mapper(function: Callable[[Any], Any], tasks: Iterable[Any]) -> list[Any]:
-        ours = list(tasks)
-        seen.extend(ours)
-        return [function(one) for one in ours]
+    def mapper(function: Callable[[Any], Any], lists: Iterable[list[Any]]) -> list[Any]:
+        ours = list(lists)
+        seen.extend(task for tasks in ours for task in tasks)
+        return [function(tasks) for tasks in ours]
 
     profile_error(case, Length(warm_up=10, measured=100, cool_down=0), 0.9, Seed(value=1), mapper)
     marks = [one.with_marks().marks_s[1].tolist() for one in seen]
     assert marks == [replace(one, marks_s=()).with_marks().marks_s[1].tolist() for one in seen]
     assert len({len(one) for one in marks}) > 1
+
+
+@pytest.mark.parametrize(
+    ("workload", "batch", "spells"),
+    [
+        (Workload(arrival_rate_rps=100.0), 4, None),
+        (Workload(arrival_rate_rps=100.0), 4, Spells(share=0.5, lasting_s=0.3)),
+        (Workload(arrival_rate_rps=100.0, clients=Clients(timeout_s=0.05, attempts=2)), 4, None),
+        (
+            Workload(
+                arrival_rate_rps=100.0, arrivals=MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)
+            ),
+            4,
+            None,
+        ),
+        (Workload(arrival_rate_rps=100.0), 1, None),
+        (ClosedPopulation(users=5, think_time_s=0.05), 4, None),
+    ],
+    ids=["batches", "spells", "retries", "bursts", "routed", "users"],
+)
+def test_runs_of_the_same_requests_draw_them_once_and_are_as_if_each_had(
+    workload: Demand, batch: int, spells: Spells | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles = [replace(paused(count, 1), spells=spells) for count in (40, 50)]
+    profiles = [
+        replace(one, timings=(*one.timings, BatchTiming(batch_size=8, mean_s=0.02))) for one in profiles
+    ]
+    plan = BatchPlan(profile="p", replicas=2, batch_size_max=batch, routing=Routing.RANDOM)
+    scenario = Scenario(profile=profiles[0], workload=workload, plan=plan, quantiles=(0.9,))
+    case = BatchCase(scenario=scenario, is_whole=True)
+    (one,) = case.tasks(Length(warm_up=10, measured=40_000, cool_down=10), Seed(value=1), range(1))
+    tasks = [replace(one, service_times=ProfileTimes(each), marks_s=()) for each in (*profiles, profiles[0])]
+    alone = [merged([replicate(task)]) for task in tasks]
+    drawn: list[int] = []
+    service = Stream.service
+    monkeypatch.setattr(Stream, "service", lambda self, count: drawn.append(count) or service(self, count))
+    together = [merged([sample]) for sample in replicate_alike(tasks)]
+    assert sum(drawn) == one.length.requests
+    for found, expected in zip(together, alone, strict=True):
+        assert found.responses.values_s.tobytes() == expected.responses.values_s.tobytes()
+        assert found.responses.counts.tobytes() == expected.responses.counts.tobytes()
+        assert found.busy_s == expected.busy_s
+    assert together[0].busy_s != together[1].busy_s
 
 
 def paused(count: int, pauses: int) -> ServiceProfile:
