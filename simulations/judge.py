@@ -97,6 +97,7 @@ class SimulationJudge:
     def accepts(self, scenario: Any, effort: int = 1, requests_max: int | None = None) -> Any:
         """Candidate with a verdict within a short budget, or a multiple of it; the same users at every rate."""
         trial = self._trial(scenario, Stage.HEADROOM, 1, effort, requests_max)
+        trial = replace(trial, gives_up=effort > 1)
         return self._with_profile_error(trial, *self._judge(trial))
 
     def probe(self, scenario: Any, requests_max: int | None = None) -> Any:
@@ -178,6 +179,8 @@ class SimulationJudge:
             return self._holds(trial.case, look)
         if trial.seed.stage is Stage.SEARCH and trial.case.is_unconfirmable(trial.requests_max):
             return look.requests >= trial.short_requests and self._holds(trial.case, look)
+        if trial.gives_up and look.settled and not self._may_be_told(trial, look):
+            return True
         return look.settled and self._is_marginal(trial, look.pool, errors)
 
     def _holds(self, case: Case, look: Look) -> bool:
@@ -187,15 +190,29 @@ class SimulationJudge:
         )
 
     def _may_be_met(self, trial: "_Trial", look: Look) -> bool:
-        """Whether all intervals would lie within their limits at the end of the budget if no estimate changed.
+        """Whether all intervals would lie within their limits at the end of the budget if no estimate changed."""
+        return all(high <= limit.allowed for limit, _, high in self._at_end(trial, look))
+
+    def _may_be_told(self, trial: "_Trial", look: Look) -> bool:
+        """Whether a verdict is likely by the end of the budget."""
+        is_missed = any(low > limit.allowed for limit, low, _ in self._at_end(trial, look))
+        return is_missed or self._may_be_met(trial, look)
+
+    def _at_end(self, trial: "_Trial", look: Look) -> Iterator[tuple[Limit, float, float]]:
+        """Each limit with the ends of its interval at the end of the budget, if no estimate changed.
 
         Source:
             Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
             Analysis 1(3).
         """
         narrower = math.sqrt(max(1.0, trial.requests_max / look.requests))
-        ends = [(self._found(trial.case, look.pool, p), p) for p in trial.case.scenario.objective.limits]
-        return all(one.value + (one.high - one.value) / narrower <= limit.allowed for one, limit in ends)
+        for limit in trial.case.scenario.objective.limits:
+            one = self._found(trial.case, look.pool, limit)
+            yield (
+                limit,
+                one.value - (one.value - one.low) / narrower,
+                one.value + (one.high - one.value) / narrower,
+            )
 
     def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors) -> bool:
         """Whether all undecided limits are so near that a search need not know the side.
@@ -367,6 +384,7 @@ class _Trial:
 
     Attributes:
         indifference: share of the asked precision within which a search need not know the side of a limit.
+        gives_up: whether it ends once no verdict is likely within its budget, which is a long one.
     """
 
     case: Case
@@ -378,6 +396,7 @@ class _Trial:
     requests_first: int = 0
     precision: float = math.inf
     indifference: float = _INDIFFERENCE
+    gives_up: bool = False
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
         if self.case.surge is not None:

@@ -1,77 +1,35 @@
 """Headroom: how far the arrival rate may rise before a plan misses its objective, for any kind of server."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from capacity.performance import Performance
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
-from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
+from capacity.search.crossing import Seen, crossing, seen_at
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import DECIDED, Headroom
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
 
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
-# Shares of the rate by which a rate is tried below and above where the limit is guessed to be reached: a rate below is
-# met sooner the farther it is, and one above is refused soon; and how far a guess must lie from what was tried.
-_BELOW, _ABOVE, _APART = 0.012, 0.006, 0.003
-_GUESSES_MAX = 10  # after which rates are halved in
+# Shares of the rate by which a rate is tried below and above where the limit is guessed to be reached: together they
+# are one answer. And how far a rate must lie from what was tried.
+_BELOW, _ABOVE, _APART = 0.011, 0.008, 0.003
+_ONE_ANSWER = (
+    0.98  # share of the distance within which two ends are one answer, for the second end to be tried
+)
+_AIMS_MAX = 8  # after which rates are halved in
+# Brief looks for a first guess, and most requests of each: enough for the shortest runs that refuse anything.
+_GLANCES_MAX, _GLANCE_REQUESTS = 3, 1 << 17
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
 _LONGER = (4, 16)
 # Share of what is left that a trial of a rate which probes accept may take, so that a rate above is tried too.
 _CONFIRMED_SHARE = 0.6
 # Multiple of the rate at which probes end that a trial refuses soon.
 _CLEARLY_ABOVE = 1.2
-
-
-class Seen(NamedTuple):
-    """A size that was tried: what binds there over its limit, and whether its runs have settled."""
-
-    size: float
-    pressure: float
-    settled: bool
-
-
-def seen_at(size: float, candidate: Any, objective: Objective) -> Seen | None:
-    """What a trial has seen; None if it has nothing that is limited."""
-    if candidate.performance is None:
-        return None
-    found = objective.binding(candidate.performance).pressure(candidate.performance)
-    if found is None or not 0.0 < found.value < math.inf:
-        return None
-    return Seen(size, found.value, candidate.settled)
-
-
-def crossing(tried: Iterable[Seen], wall: float) -> float | None:
-    """The size at which the limited quantity would reach its limit; None if what was tried does not tell.
-
-    Near saturation a response grows like 1/(1 - load), and far from it like any smooth curve: a straight line in
-    1/(1 - size / wall) is drawn through the two sizes that come closest to the limit, settled ones first. A single one
-    is taken to be proportional to it.
-
-    Args:
-        wall: the size at which queues grow for ever.
-
-    Source:
-        Kingman (1962), On queues in heavy traffic, J. R. Stat. Soc. B 24(2), for the growth.
-    """
-    closest = sorted(
-        (one for one in tried if one.size < wall),
-        key=lambda one: (not one.settled, abs(math.log(one.pressure))),
-    )[:2]
-    if not closest:
-        return None
-    first, x = closest[0], [1.0 / (1.0 - one.size / wall) for one in closest]
-    slope = first.pressure / x[0]
-    if len(closest) > 1:
-        slope = (closest[1].pressure - first.pressure) / (x[1] - x[0])
-    if not slope > 0.0:
-        return None
-    place = x[0] + (1.0 - first.pressure) / slope
-    return wall * (1.0 - 1.0 / place) if place > 1.0 else None
 
 
 class Trial(Protocol):
@@ -108,6 +66,7 @@ class Ends:
         seen: what binds at the rates that were tried.
         see: what a trial at a rate tells of that; None if nothing.
         wall_rps: the rate at which queues grow for ever.
+        only_rises: whether what is limited only rises with the rate.
     """
 
     accepted_rps: float
@@ -117,6 +76,7 @@ class Ends:
     see: Callable[[float, Trial], Seen | None] = lambda rate_rps, trial: None
     seen: list[Seen] = field(default_factory=list)
     wall_rps: float = math.inf
+    only_rises: bool = False
     in_doubt: dict[float, Doubt | None] = field(default_factory=dict)
     ceiling_rps: float = math.inf
     held_rps: list[float] = field(default_factory=list)
@@ -125,8 +85,8 @@ class Ends:
     def accepts(self, rate_rps: float, effort: int = 1) -> bool:
         """Try a rate, and note what becomes of it.
 
-        One that is accepted above one that was not tells nothing: with a batch wait a plan may be refused, accepted
-        and refused again as the rate rises.
+        One that is accepted above one that was not tells nothing unless what is limited only rises: with a batch wait
+        a plan may be refused, accepted and refused again as the rate rises.
         """
         left = self.requests_left
         trial = self.judged(rate_rps, effort)
@@ -136,8 +96,9 @@ class Ends:
         if trial.verdict is Verdict.MISSED:
             self.refused_rps = min(self.refused_rps, rate_rps)
             self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate < self.refused_rps}
-        elif trial.verdict is Verdict.MET and rate_rps < self.open_rps:
+        elif trial.verdict is Verdict.MET and (self.only_rises or rate_rps < self.open_rps):
             self.accepted_rps = max(self.accepted_rps, rate_rps)
+            self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate > rate_rps}
             self.held_rps.append(rate_rps)
         else:
             is_open = trial.verdict is Verdict.INCONCLUSIVE
@@ -179,6 +140,51 @@ class Ends:
         while not self.is_spent and self.open_rps > self.accepted_rps * (1.0 + resolution):
             self.accepts((self.accepted_rps + self.open_rps) / 2.0)
 
+    def glance(self, brief: Callable[[float], Trial]) -> None:
+        """Look briefly at rates where the limit is guessed to be reached: for a better guess, and no verdict."""
+        for _ in range(_GLANCES_MAX):
+            guess_rps = crossing(self.seen, self.wall_rps)
+            if guess_rps is None or any(abs(one.size / guess_rps - 1.0) < _BELOW for one in self.seen):
+                return
+            trial = brief(guess_rps)
+            self.requests += trial.requests
+            if (seen := self.see(guess_rps, trial)) is None:
+                return
+            self.seen.append(seen)
+
+    def aim(self, effort: int) -> None:
+        """Try rates just below and above where the limit is guessed to be reached, each as long as it may tell.
+
+        What a trial has seen makes the next guess better, also if it leaves its rate in doubt.
+        """
+        for _ in range(_AIMS_MAX):
+            if self.is_spent or (self.is_decided and self.requests > 0):
+                return
+            guess_rps = crossing(self.seen, self.wall_rps)
+            rate_rps = None if guess_rps is None else self._aimed(guess_rps)
+            if rate_rps is None:
+                return
+            self.accepts(rate_rps, effort)
+
+    def _aimed(self, guess_rps: float) -> float | None:
+        """The rate to try next, away from those in doubt; None if both sides have come as near as that."""
+        low_rps, high_rps = guess_rps * (1.0 - _BELOW), guess_rps * (1.0 + _ABOVE)
+        one_answer = 1.0 + _ONE_ANSWER * DECIDED
+        if self.accepted_rps * one_answer > guess_rps * (1.0 + _ABOVE / 2.0):
+            high_rps = self.accepted_rps * one_answer
+        if self.refused_rps / one_answer < guess_rps * (1.0 - _BELOW / 2.0):
+            low_rps = self.refused_rps / one_answer
+        while any(abs(rate / low_rps - 1.0) < _APART for rate in self.in_doubt):
+            low_rps *= 1.0 - _APART
+        while any(abs(rate / high_rps - 1.0) < _APART for rate in self.in_doubt):
+            high_rps *= 1.0 + _APART
+        if not self.only_rises and low_rps > self.open_rps:
+            low_rps = 0.0
+        for rate_rps in (low_rps, high_rps):
+            if self.accepted_rps * (1.0 + _APART) < rate_rps < self.refused_rps * (1.0 - _APART):
+                return rate_rps
+        return None
+
     def headroom(self, today_rps: float) -> Headroom:
         """What was found."""
         return Headroom(
@@ -219,24 +225,16 @@ class Ends:
 
     def _bisect(self, effort: int, resolution: float) -> None:
         """Try rates until either side is as narrow as the resolution, or what is simulated is one answer."""
+        self.aim(effort)
         while not self.is_spent and not (self.is_decided and self.requests > 0):
             low_rps = max(self.in_doubt, default=self.accepted_rps)
             if self.open_rps > self.accepted_rps * (1.0 + resolution):
-                rate_rps = self._between(self.accepted_rps, self.open_rps)
+                rate_rps = (self.accepted_rps + self.open_rps) / 2.0
             elif self.refused_rps > low_rps * (1.0 + resolution):
-                rate_rps = self._between(low_rps, self.refused_rps)
+                rate_rps = (low_rps + self.refused_rps) / 2.0
             else:
                 return
             self.accepts(rate_rps, effort)
-
-    def _between(self, low_rps: float, high_rps: float) -> float:
-        """A rate between two: next to where the limit is guessed to be reached, else in the middle."""
-        guess_rps = crossing(self.seen, self.wall_rps) if len(self.seen) <= _GUESSES_MAX else None
-        if guess_rps is not None:
-            for rate_rps in (guess_rps * (1.0 - _BELOW), guess_rps * (1.0 + _ABOVE)):
-                if low_rps * (1.0 + _APART) < rate_rps < high_rps * (1.0 - _APART):
-                    return rate_rps
-        return (low_rps + high_rps) / 2.0
 
 
 def _is_beyond(trial: Trial, requests_left: int) -> bool:
@@ -273,6 +271,10 @@ def find_headroom(
         progress(f"headroom: trying {format_rate(rate_rps)}")
         return judge_exactly(trial) or judge.accepts(trial, times, ends.requests_left)
 
+    def brief(rate_rps: float) -> Candidate:
+        trial = scenario.at_rate(rate_rps)
+        return judge_exactly(trial) or judge.probe(trial, _GLANCE_REQUESTS)
+
     def see(rate_rps: float, trial: Any) -> Seen | None:
         return seen_at(rate_rps, trial, scenario.objective)
 
@@ -286,9 +288,13 @@ def find_headroom(
         see=see,
         seen=[one for one in [see(today_rps, confirmed)] if one is not None],
         wall_rps=served_max_rps,
+        only_rises=effort.leaps,
     )
     if effort.probes_max is None:
-        if not effort.leaps:
+        if effort.leaps:
+            ends.glance(brief)
+            ends.aim(_LONGER[-1])
+        else:
             ends.rise(today_rps, effort.first_step)
         ends.close_in()
     else:

@@ -162,6 +162,9 @@ class FatefulJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
+
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         value = self.oracle(self.question, scenario.plan)
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value)})
@@ -311,6 +314,9 @@ class LawJudge:
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.search(scenario, attempt)
+
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return self.search(scenario, 1)

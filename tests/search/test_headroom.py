@@ -1,5 +1,6 @@
 """The two ends of a headroom, by trials that say what a test wants: how close they come, and at what expense."""
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from capacity.answer.sentences import format_headroom, format_missed_at
 from capacity.question.candidate import Doubt, Reason, Rejection, Verdict
+from capacity.search.crossing import Seen, crossing
 from capacity.search.headroom import Ends
 from capacity.search.recommendation import Headroom
 
@@ -158,3 +160,63 @@ def test_a_rate_whose_runs_are_too_long_by_themselves_ends_no_headroom() -> None
     ends.rise(100.0, 0.02)
     ends.close_in()
     assert ends.accepted_rps > 198.0
+
+
+@laws_hold
+@given(st.floats(0.55, 0.97), st.floats(0.3, 0.9), st.floats(0.0, 0.008))
+def test_few_trials_find_the_ends_where_a_response_grows_as_towards_saturation(
+    load: float, today: float, blur: float
+) -> None:
+    """Two trials where the guess is right at once; each that is wrong makes the next one better."""
+    end_rps, trials = 1000.0 * load, Trials(end_rps=1000.0 * load, blur=blur)
+    growth = 1.0 / math.sqrt(1.0 - load)
+
+    def see(rate_rps: float, trial: Said) -> Seen:
+        over = (1.0 / math.sqrt(1.0 - rate_rps / 1000.0) - growth) / growth
+        return Seen(rate_rps, 1.0 + over * (1.0 + 0.1 * over), 0.01)
+
+    ends = Ends(
+        accepted_rps=today * end_rps,
+        refused_rps=1000.0,
+        judged=trials,
+        requests_max=200_000_000,
+        see=see,
+        seen=[see(today * end_rps, Said(Verdict.MET))],
+        wall_rps=1000.0,
+        only_rises=True,
+    )
+    ends.glance(lambda rate_rps: Said(Verdict.INCONCLUSIVE, requests=1))
+    assert not trials.calls  # a glance has no verdict
+    ends.aim(1)
+    assert ends.is_decided
+    assert ends.accepted_rps <= end_rps <= ends.refused_rps
+    assert len(trials.calls) <= 4
+
+
+def test_a_rate_accepted_above_one_in_doubt_counts_where_the_limited_quantity_only_rises() -> None:
+    """The lower one would be accepted too."""
+    said = iter([Said(Verdict.INCONCLUSIVE, Doubt.REQUESTS), Said(Verdict.MET)] * 2)
+    fields = {"accepted_rps": 100.0, "refused_rps": 200.0, "requests_max": 1000}
+    for only_rises, accepted_rps in ((True, 120.0), (False, 100.0)):
+        ends = Ends(judged=lambda *_: next(said), only_rises=only_rises, **fields)
+        assert not ends.accepts(110.0)
+        ends.accepts(120.0)
+        assert ends.accepted_rps == accepted_rps
+        assert bool(ends.in_doubt) is not only_rises
+
+
+@pytest.mark.parametrize("limit", [1.0, 4.0])
+def test_the_limit_is_guessed_where_a_line_through_what_was_seen_reaches_it(limit: float) -> None:
+    """Exact where the response is a straight line in the root of 1/(1 - load), however much each weighs."""
+    tried = [
+        Seen(100.0 * load, (0.5 + 0.25 / math.sqrt(1.0 - load)) / limit, error)
+        for load, error in ((0.3, 0.1), (0.75, 0.01), (0.9, 0.02))
+    ]
+    found = crossing(tried, 100.0)
+    assert found == pytest.approx(100.0 * (1.0 - (0.25 / (limit - 0.5)) ** 2), rel=1e-12)
+
+
+def test_nothing_is_guessed_where_responses_fall_or_nothing_was_seen() -> None:
+    assert crossing([], 100.0) is None
+    assert crossing([Seen(100.0, 0.5, 0.01)], 100.0) is None
+    assert crossing([Seen(50.0, 0.9, 0.01), Seen(60.0, 0.8, 0.01)], 100.0) is None

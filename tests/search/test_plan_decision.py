@@ -108,6 +108,9 @@ class ScriptedJudge:
         found = (self.when_certified or self.when_searched)(scenario.plan)
         return replace(found, plan=scenario.plan)
 
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return replace(MISSED, plan=scenario.plan)  # a glance that shows nothing
+
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return MISSED
 
@@ -120,6 +123,9 @@ class ExactJudge:
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
+
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return replace(MISSED, plan=scenario.plan)  # a glance that shows nothing
 
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         rate_rps, replicas = scenario.workload.arrival_rate_rps, scenario.plan.replicas

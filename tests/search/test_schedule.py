@@ -48,6 +48,9 @@ class ExactJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.search(scenario, attempt)
 
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
+
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return self.search(scenario, 1)
 

@@ -90,6 +90,9 @@ class ExactJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
+
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         value_s = exact_p99_s(scenario.workload.arrival_rate_rps, scenario.plan.replicas)
         limit_s = scenario.objective.by_quantile(Measure.RESPONSE)[0.99]
@@ -117,6 +120,9 @@ class ScriptedJudge:
 
     def certify(self, *args: object) -> Candidate:
         raise AssertionError("a search certifies nothing")
+
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
     def accepts(self, *args: object) -> Candidate:
         raise AssertionError("a search asks for no headroom")
@@ -477,6 +483,9 @@ class RatesJudge:
     def __init__(self, accepted_rps: float, refused_rps: float, doubt: Doubt | None = None) -> None:
         self.accepted_rps, self.refused_rps, self.doubt = accepted_rps, refused_rps, doubt
         self.rates_rps: list[float] = []
+
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         assert isinstance(scenario.workload, Workload)

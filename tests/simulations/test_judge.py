@@ -359,10 +359,23 @@ def test_candidates_of_a_search_share_their_users() -> None:
 
 
 def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None:
-    judge, mapper = fake_judge(requests_max=9_600_000)
-    candidate = judge.accepts(asked(p99(P99_S)))
-    assert candidate.verdict is Verdict.INCONCLUSIVE
-    assert mapper.requests <= 960_000 < 5 * mapper.requests
+    spent = []
+    for seed in range(20):
+        judge, mapper = fake_judge(seed, requests_max=9_600_000)
+        judge.accepts(asked(p99(1.005 * P99_S)))
+        spent.append(mapper.requests)
+    assert max(spent) <= 960_000 < 5 * max(spent)
+
+
+def test_a_rate_is_left_open_once_no_verdict_is_likely_within_its_budget() -> None:
+    """At its limit it would take the whole budget for nothing; 1 % from it the budget is enough, and is used."""
+    spent = []
+    for limit_s in (P99_S, 1.01 * P99_S, 0.99 * P99_S):
+        judge, mapper = fake_judge(requests_max=20_000_000)
+        candidate = judge.accepts(asked(p99(limit_s)), effort=16)
+        spent.append((candidate.verdict, mapper.requests))
+    assert [verdict for verdict, _ in spent] == [Verdict.INCONCLUSIVE, Verdict.MET, Verdict.MISSED]
+    assert 3 * spent[0][1] < min(requests for _, requests in spent[1:])
 
 
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
