@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from capacity.performance import Interval
@@ -37,6 +38,8 @@ from simulations.workers import Mapper
 _INDIFFERENCE = 0.25  # share of the asked precision; beside an answer all of it
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
+# Shares of its budget after which a candidate may be put off, and after which it is even if no look could accept it.
+_BRIEF_SHARES = (0.02, 0.125)
 # Stages that accept nothing for good: a search, and a probe that only finds where rates end.
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
 # Measures that may be about 0, so that their error is relative to the limit.
@@ -72,16 +75,37 @@ class SimulationJudge:
         return case.requests_with(case.rate_care)
 
     def search(self, scenario: Any, attempt: int, *, is_aside: bool = False) -> Any:
-        """Candidate with a verdict from looks that end once it is clear.
+        """Candidate with a verdict from looks that end once it is clear, and that may be put off before.
 
         A candidate refused by mistake is lost, one accepted by mistake is still confirmed: so only refusals are
         corrected for the number of candidates and looks, and near their limit they allow for the profile's error too.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
         trial = replace(trial, indifference=1.0 if is_aside else _INDIFFERENCE)
-        judged, look = self._judge(trial)
-        if judged.verdict is Verdict.MISSED and look is not None and _is_near(trial.case, look.pool):
-            return self._with_profile_error(trial, judged, look)
+        if (refused := trial.case.refused(self.confidence)) is not None:
+            return refused
+        return self._search_on(trial, self._seen(trial), _Seen())
+
+    def _search_on(self, trial: "_Trial", coming: "Iterator[_Seen]", last: "_Seen") -> Any:
+        """Candidate after the next look that might have accepted it, or that took a share of the budget.
+
+        What is put off goes on with the same looks, each with its own share of the error.
+        """
+        seen = last
+        for seen in coming:
+            if seen.is_last or self._may_be_put_off(trial, seen):
+                break
+        else:
+            seen = replace(seen, is_last=True)
+        judged = self._candidate(trial, seen)
+        if not seen.is_last:
+            return replace(judged, further=partial(self._search_on, trial, coming, seen))
+        if (
+            judged.verdict is Verdict.MISSED
+            and seen.look is not None
+            and _is_near(trial.case, seen.look.pool)
+        ):
+            return self._with_profile_error(trial, judged, seen.look)
         return judged
 
     def certify(self, scenario: Any, attempt: int, requests_first: int = 0) -> Any:
@@ -118,36 +142,61 @@ class SimulationJudge:
             narrowing=case.narrowing(self.requests_max),
         )
 
+    def _may_be_put_off(self, trial: "_Trial", seen: "_Seen") -> bool:
+        """Whether a search knows enough to try others first: a limit is open that this look might have settled."""
+        look, objective = seen.look, trial.case.scenario.objective
+        least, most = (share * trial.requests_max for share in _BRIEF_SHARES)
+        if look is None or not least <= look.requests < most:
+            return look is not None and look.requests >= most
+        open_ones = open_limits(look.pool, objective, trial.errors(seen.number), trial.case.replicas)
+        return look.settled and not all(is_of_few(look.pool, one) for one in open_ones)
+
     def _judge(self, trial: "_Trial") -> tuple[Candidate, Look | None]:
         """The candidate by its simulation, and the last look."""
-        case, objective, replicas = trial.case, trial.case.scenario.objective, trial.case.replicas
-        if (refused := case.refused(self.confidence)) is not None:
+        if (refused := trial.case.refused(self.confidence)) is not None:
             return refused, None
-        number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
+        seen = _Seen()
+        for seen in self._seen(trial):
+            if seen.is_last:
+                break
+        return self._candidate(trial, replace(seen, is_last=True)), seen.look
+
+    def _seen(self, trial: "_Trial") -> "Iterator[_Seen]":
+        """What each look says, and whether it is the last that is worth it."""
+        objective, replicas, precise = trial.case.scenario.objective, trial.case.replicas, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
             verdict, rejection = self._decide(trial, look, trial.errors(number))
-            if verdict is Verdict.MISSED:
-                break
-            precise = self._width(look.pool, objective, replicas) <= trial.precision
-            if verdict is Verdict.MET and (precise or look.requests >= trial.narrowing):
-                break
-            if self._may_stay_open(trial, look, trial.errors(number)):
-                break
+            is_last = verdict is Verdict.MISSED
+            if not is_last:
+                precise = self._width(look.pool, objective, replicas) <= trial.precision
+                is_narrow = precise or look.requests >= trial.narrowing
+                is_last = (verdict is Verdict.MET and is_narrow) or self._may_stay_open(
+                    trial, look, trial.errors(number)
+                )
+            yield _Seen(
+                number=number,
+                look=look,
+                verdict=verdict,
+                rejection=rejection,
+                is_precise=precise,
+                is_last=is_last,
+            )
+
+    def _candidate(self, trial: "_Trial", seen: "_Seen") -> Candidate:
+        """The candidate by what was seen of it."""
+        case, look, verdict, rejection, doubt = trial.case, seen.look, seen.verdict, seen.rejection, None
         if case.is_beyond_knee and verdict is Verdict.MET:
             verdict = Verdict.INCONCLUSIVE
-        doubt = None
         if verdict is Verdict.INCONCLUSIVE:
-            doubt, rejection = self._left_open(trial, look, trial.errors(number))
-        seen = self._seen(case, look)
-        judged = Candidate(
+            doubt, rejection = self._left_open(trial, seen)
+        return Candidate(
             plan=case.scenario.plan,
             verdict=verdict,
             rejection=rejection,
             doubt=doubt,
-            is_precise=look is None or precise,
-            **seen,
+            is_precise=look is None or seen.is_precise,
+            **self._figures(case, look),
         )
-        return judged, look
 
     def _decide(self, trial: "_Trial", look: Look, errors: Errors) -> tuple[Verdict, Rejection | None]:
         """Verdict of a look; a fleet that fell into a retry storm is refused, whatever its limits are."""
@@ -156,7 +205,7 @@ class SimulationJudge:
             return Verdict.MISSED, storm
         return decide(look, case.scenario.objective, errors, case.replicas)
 
-    def _seen(self, case: Case, look: Look | None) -> dict[str, Any]:
+    def _figures(self, case: Case, look: Look | None) -> dict[str, Any]:
         """Fields of a candidate from its last look."""
         if look is None:
             return {"settled": False}
@@ -230,8 +279,9 @@ class SimulationJudge:
             for one in open_ones
         )
 
-    def _left_open(self, trial: "_Trial", look: Look | None, errors: Errors) -> tuple[Doubt, Rejection]:
-        """Reason why a trial is undecided: a limit in doubt, or a budget that was too small."""
+    def _left_open(self, trial: "_Trial", seen: "_Seen") -> tuple[Doubt, Rejection]:
+        """Reason why a trial is undecided: a limit in doubt, a budget that was too small, or that it is put off."""
+        look, errors = seen.look, trial.errors(seen.number)
         if trial.case.is_beyond_knee:
             return trial.case.beyond_knee()
         if look is not None and look.settled and self._is_marginal(trial, look.pool, errors):
@@ -240,7 +290,8 @@ class SimulationJudge:
         least = trial.case.requests_with(trial.care)
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
-        return Doubt.REQUESTS, Rejection(reason=Reason.BUDGET, allowed=trial.requests_max, needed=needed)
+        allowed = trial.requests_max if look is None or seen.is_last else look.requests
+        return Doubt.REQUESTS, Rejection(reason=Reason.BUDGET, allowed=allowed, needed=needed)
 
     def _tightest(self, case: Case, pool: Pool, errors: Errors) -> tuple[Limit, Interval]:
         """The limit that is closest or exceeded, of the undecided ones if there are any."""
@@ -376,6 +427,22 @@ def _is_near(case: Case, pool: Pool) -> bool:
         excess(pool, limit, case.replicas) <= near_to(limit, known)
         for limit in case.scenario.objective.limits
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the looks of a trial say so far.
+
+    Attributes:
+        is_last: whether no further look is worth it.
+    """
+
+    number: int = 1
+    look: Look | None = None
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    rejection: Rejection | None = None
+    is_precise: bool = False
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

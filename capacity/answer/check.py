@@ -15,7 +15,7 @@ from capacity.files import printable, unpacked_name
 from capacity.performance import Performance
 from capacity.profile.load import ProfileLike
 from capacity.question.budget import Effort
-from capacity.question.candidate import Candidate, Judge, LikeIt, Reason, Rejection, Verdict
+from capacity.question.candidate import Candidate, Judge, LikeIt, Reason, Rejection, Verdict, at_last
 from capacity.question.objective import Limit, Objective
 from capacity.question.parse import find_profile
 from capacity.question.plan import Plan
@@ -435,7 +435,7 @@ def _judged(
     certificate = saved.certificate or Certificate()
     if not is_same:
         progress(f"judging {describe(plan)}")
-        look = judge_exactly(scenario) or judge.search(scenario, 1)
+        look = judge_exactly(scenario) or at_last(judge.search(scenario, 1))
         if look.verdict is Verdict.MISSED:
             return Judged(candidate=look, performance=look.performance)
         certificate = Certificate(requests_first=look.requests_looked)

@@ -1,8 +1,8 @@
 """Candidate: a considered plan with its verdict, and the interface of judges."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Generic, Protocol, Self
 
@@ -153,6 +153,7 @@ class Candidate(Generic[AnyPlan]):
         like_it: result for traffic like a recorded path; None without a trace, and in a search.
         samples_times: if the profile is in doubt, factor of its samples that would settle it, if they were alike;
             infinite if no number would, None if that is not known.
+        further: goes on with a search that was put off while undecided; None if it has ended.
     """
 
     plan: AnyPlan
@@ -167,6 +168,7 @@ class Candidate(Generic[AnyPlan]):
     is_precise: bool = True
     like_it: LikeIt | None = None
     samples_times: float | None = None
+    further: "Callable[[], Candidate[AnyPlan]] | None" = field(default=None, compare=False, repr=False)
 
     @property
     def accepted(self) -> bool:
@@ -177,6 +179,13 @@ class Candidate(Generic[AnyPlan]):
     def requests_looked(self) -> int:
         """Requests simulated under the measured profile for the verdict, with which a confirmation may begin."""
         return self.requests - self.requests_resampled
+
+
+def at_last(candidate: Candidate[AnyPlan]) -> Candidate[AnyPlan]:
+    """The candidate at the end of its search, however often that was put off."""
+    while candidate.further is not None:
+        candidate = candidate.further()
+    return candidate
 
 
 def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> Candidate[AnyPlan]:
@@ -202,7 +211,7 @@ class Judge(Protocol):
     """Judge of plans, with four degrees of care."""
 
     def search(self, scenario: AnyScenario, attempt: int, *, is_aside: bool = False) -> Candidate[Any]:
-        """Candidate judged well enough for a search.
+        """Candidate judged well enough for a search, which may be put off while it is undecided.
 
         Args:
             attempt: counts them from 1; later refusals are stricter.

@@ -1,5 +1,6 @@
 """Search: candidates by family, devices, batch size and batch wait, each judged once and remembered."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,8 +23,8 @@ class Search:
     Attributes:
         is_brief: whether no candidate is looked at for long, since the answer is beside another.
         is_aside: whether doubt is left as soon as a candidate is known to the asked precision.
-        families_untried: families with numbers of devices that the budget left out.
-        fleets_untried: how many fleets it left out about which no neighbour's verdict says anything.
+        is_patient: whether a candidate is judged to the end, and not put off while it is undecided.
+        fleets_untried: how many fleets the budget left out.
         fleets_between: how many more of them lie between large fleets that are tried.
     """
 
@@ -49,7 +50,8 @@ class Search:
         self._attempts = 0
         self._largest_formed: dict[tuple[Family, int, float], int] = {}
         self._judged: dict[Plan, Candidate] = {}
-        self.families_untried: list[Family] = []
+        self._put_off: dict[Plan, Iterator[Candidate]] = {}
+        self.is_patient = True
         self.fleets_untried = 0
         self.fleets_between = 0
         self.theory = theory_of(question.profiles[0])
@@ -129,6 +131,38 @@ class Search:
         """Whether any setting was left in doubt at this number of devices: one that starts at once, or that waits."""
         return any(one.verdict is Verdict.INCONCLUSIVE for one in self.known(family, devices, waits=waits))
 
+    def go_on(self, requests_max: float = math.inf) -> bool:
+        """Go on with candidates that were put off, until one is decided; whether one was.
+
+        First those that took least so far, and of these the best. Only what would be better than all that is accepted
+        is worth it: cheaper, or as cheap and farther within its limit.
+
+        Args:
+            requests_max: requests of the whole search after which none is worth it.
+        """
+        best = min((self._merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,))
+        while open_ones := [
+            one for one in (self._judged[plan] for plan in self._put_off) if self._merit(one) < best
+        ]:
+            for one in sorted(open_ones, key=lambda one: (one.requests.bit_length(), self._merit(one))):
+                if self.out_of_budget or self.requests >= requests_max:
+                    return False
+                self.progress(f"going on with {describe(one.plan)}")
+                self._look_again(one.plan)
+                if self._judged[one.plan].verdict is not Verdict.INCONCLUSIVE:
+                    return True
+        return False
+
+    def _merit(self, candidate: Candidate) -> tuple[float, ...]:
+        """Price, and the value that binds over its limit, infinite if it is not known: the best come first."""
+        seen, objective = candidate.performance, self.question.objective
+        pressure = None if seen is None else objective.binding(seen).pressure(seen)
+        return self.question.cost(candidate.plan), math.inf if pressure is None else pressure.value
+
+    def is_put_off(self, plan: Plan) -> bool:
+        """Whether a plan is undecided because the budget ended that all candidates share."""
+        return plan in self._put_off
+
     def update(self, candidate: Candidate) -> None:
         """Replace a candidate's judgement with a better one."""
         self._judged[candidate.plan] = candidate
@@ -153,41 +187,57 @@ class Search:
             yield candidate
 
     def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
-        """A plan judged once; and the largest batch that formed, if it was just simulated."""
-        if plan in self._judged:
-            return self._judged[plan], None
-        rejection, largest = refuse_loads(self.question, plan), None
-        if rejection is not None:
+        """A plan judged once, and on if it was put off; with the largest batch that formed, if just simulated."""
+        is_new = plan not in self._judged
+        if is_new and (rejection := refuse_loads(self.question, plan)) is not None:
             self.counts["screened"] += 1
-            candidate = Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
-        else:
-            candidate, largest = self._judge(plan)
-        self._judged[plan] = candidate
-        return candidate, largest
+            self._judged[plan] = Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+        elif is_new:
+            self.progress(f"judging {describe(plan)}")
+            self._put_off[plan] = self._judging(plan)
+            self._look_again(plan)
+        while self.is_patient and plan in self._put_off and not self.out_of_budget:
+            self._look_again(plan)
+        known = self._judged[plan]
+        return known, known.batch_size_largest if is_new else None
 
-    def _judge(self, plan: Plan) -> tuple[Candidate, int | None]:
-        """The plan before the judge: the hardest events first, since they refuse most."""
+    def _look_again(self, plan: Plan) -> None:
+        """Judge a plan until it is put off again, or to the end."""
+        candidate = next(self._put_off[plan])
+        if candidate.further is None:
+            del self._put_off[plan]
+        self._judged[plan] = replace(candidate, further=None)
+
+    def _judging(self, plan: Plan) -> Iterator[Candidate]:
+        """The plan before the judge as often as it is put off: the hardest events first, since they refuse most."""
         events = list(self.question.events(plan))
         losses, spikes = [e for e in events if e[1].spike is None], [e for e in events if e[1].spike]
-        self.progress(f"judging {describe(plan)}")
         for event, scenario in [*losses[:1], *spikes]:
-            left = self._judge_one(scenario)
+            for left in self._judging_one(scenario):
+                if left.verdict is not Verdict.MET:
+                    yield survival_candidate(plan, event, left)
             if left.verdict is not Verdict.MET:
-                return survival_candidate(plan, event, left), None
-        whole = self._judge_one(self.question.scenario(plan))
-        self.requests_of[plan] = 0 if self.theory.confirms_from_start else whole.requests_looked
-        return whole, whole.batch_size_largest
+                return
+        for whole in self._judging_one(self.question.scenario(plan)):
+            self.requests_of[plan] = 0 if self.theory.confirms_from_start else whole.requests_looked
+            yield whole
 
-    def _judge_one(self, scenario: Scenario) -> Candidate:
+    def _judging_one(self, scenario: Scenario) -> Iterator[Candidate]:
+        """One scenario before the judge as often as it is put off."""
         exact = judge_exactly(scenario)
         if exact is not None:
             self.counts["screened"] += 1
-            return exact
+            yield exact
+            return
         self._attempts += 1
         candidate = self.judge.search(scenario, self._attempts, is_aside=self.is_aside)
         self.counts["simulated" if candidate.requests else "screened"] += 1
         self.requests += candidate.requests
-        return candidate
+        yield candidate
+        while candidate.further is not None:
+            known, candidate = candidate.requests, candidate.further()
+            self.requests += candidate.requests - known
+            yield candidate
 
 
 def is_bursty(question: Question) -> bool:
@@ -203,7 +253,7 @@ def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:
         rejection = replace(rejection, reason=Reason.SURVIVAL)
     if rejection is not None:
         rejection = replace(rejection, event=event)
-    return replace(left, plan=plan, rejection=rejection, performance=None)
+    return replace(left, plan=plan, rejection=rejection, performance=None, batch_size_largest=None)
 
 
 def describe(plan: Plan) -> str:

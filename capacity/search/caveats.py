@@ -129,6 +129,8 @@ def sections_caveat(quantile: float) -> Caveat:
     )
 
 
+# What leaves a fleet more of the budget that all share.
+_FEWER = "ask about fewer, with one --profile, --routing or --batch-wait, or a smaller --batch-size-max"
 # Cheaper fleets in doubt that are named one by one.
 _FLEETS_NAMED = 3
 # Replicas from which on one balancer that sees every request is a doubtful assumption.
@@ -173,7 +175,10 @@ def _floor_message(name: str, doubt: FloorDoubt) -> str:
 def _mend(search: Search, candidates: Iterable[Candidate]) -> str:
     """What would settle the doubts of some candidates."""
     question, theory = search.question, search.theory
-    mends = dict.fromkeys(theory.mend(question.profile(one.plan.profile), one) for one in candidates)
+    mends = dict.fromkeys(
+        _FEWER if search.is_put_off(one.plan) else theory.mend(question.profile(one.plan.profile), one)
+        for one in candidates
+    )
     return ", and ".join(mends)
 
 
@@ -208,20 +213,11 @@ def _fleets(
 
 
 def _untried(search: Search) -> Iterator[Caveat]:
-    if search.families_untried:
-        names = dict.fromkeys(f"{one.profile.name} under {one.routing}" for one in search.families_untried)
+    if count := search.fleets_untried:
         yield Caveat(
             code=CaveatCode.FLEETS_UNTRIED,
-            message=f"the search budget ran out before all fleets of {', '.join(names)} were tried, and "
-            "they may be cheaper; plan for each separately, with one --profile and one --routing",
-        )
-    if search.fleets_untried:
-        yield Caveat(
-            code=CaveatCode.FLEETS_UNTRIED,
-            message=f"{search.fleets_untried} of the cheapest fleets were not tried because the budget ran "
-            "out; each must be tried separately, since its batches wait or larger ones may be faster; give "
-            "one "
-            "--batch-wait, or a smaller --batch-size-max, to try fewer",
+            message=f"{count} fleet{'s' if count > 1 else ''} that may be cheaper {'were' if count > 1 else 'was'} not "
+            f"tried because the budget that all share ran out; {_FEWER}",
         )
     if search.fleets_between:
         yield Caveat(

@@ -58,13 +58,15 @@ class Certifier:
     def _cheaper(self, best: Certified | None) -> Certified | None:
         """The best so far, or a cheaper plan that the search accepts and that meets its objective too.
 
-        One device fewer is always judged; so is a fleet that was accepted on the way and passed over.
+        One device fewer is always judged; so is a fleet that was accepted on the way and passed over, or put off.
         """
         price = self.search.question.cost
         for _ in range(_ROUNDS_MAX):
             bound = math.inf if best is None else price(best.candidate.plan)
             if best is not None:
                 self._one_fewer(best)
+            while self.search.go_on():  # what was put off may be worth it now
+                pass
             passed_over = [
                 one
                 for one in self.search.considered

@@ -14,6 +14,8 @@ from capacity.search.fewest import always, fewest_enough, finest, halve_in
 # Simulated requests for fleets that no neighbour's verdict lets the search skip.
 UNSKIPPED_REQUESTS_MAX = 200_000_000
 _UNSKIPPED_MAX = 250  # and numbers of devices, however short their runs
+# Share of the budget that doubt may take before these are tried.
+_DOUBT_FIRST = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,25 +35,52 @@ class Level:
 def find_cheapest(search: Search) -> Level | None:
     """The cheapest accepted fleets; None if none is accepted. What was not tried is noted in the search.
 
-    First those whose batches start at once, family by family, each only as long as it may be cheaper than
-    the best so far. Then, at every number of devices that would be cheaper still, those about which no
-    neighbour's verdict says anything: batches that wait, and profiles in which a larger batch may be faster.
-    A wait is worth its delay only where it saves a device: at the lowest cost none is tried unless all need one.
+    First those whose batches start at once. Then, at every number of devices that would be cheaper still, those
+    about which no neighbour's verdict says anything: batches that wait, and profiles in which a larger batch may be
+    faster. A candidate that is undecided after a first look is put off, so that none takes the budget of others; the
+    search goes on with it as long as it could be the best. What that decides starts another round, in which all else
+    is remembered.
     """
-    bound, starts = math.inf, {}
+    search.is_patient, starts, is_open = False, dict[Family, int](), True
+    while is_open:
+        search.fleets_untried = 0
+        _try_families(search, starts)
+        if not search.go_on(search.theory.search_requests_max * _DOUBT_FIRST):
+            search.fleets_untried += _without_skipping(search, _lowest(search))
+            is_open = search.go_on()
+    bound = _lowest(search)
+    level = None if bound == math.inf else _level(search, bound, starts)
+    search.is_patient = True
+    return level
+
+
+def _lowest(search: Search) -> float:
+    """The lowest cost at which anything is accepted; infinite if nothing is."""
+    return min(
+        (search.question.cost(one.plan) for one in search.considered if one.accepted), default=math.inf
+    )
+
+
+def _try_families(search: Search, starts: dict[Family, int]) -> None:
+    """Fleets whose batches start at once, family by family, each only as long as it may be cheaper than the best.
+
+    Args:
+        starts: as in `Level`, to be added to.
+    """
+    bound = math.inf
     for family in _cheapest_first(search):
-        if search.out_of_budget:
-            _note_untried(search, family, bound)
-            continue
         devices = fewest(search, family, devices_within(search, family, bound), is_bounded=bound < math.inf)
         if devices is not None:
             starts[family] = devices
             bound = min(bound, family.cost(devices))
-    search.fleets_untried = _without_skipping(search, bound)
+
+
+def _level(search: Search, bound: float, starts: dict[Family, int]) -> Level:
+    """What is accepted at the lowest cost, once all settings there were tried.
+
+    A wait is worth its delay only where it saves a device: at the lowest cost none is tried unless all need one.
+    """
     price = search.question.cost
-    bound = min((price(one.plan) for one in search.considered if one.accepted), default=math.inf)
-    if bound == math.inf:
-        return None
     for family in search.question.families:
         _show_outpriced(search, family, bound)
     waits = not (_starts_at_once(search, bound) or search.fleets_untried or search.out_of_budget)
@@ -59,6 +88,8 @@ def find_cheapest(search: Search) -> Level | None:
         devices = devices_within(search, family, bound)
         if family.cost(devices) == bound:
             _look_around(search, family, devices, waits=waits)
+    while search.go_on():
+        pass
     accepted = [one for one in search.considered if one.accepted and price(one.plan) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts)
 
@@ -67,13 +98,6 @@ def _starts_at_once(search: Search, cost: float) -> bool:
     """Whether a fleet whose batches start at once is accepted at this cost, so that no batch need wait."""
     accepted = (one.plan for one in search.considered if one.accepted)
     return any(plan.starts_at_once and search.question.cost(plan) == cost for plan in accepted)
-
-
-def _note_untried(search: Search, family: Family, bound: float) -> None:
-    """Note a family for which no budget is left, unless it cannot be cheaper."""
-    least = search.devices_min(family)
-    if least is not None and least <= devices_within(search, family, bound):
-        search.families_untried.append(family)
 
 
 def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -> None:
@@ -118,6 +142,9 @@ def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool
     least = search.devices_min(family)
     if least is None or least > devices_max:
         return None
+    if search.out_of_budget:
+        search.fleets_untried += _untried(search, family, least, devices_max)
+        return None
     if is_bounded and not search.accepted_at(family, devices_max):
         return None
     return _doubling(search, family, least, devices_max) or (devices_max if is_bounded else None)
@@ -134,8 +161,13 @@ def _doubling(search: Search, family: Family, least: int, most: int) -> int | No
         is_in_doubt=lambda devices: search.is_in_doubt(family, devices),
     )
     if found is None and search.out_of_budget:
-        search.families_untried.append(family)
+        search.fleets_untried += _untried(search, family, least, most)
     return found
+
+
+def _untried(search: Search, family: Family, least: int, most: int) -> int:
+    """How many numbers of devices were not tried."""
+    return sum(not search.known(family, devices, waits=False) for devices in range(least, most + 1))
 
 
 def _without_skipping(search: Search, bound: float) -> int:

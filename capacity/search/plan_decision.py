@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Judge, Verdict
+from capacity.question.candidate import Candidate, Judge, Verdict, at_last
 from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
 from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
@@ -53,7 +53,7 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     if asked.survival == Survival():
         candidate = other.candidate(at_random)
     else:
-        candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
+        candidate = judge_exactly(scenario) or at_last(search.judge.search(scenario, 1))
         other.counts["simulated"] += candidate.requests > 0
         other.requests += candidate.requests
     devices = _fewest(other, family, at_random)

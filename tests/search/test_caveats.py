@@ -15,7 +15,6 @@ from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Ver
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
-from capacity.question.question import Family
 from capacity.search.batches import BatchTheory
 from capacity.search.caveats import (
     headroom_caveats,
@@ -268,7 +267,7 @@ def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (),
         workload=Workload(arrival_rate_rps=1.0),
         objective=Objective.of(response={0.99: 0.1}),
     )
-    untried = {"families_untried": [], "fleets_untried": 0, "fleets_between": 0}
+    untried = {"fleets_untried": 0, "fleets_between": 0, "is_put_off": lambda plan: False}
     given = {"floors": Floors(), "theory": BatchTheory(), **untried}
     return SimpleNamespace(question=question, considered=considered, **(given | fields))
 
@@ -330,16 +329,24 @@ def test_a_doubt_of_the_profile_counts_the_batches_up_to_a_million():
 
 def test_what_the_budget_left_out_is_named():
     profile = ServiceProfile(name="p", timings=(FULL,))
-    routings = (Routing.RANDOM, Routing.RANDOM, Routing.SHARED_QUEUE)
-    families = [Family(profile=profile, routing=routing) for routing in routings]
-    untried = search_of(profile, families_untried=families, fleets_untried=7, fleets_between=8)
-    one, other, last = search_caveats(untried, None)
-    assert "all fleets of p under random, p under shared-queue were tried" in one.message
-    assert other.message.startswith("7 of the cheapest fleets were not tried")
+    one, last = search_caveats(search_of(profile, fleets_untried=7, fleets_between=8), None)
+    assert one.message == (
+        "7 fleets that may be cheaper were not tried because the budget that all share ran out; ask about fewer, "
+        "with one --profile, --routing or --batch-wait, or a smaller --batch-size-max"
+    )
     assert last.message.startswith(
         "8 cheaper fleets whose batches wait, or may be slower than larger ones, lie between"
     )
-    assert one.code is other.code is last.code is CaveatCode.FLEETS_UNTRIED
+    assert one.code is last.code is CaveatCode.FLEETS_UNTRIED
+
+
+def test_a_fleet_that_was_put_off_is_settled_by_asking_about_fewer():
+    """A larger budget for one plan would not help: the budget of all of them is what ended."""
+    profile = ServiceProfile(name="p", timings=(FULL,))
+    put_off = cheaper(1, Doubt.REQUESTS)
+    search = search_of(profile, considered=(put_off,), is_put_off=lambda plan: plan == put_off.plan)
+    (caveat,) = search_caveats(search, cheaper(2))
+    assert "is cheaper and undecided; ask about fewer, with one --profile" in caveat.message
 
 
 def test_a_floor_in_doubt_names_its_batches_or_another_limit():

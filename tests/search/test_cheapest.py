@@ -1,10 +1,10 @@
 """The cheapest fleet, against trying all of them: by made-up fates, and by the laws of batches."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -438,3 +438,97 @@ def test_a_fleet_accepted_on_the_way_and_passed_over_is_certified_after_all() ->
     accepted = [one.plan.replicas for one in answer.considered if one.accepted]
     assert answer.plan is not None
     assert answer.plan.replicas == min(accepted)
+
+
+# ---- Candidates that are put off ------------------------------------------------------------
+
+
+@dataclass
+class PatientJudge(CostlyJudge):
+    """Leaves some plans in doubt, and is asked to go on with them: for twice as long each time, up to its budget."""
+
+    straddles: Callable[[BatchPlan], bool] = lambda plan: False
+    last: Verdict = Verdict.INCONCLUSIVE
+    spent: list[tuple[BatchPlan, int]] = field(default_factory=list)
+
+    def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
+        if not self.straddles(scenario.plan):
+            return super().search(scenario, attempt)
+        return self._open(scenario.plan, 12_500_000)
+
+    def _open(self, plan: BatchPlan, requests: int) -> Candidate:
+        """Near its limit, which the last look may tell."""
+        self.spent.append((plan, requests))
+        is_last = requests == 100_000_000
+        return Candidate(
+            plan=plan,
+            verdict=self.last if is_last else Verdict.INCONCLUSIVE,
+            rejection=None if is_last and self.last is Verdict.MET else Rejection.of(PROMISE, 1.01),
+            performance=Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(0.999)}),
+            requests=requests,
+            further=None if is_last else lambda: self._open(plan, 2 * requests),
+        )
+
+
+SIX = tuple(f"p{number}" for number in range(6))
+SIX_AT_ONE_PRICE = replace(
+    TWO_PRICES, profiles=tuple(profile_of(name, {1: 0.01}, hourly_usd=1.0) for name in SIX)
+)
+
+
+def five_straddle(sixth: int, **fields: Any) -> PatientJudge:
+    """Five of the profiles straddle with 4 replicas and are enough with more; the sixth takes this many."""
+    return PatientJudge(
+        SIX_AT_ONE_PRICE,
+        needs(dict.fromkeys(SIX, 4) | {"p5": sixth}),
+        requests=1,
+        straddles=lambda plan: plan.replicas == 4 and plan.profile != "p5",
+        **fields,
+    )
+
+
+def test_no_family_goes_untried_because_earlier_ones_straddle() -> None:
+    """Before, four of them took the whole budget, and the answer was 5 replicas, with a request to ask again."""
+    judge = five_straddle(sixth=4)
+    answer = recommend(SIX_AT_ONE_PRICE, judge, plan_alone=True)
+    assert (answer.plan.profile, answer.plan.replicas) == ("p5", 4)
+    assert [requests for _, requests in judge.spent] == 5 * [12_500_000]
+    assert {one.code for one in answer.caveats}.isdisjoint(
+        {CaveatCode.FLEETS_UNTRIED, CaveatCode.CHEAPER_INCONCLUSIVE}
+    )
+
+
+def test_cheaper_fleets_in_doubt_share_the_budget_by_turns() -> None:
+    """All five are looked at for as long before any is for longer, until together they have had 400 million."""
+    judge = five_straddle(sixth=5)
+    answer = recommend(SIX_AT_ONE_PRICE, judge, plan_alone=True)
+    assert answer.plan.replicas == 5
+    spent = [requests for _, requests in judge.spent]
+    assert spent == sorted(spent)
+    assert [spent.count(millions * 1_000_000) for millions in (12.5, 25, 50, 100)] == [5, 5, 5, 3]
+    (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.CHEAPER_INCONCLUSIVE]
+    assert caveat.message.startswith("5 fleets, of 4 to 4 replicas, are cheaper and undecided; ")
+    assert "ask about fewer, with one --profile" in caveat.message
+    assert "raise --requests-max" in caveat.message
+
+
+def test_a_fleet_that_was_put_off_and_is_enough_is_the_answer() -> None:
+    """The first of them is accepted by its last look, and the others are no longer worth one."""
+    judge = five_straddle(sixth=5, last=Verdict.MET)
+    answer = recommend(SIX_AT_ONE_PRICE, judge, plan_alone=True)
+    assert (answer.plan.profile, answer.plan.replicas) == ("p0", 4)
+    assert [plan.profile for plan, requests in judge.spent if requests == 100_000_000] == ["p0"]
+    assert CaveatCode.CHEAPER_INCONCLUSIVE not in {one.code for one in answer.caveats}
+
+
+def test_fleets_between_are_tried_once_a_doubt_is_settled() -> None:
+    """With 7 replicas it is in doubt, then enough; between 3, which are refused, and 7 lie the fewest."""
+    question = replace(TWO_PRICES, profiles=(profile_of("p", {1: 0.01}, hourly_usd=1.0),))
+    judge = PatientJudge(
+        question,
+        needs({"p": 6}),
+        requests=1,
+        straddles=lambda plan: plan.replicas == 7,
+        last=Verdict.MET,
+    )
+    assert recommend(question, judge, plan_alone=True).plan.replicas == 6

@@ -455,7 +455,7 @@ def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> No
     assert answer.plan.replicas == 5
     assert [plan.replicas for plan in waited] == [4]
     (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLEETS_UNTRIED]
-    assert caveat.message.startswith("3 of the cheapest fleets were not tried")
+    assert caveat.message.startswith("3 fleets that may be cheaper were not tried")
 
 
 def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all() -> None:

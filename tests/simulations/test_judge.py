@@ -16,7 +16,7 @@ from capacity.errors import InconclusiveError
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, reach, resampled
-from capacity.question.candidate import Candidate, Doubt, LikeIt, Reason, Verdict, worst_of
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Reason, Verdict, at_last, worst_of
 from capacity.question.objective import Measure, Objective
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
@@ -288,7 +288,7 @@ def test_clear_cases() -> None:
 
 def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() -> None:
     judge, mapper = fake_judge(requests_max=900_000)
-    candidate = judge.search(asked(p99(P99_S)), 1)
+    candidate = at_last(judge.search(asked(p99(P99_S)), 1))
     assert candidate.verdict is Verdict.INCONCLUSIVE
     assert (candidate.rejection.reason, candidate.rejection.allowed) == (Reason.BUDGET, 900_000)
     assert candidate.rejection.needed > 900_000
@@ -310,6 +310,35 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
         judge, _ = fake_judge(requests_max=requests_max)
         rejection = judge.search(asked(p99(P99_S), workload), 1).rejection
         assert rejection.needed > rejection.allowed
+
+
+def test_a_search_that_is_put_off_goes_on_with_the_same_looks() -> None:
+    """It ends as if it had never been put off: no request is simulated twice, and no look is given its error again."""
+    judge, mapper = fake_judge(requests_max=3_500_000)
+    scenario = asked(p99(P99_S))
+    alone, _ = judge._judge(judge._trial(scenario, Stage.SEARCH, 1))
+    once = mapper.requests
+    candidate, seen = judge.search(scenario, 1), []
+    while candidate.further is not None and len(seen) < 20:
+        assert (candidate.verdict, candidate.settled) == (Verdict.INCONCLUSIVE, True)
+        assert candidate.rejection.allowed == candidate.requests < candidate.rejection.needed
+        seen.append(candidate.requests)
+        candidate = candidate.further()
+    assert len(seen) >= 3
+    assert sorted(set(seen)) == seen
+    assert candidate == alone
+    assert mapper.requests == 2 * once == 2 * candidate.requests
+
+
+def test_a_search_is_not_put_off_before_a_look_that_may_accept() -> None:
+    """Too few losses were possible so far, which is no reason to try others first."""
+    judge, _ = fake_judge()
+    scenario = asked(
+        Objective.of(response={0.99: 10.0 * P99_S}, loss=0.001), plan=replace(PLAN, queue_limit=99)
+    )
+    found = judge.search(scenario, 1)
+    assert (found.verdict, found.further) == (Verdict.MET, None)
+    assert found.requests > 300_000
 
 
 @pytest.mark.parametrize("precision", [0.05, 0.02])
@@ -700,7 +729,7 @@ def test_a_verdict_that_the_profiles_error_leaves_open_is_in_doubt() -> None:
             assert (one.verdict, one.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
             assert one.samples_times is not None
             assert 1.0 < one.samples_times < 1000.0
-    assert judge.search(scenario, 1).doubt is Doubt.PROFILE  # a refusal near its limit
+    assert at_last(judge.search(scenario, 1)).doubt is Doubt.PROFILE  # a refusal near its limit
 
 
 def test_runs_under_resampled_profiles_are_counted() -> None:
