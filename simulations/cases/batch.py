@@ -28,12 +28,12 @@ from capacity.traffic.workload import (
 from simulations.case import REPLICATIONS_FIRST, Case, arrivals_scv, modulated, one_for_all
 from simulations.cases.batch_users import (
     TURNS_SEEN_MIN,
+    forgotten_requests,
     is_by_turns,
     pace,
     run_length,
     service_by_turns,
     turns_requests_of,
-    walk_requests,
 )
 from simulations.day import Day
 from simulations.draws.arrivals import Seed, SettlingUsers, Stage
@@ -450,7 +450,7 @@ def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> flo
     workload = case.scenario.workload
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if is_by_turns(case) else turns_requests_of(case)
-        return pace(case) * max(turns, walk_requests(case))
+        return pace(case) * max(turns, forgotten_requests(case))
     if (bursts := case.bursts) is not None:
         return bursts.relaxation_requests
     return _open_relaxation(case, _in_service(case, workload.arrival_rate_rps), factor_min)

@@ -3,11 +3,22 @@
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from capacity.profile.distribution import ServiceLaw
+from capacity.profile.profile import ServiceProfile
+from capacity.server.batch.batching import Batching
+from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import sustainable_rate_rps
 from capacity.traffic.workload import ClosedPopulation
 from simulations.statistics.pool import SECTIONS
-from simulations.statistics.relaxation import closed_relaxation_requests, pace_of_users, turns_requests
+from simulations.statistics.relaxation import (
+    closed_relaxation_requests,
+    is_pooled,
+    pace_of_users,
+    relaxation_requests,
+    turns_requests,
+)
 from simulations.statistics.sample import Length
 
 if TYPE_CHECKING:
@@ -59,8 +70,45 @@ def is_by_turns(case: "BatchCase") -> bool:
     )
 
 
+def forgotten_requests(case: "BatchCase") -> float:
+    """Requests within which a closed population forgets the numbers at its queues.
+
+    Where users think for so long that no queue is always full, a long one shrinks faster than it walks: it is a queue
+    that requests reach at the rate of all users, whatever its length, and forgets as soon as one with that load.
+    """
+    users, plan, walk = case.scenario.workload, case.scenario.plan, walk_requests(case)
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
+    if is_pooled(plan) or plan.batching is Batching.RAY_SERVE:  # whose queues long or short shrink alike
+        return walk
+    profile, size = case.scenario.profile, plan.batch_size_max
+    rate_rps, service = rate_at_most_rps(users, plan, profile), profile.law(size)
+    load = rate_rps / sustainable_rate_rps(profile, plan)
+    if load >= 1.0:
+        return walk
+    in_service, variability = rate_rps * service.mean_s * case.slowdown, 1.0 + size * service.scv
+    return max(users.users, min(walk, relaxation_requests(load, plan.replicas, in_service, variability)))
+
+
+def rate_at_most_rps(users: ClosedPopulation, plan: BatchPlan, profile: ServiceProfile) -> float:
+    """Rate of the requests of users, at most: each waits for half of another batch, unless a replica is idle.
+
+    At the rate x a replica serves batches of b = x·s_b on average, and finds its queue empty when one ends with
+    probability exp(-b). A rate is that of as many users as think or are answered meanwhile (Little 1961).
+    """
+    sizes = np.arange(1, plan.batch_size_max + 1)
+    means_s = np.interp(sizes, profile.batch_sizes, [law.mean_s for law in profile.laws])
+    rates_rps = plan.replicas * sizes / means_s
+    response_s = means_s * (1.0 + 0.5 * (1.0 - np.exp(-sizes)))
+    enough = np.flatnonzero(rates_rps * (users.think_time_s + response_s) >= users.users)
+    if not len(enough):
+        return math.inf
+    if enough[0] == 0:
+        return users.users / (users.think_time_s + float(means_s[0]))
+    return float(rates_rps[enough[0]])
+
+
 def walk_requests(case: "BatchCase") -> float:
-    """Requests within which a closed population forgets the numbers at its queues."""
+    """Requests within which the numbers of a closed population at its queues change as by a random walk."""
     users, plan = case.scenario.workload, case.scenario.plan
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
     return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))

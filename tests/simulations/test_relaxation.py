@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from capacity.performance import Kind
 from capacity.profile.distribution import constant
+from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Measure
 from capacity.question.plan import Routing
@@ -20,7 +22,9 @@ from capacity.server.batch.stability import require_answerable
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
 from simulations.case import arrivals_scv
 from simulations.cases.batch import BatchCase
-from simulations.draws.arrivals import Seed, SettlingUsers
+from simulations.cases.batch_users import forgotten_requests, rate_at_most_rps, walk_requests
+from simulations.draws.arrivals import Seed, SettlingUsers, draw
+from simulations.kernel.serve import run
 from simulations.looks import looks, precise_look
 from simulations.replication import Engine, replicate
 from simulations.simulate import Simulation
@@ -309,6 +313,92 @@ def test_users_between_two_queues_relax_as_a_random_walk(users, think_s, batch, 
     population = ClosedPopulation(users=users, think_time_s=think_s or 0.0)
     found = closed_relaxation_requests(population, plan, None if think_s is None else 2.0)
     assert found == pytest.approx(1.5 * walking * (1.0 + walking / 2.0))
+
+
+def chain_of_batches(
+    users: int, think_s: float, queues: int, size_max: int, time_s: Callable[[int], float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Users behind random routing whose batches take exponential times: the chain, and the rate of answers by state.
+
+    A state has the numbers that wait and are in service of each queue.
+    """
+    empty = ((0, 0),) * queues
+    rows, open_ones = {empty: 0}, [empty]
+    flows: list[tuple[int, int, float]] = []
+    answers: list[float] = []
+
+    def move(state: tuple[tuple[int, int], ...], queue: int, to: tuple[int, int], rate: float) -> None:
+        after = (*state[:queue], to, *state[queue + 1 :])
+        if after not in rows:
+            rows[after] = len(rows)
+            open_ones.append(after)
+        flows.append((rows[state], rows[after], rate))
+
+    for state in open_ones:
+        thinking = users - sum(map(sum, state))
+        answers.append(sum(size / time_s(size) for _, size in state if size))
+        for queue, (waiting, size) in enumerate(state):
+            if size:
+                following = min(waiting, size_max)
+                move(state, queue, (waiting - following, following), 1.0 / time_s(size))
+            if thinking:
+                joined = (waiting + 1, size) if size else (0, 1)
+                move(state, queue, joined, thinking / think_s / queues)
+    chain = np.zeros((len(rows), len(rows)))
+    for before, after, rate in flows:
+        chain[before, after] += rate
+    return chain, np.array(answers)
+
+
+@pytest.mark.parametrize(
+    ("queues", "size_max", "users"), [(2, 1, 20), (2, 2, 14), (2, 4, 11), (3, 1, 9), (3, 2, 6)]
+)
+@pytest.mark.parametrize("think_s", [0.5, 2.0, 8.0, 32.0])
+@pytest.mark.parametrize("fixed_share", [1.0, 0.5, 0.1])
+def test_users_whose_queues_shrink_forget_sooner_than_they_walk(
+    queues: int, size_max: int, users: int, think_s: float, fixed_share: float
+) -> None:
+    """Runs are never too short, and much shorter than by a walk where users think for long."""
+
+    def time_s(size: int) -> float:
+        return fixed_share + (1.0 - fixed_share) * size / size_max
+
+    chain, answers = chain_of_batches(users, think_s, queues, size_max, time_s)
+    flows = chain - np.diag(chain.sum(axis=1))
+    law = np.linalg.solve(np.vstack([flows.T[1:], np.ones(len(flows))]), np.eye(len(flows))[-1])
+    rate_rps = float(law @ answers)
+    levels = -np.log1p(-(np.arange(2000) + 0.5) / 2000)
+    timings = tuple(
+        BatchTiming(batch_size=size, samples_s=tuple((time_s(size) * levels).tolist()))
+        for size in range(1, size_max + 1)
+    )
+    profile = ServiceProfile(name="x", timings=timings)
+    plan = BatchPlan(profile="x", replicas=queues, batch_size_max=size_max, routing=Routing.RANDOM)
+    workload = ClosedPopulation(users=users, think_time_s=think_s)
+    case = BatchCase(scenario=Scenario(profile=profile, workload=workload, plan=plan, quantiles=(0.99,)))
+    assert rate_rps <= rate_at_most_rps(workload, plan, profile)
+    assert rate_rps / slowest_rate(chain) <= forgotten_requests(case) <= walk_requests(case)
+    if think_s == 32.0:
+        assert forgotten_requests(case) <= max(users, 0.6 * walk_requests(case))
+
+
+@pytest.mark.parametrize(("routing", "size_max"), [(Routing.ROUND_ROBIN, 32), (Routing.RANDOM, 64)])
+def test_queues_of_users_with_nearly_constant_batches_forget_sooner_too(
+    routing: Routing, size_max: int
+) -> None:
+    """By the correlation of the number at one queue of three, after as many requests as are allowed for it."""
+    profile, requests = load_profile("resnet50-t4-fp16"), 400_000
+    plan = BatchPlan(profile="t4", replicas=3, batch_size_max=size_max, routing=routing)
+    workload = ClosedPopulation(users=400, think_time_s=0.1)
+    case = BatchCase(scenario=Scenario(profile=profile, workload=workload, plan=plan, quantiles=(0.99,)))
+    records = run(plan, case.service_times, draw(workload, requests, Seed(value=1)))
+    here = records.replica == 0
+    instants_s = np.linspace(0.1, 0.9, requests // 20) * records.arrived_s[-1]
+    arrived_s, finished_s = np.sort(records.arrived_s[here]), np.sort(records.finished_s[here])
+    present = np.searchsorted(arrived_s, instants_s) - np.searchsorted(finished_s, instants_s)
+    after = round(forgotten_requests(case) / 0.8 / requests * len(instants_s))
+    assert 4.0 * forgotten_requests(case) < walk_requests(case)
+    assert abs(np.corrcoef(present[:-after], present[after:])[0, 1]) < math.exp(-1.0)
 
 
 def test_users_who_think_for_long_cost_no_more_than_a_rate() -> None:
