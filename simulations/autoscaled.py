@@ -29,7 +29,7 @@ from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 5
 _BEYOND_MIN = 100  # requests beyond the quantile, in all runs
-_LOOKS = 3  # at a fleet that is confirmed, each with twice as many runs as the last
+_GROWTH = 4  # times the runs of a fleet that a confirmation may take, in looks each twice as long as the last
 
 
 class _Day(NamedTuple):
@@ -80,24 +80,26 @@ class DaySimulation:
             )
         return _found(fleet, self._days(fleet, Stage.AUTOSCALE, range(self.runs)), self.confidence)
 
-    def certify(self, fleet: ScaledFleet, attempt: int) -> Days:
-        """Runs of a fleet under fresh users, twice and four times as many while the limit is undecided.
+    def certify(self, fleet: ScaledFleet, attempt: int, few: int | None = None) -> Days:
+        """Runs of a fleet under fresh users, up to four times as many while the limit is undecided.
 
         Each look of each attempt has a part of the allowed error, so that all together err no more often than one
         may.
 
         Args:
             attempt: number of this confirmation in a command, from 1; later ones are stricter.
+            few: runs of the first look, two at least; None for all. Of two the interval is wide, and decides what is
+                clear.
         """
-        first, days = (attempt - 1) * self.runs * 2**_LOOKS, list[_Day]()
-        for look in range(1, _LOOKS + 1):
-            numbers = range(first + len(days), first + self.runs * 2 ** (look - 1))
-            days += self._days(fleet, Stage.AUTOSCALE_CERTIFY, numbers)
+        most = _GROWTH * self.runs
+        first, days, look, wanted = (attempt - 1) * 2 * most, list[_Day](), 1, few or self.runs
+        while True:
+            days += self._days(fleet, Stage.AUTOSCALE_CERTIFY, range(first + len(days), first + wanted))
             error = (1.0 - self.confidence) * share_of_error(attempt) * share_of_error(look)
             found = _found(fleet, days, 1.0 - error)
-            if found.is_held or found.is_missed:
-                break
-        return found
+            if found.is_held or found.is_missed or wanted == most:
+                return found
+            look, wanted = look + 1, min(2 * wanted, most)
 
     def _days(self, fleet: ScaledFleet, stage: Stage, numbers: Iterable[int]) -> "list[_Day]":
         seeds = [Seed(value=self.seed, stage=stage, replication=number) for number in numbers]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -127,7 +128,7 @@ def plan_autoscaled(
         fleet,
         choices,
         replace(judge, runs=few, confidence=_SEARCH_CONFIDENCE),
-        judge.certify,
+        partial(judge.certify, few=few),
         work.report,
     )
     return AutoscaledPlan(

@@ -11,7 +11,6 @@ from capacity.question.plan import with_queue_limit
 
 Progress = Callable[[str], None]
 
-_AMPLE = 4  # times the fewest replicas that could be enough
 _TARGETS = 20  # steps between 0 and the given target
 
 
@@ -70,11 +69,7 @@ def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> D
         progress(f"{replicas} replicas all the time")
         return judge(fleet.fixed(replicas))
 
-    ample = min(
-        most, _AMPLE * least
-    )  # far beyond the need it is slow to simulate, and hardly ever the answer
-    found = first_that_holds(ask, least, ample)
-    return found if found or ample == most else first_that_holds(ask, ample + 1, most)
+    return first_above(ask, least, most)
 
 
 def _fewest_left(fleet: ScaledFleet) -> int:
@@ -126,12 +121,27 @@ def _fewest_at_least(
     return first_that_holds(ask, least, most) if least <= most else None
 
 
+def first_above(ask: Callable[[int], Days], least: int, most: int) -> Days | None:
+    """The lowest number that holds the limit, where it is likely near the least; None if the highest does not.
+
+    A day takes long to simulate, so that the search rises by doubled steps from the least, and halves what it passed.
+    """
+    refused, number, step = least - 1, least, 1
+    while not (found := ask(number)).is_held:
+        if number == most:
+            return None
+        refused, number, step = number, min(number + step, most), 2 * step
+    return _halved(ask, refused, number, found)
+
+
 def first_that_holds(ask: Callable[[int], Days], least: int, most: int) -> Days | None:
     """Bisection for the lowest number that holds the limit; None if the highest does not."""
     best = ask(most)
-    if not best.is_held:
-        return None
-    refused, accepted = least - 1, most
+    return _halved(ask, least - 1, most, best) if best.is_held else None
+
+
+def _halved(ask: Callable[[int], Days], refused: int, accepted: int, best: Days) -> Days:
+    """The lowest number that holds the limit, between one that does not and one that does."""
     while accepted - refused > 1:
         middle = (refused + accepted) // 2
         found = ask(middle)

@@ -9,6 +9,7 @@ import pytest
 from scaled import kept, scaled_fleet, with_limited
 
 from capacity.autoscaling.cheapest import CONFIRMED_MAX, AutoscaledPlan, cheapest, ladders
+from capacity.autoscaling.comparison import first_above
 from capacity.autoscaling.findings import Course, Days
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
@@ -185,6 +186,23 @@ def test_one_target_has_its_bounds_chosen() -> None:
     plan = found_by(Made(stairs(60, 0.0, 10)), choices=((CHOICES[0][10],),))
     scaler = plan.chosen.fleet.autoscaler
     assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.8", 3, 5)
+
+
+@pytest.mark.parametrize("least", [1, 3])
+@pytest.mark.parametrize("most", [3, 4, 30])
+def test_a_fixed_fleet_is_looked_for_from_the_fewest_on(least: int, most: int) -> None:
+    """The answer is that of bisection from the most, but only what lies near it is simulated."""
+    for enough in range(least, most + 2):
+        asked: list[int] = []
+
+        def ask(replicas: int, enough: int = enough, asked: list[int] = asked) -> Days:
+            asked.append(replicas)
+            return days(fleet().fixed(replicas), replicas >= enough, [replicas] * 2)
+
+        found = first_above(ask, least, most)
+        assert (found and found.fleet.replicas) == (enough if enough <= most else None)
+        assert len(asked) == len(set(asked)) <= 1 + 2 * math.ceil(math.log2(enough - least + 1))
+        assert max(asked) <= min(most, max(least, 2 * enough - least))
 
 
 def test_targets_to_choose_from_rise_to_four_full_batches() -> None:

@@ -145,6 +145,24 @@ def test_a_confirmation_has_its_own_users_and_twice_as_many_days_while_it_is_ope
     assert not before & {seed.replication for seed in seen}
 
 
+@pytest.mark.parametrize(("few", "looks"), [(2, [2, 4, 8, 16, 20]), (5, [5, 10, 20]), (None, [5, 10, 20])])
+def test_a_confirmation_may_begin_with_few_days(few: int | None, looks: list[int]) -> None:
+    """Two of a long day decide what is clear, at the error of a first look; at most four times the usual follow."""
+    numbers: list[int] = []
+    seen: list[int] = []
+
+    def mapper(_: object, seeds: Sequence[Seed]) -> list[_Day]:
+        numbers.extend(seed.replication for seed in seeds)
+        seen.append(len(numbers))
+        return [day_of(HARDLY if seed.replication % 2 else NEARLY, lost=0) for seed in seeds]
+
+    found = DaySimulation(runs=5, mapper=mapper).certify(fleet_of(), 1, few=few)
+    assert (seen, numbers) == (looks, list(range(20)))
+    assert found.confidence == pytest.approx(1.0 - 0.05 * share_of_error(1) * share_of_error(len(looks)))
+    clear = DaySimulation(runs=5, mapper=lambda _, seeds: [day_of(IN_TIME, lost=0) for _ in seeds])
+    assert clear.certify(fleet_of(), 1, few=few).runs == looks[0]
+
+
 def test_a_mean_of_runs_is_held_by_students_t() -> None:
     """Values 1, 2 and 6: a deviation of sqrt(7), and t of two degrees at 90 % is 2.92."""
     found = mean_of_runs([1.0, 2.0, 6.0], 0.9)
