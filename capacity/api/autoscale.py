@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
 RUNS_MAX = 1000
 _NOTHING = Survival()
-# Limits of a search: most replicas, as a multiple of those for the peak; and fewest requests in all runs of a fleet.
-_AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
+# Limits of a search: most replicas, as a multiple of those for the peak; fewest requests in all runs of a fleet; and
+# fewest runs.
+_AMPLE, _SEARCH_REQUESTS, _SEARCH_RUNS = 4, 20_000_000, 2
 _TARGET, _MOST = "utilization:0.6", 10  # of an autoscaler that nothing else is known of
 _SEARCH_CONFIDENCE = 0.5  # enough to choose by: what is chosen is confirmed
 
@@ -121,7 +122,7 @@ def plan_autoscaled(
         question.survival,
     )
     effort, runs = work.effort, asked.runs
-    few = max(2, min(runs, math.ceil(_SEARCH_REQUESTS / fleet.requests)))
+    few = max(_SEARCH_RUNS, min(runs, math.ceil(_SEARCH_REQUESTS / fleet.requests)))
     judge = DaySimulation(seed=effort.seed, runs=runs, confidence=effort.confidence, mapper=work.mapper)
     work.report(f"{few} to {runs} runs of {fleet.requests:.3g} requests each for every fleet")
     screen, searched, passed_over = cheapest(
@@ -130,6 +131,7 @@ def plan_autoscaled(
         replace(judge, runs=few, confidence=_SEARCH_CONFIDENCE),
         partial(judge.certify, few=few),
         work.report,
+        hurry=_SEARCH_RUNS * fleet.requests / _SEARCH_REQUESTS,
     )
     return AutoscaledPlan(
         screen=screen,

@@ -73,7 +73,12 @@ def ladders(batch_size_max: int) -> tuple[Ladder, ...]:
 
 
 def cheapest(
-    fleet: ScaledFleet, choices: Sequence[Ladder], judge: DayJudge, confirm: Confirm, progress: Progress
+    fleet: ScaledFleet,
+    choices: Sequence[Ladder],
+    judge: DayJudge,
+    confirm: Confirm,
+    progress: Progress,
+    hurry: float = 1.0,
 ) -> tuple[ScaledScreen, int, tuple[Days, ...]]:
     """The cheapest controller that is confirmed, the number that were searched, and those passed over.
 
@@ -85,9 +90,12 @@ def cheapest(
     Args:
         fleet: the lag, the start-up and the most replicas are its autoscaler's.
         choices: rising targets of each metric.
+        hurry: times as fast as which the day passes where the smallest fixed fleet is looked for; whole days
+            confirm it.
     """
     confirmer = _Confirmer(confirm, progress)
-    fixed = _fixed(fleet, judge, confirmer, progress)
+    found = smallest_fixed(fleet.hurried(hurry), judge, progress)
+    fixed = None if found is None else _fixed(fleet, found.fleet.replicas, confirmer)
     search = _Search(fleet, fixed, judge, progress)
     for ladder in choices:
         if fixed is None:  # then not even the most replicas, all the time, hold the limit
@@ -114,12 +122,8 @@ class _Confirmer:
         return self._confirm(fleet, self._attempt)
 
 
-def _fixed(fleet: ScaledFleet, judge: DayJudge, confirm: _Confirmer, progress: Progress) -> Days | None:
-    """The smallest fixed fleet whose limit is confirmed; None if none of the `CONFIRMED_MAX` smallest is."""
-    found = smallest_fixed(fleet, judge, progress)
-    if found is None:
-        return None
-    least = found.fleet.replicas
+def _fixed(fleet: ScaledFleet, least: int, confirm: _Confirmer) -> Days | None:
+    """The smallest fixed fleet from `least` on whose limit is confirmed; None if none of the first few is."""
     for replicas in range(least, min(least + CONFIRMED_MAX, fleet.replicas + 1)):
         again = confirm(fleet.fixed(replicas), f"{replicas} replicas all the time")
         if again.is_held:

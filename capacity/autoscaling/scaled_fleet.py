@@ -251,6 +251,22 @@ class ScaledFleet:
         """The same fleet with another autoscaler."""
         return self._of(autoscaler.replicas_max, autoscaler)
 
+    def hurried(self, times: float) -> "ScaledFleet":
+        """The same fleet on a day that passes so many times as fast, at the same rates.
+
+        A fixed fleet does nearly the same on it, since its queues settle within seconds; a controller does not.
+        """
+        if times <= 1.0:
+            return self
+        seen = [one for one in self.curve.steps() if one[1] > self.begins_s and one[0] < self.ends_s]
+        times_s = tuple(max(0.0, from_s - self.begins_s) / times for from_s, _, _ in seen)
+        rates_rps = tuple(rate_rps for _, _, rate_rps in seen)
+        day = replace(
+            self.curve, times_s=times_s, rates_rps=rates_rps, begins_s=0.0, ends_s=self.lasts_s / times
+        )
+        workload = replace(self.scenario.workload, day=day)
+        return replace(self, scenario=replace(self.scenario, workload=workload))
+
     def _of(self, replicas: int, autoscaler: Autoscaler | None) -> "ScaledFleet":
         """The same fleet with this many replicas, of which the failures take theirs."""
         plan = replace(self.plan, replicas=replicas)

@@ -17,7 +17,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.candidate import Verdict
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.daily import DailyCurve
+from capacity.traffic.daily import DAY_S, DailyCurve
 
 LIMIT_S = 0.5
 PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=0.1),), hourly_usd=2.0)
@@ -203,6 +203,16 @@ def test_a_fixed_fleet_is_looked_for_from_the_fewest_on(least: int, most: int) -
         assert (found and found.fleet.replicas) == (enough if enough <= most else None)
         assert len(asked) == len(set(asked)) <= 1 + 2 * math.ceil(math.log2(enough - least + 1))
         assert max(asked) <= min(most, max(least, 2 * enough - least))
+
+
+def test_only_the_search_for_a_fixed_fleet_hurries() -> None:
+    """Controllers need their time, and what is confirmed is whole days."""
+    judge, confirm = Made(stairs(60, 0.0, 5)), Made(stairs(60, 0.0, 5))
+    found, *_ = cheapest(fleet(), CHOICES, judge, lambda one, attempt: confirm(one), lambda told: None, 8.0)
+    assert {one.lasts_s for one in judge.asked if one.autoscaler is None} == {DAY_S / 8.0}
+    assert {one.lasts_s for one in [*judge.asked, *confirm.asked] if one.autoscaler is not None} == {DAY_S}
+    assert {one.lasts_s for one in confirm.asked} == {DAY_S}
+    assert (found.smallest.fleet.replicas, found.smallest.fleet.lasts_s) == (6, DAY_S)
 
 
 def test_targets_to_choose_from_rise_to_four_full_batches() -> None:

@@ -155,3 +155,17 @@ def test_a_fleet_can_be_fixed_or_scaled_otherwise() -> None:
     assert (other.plan.replicas, other.autoscaler) == (6, scaler(replicas_max=6))
     assert fleet().replica_hourly_usd is None
     assert fleet(profile=replace(PROFILE, hourly_usd=2.0)).replica_hourly_usd == 2.0
+
+
+@pytest.mark.parametrize("part", [{}, {"begins_s": 9.0 * HOUR_S, "ends_s": 15.0 * HOUR_S}])
+def test_a_hurried_day_has_the_rates_of_the_day_for_a_share_of_the_time(part: dict[str, float]) -> None:
+    whole = fleet(scaler=None, **part)
+    short = whole.hurried(12.0)
+    assert short.lasts_s == pytest.approx(whole.lasts_s / 12.0)
+    assert (short.peak_rate_rps, short.mean_rate_rps) == pytest.approx((30.0, whole.mean_rate_rps))
+    assert short.requests - 600.0 * 30.0 == pytest.approx(whole.mean_rate_rps * whole.lasts_s / 12.0)
+    for share in (0.0, 0.2, 0.3, 0.55, 0.99):
+        rates = [one.curve.rate_rps(one.begins_s + share * one.lasts_s) for one in (whole, short)]
+        assert rates[0] == rates[1]
+    assert short.replicas_least == whole.replicas_least
+    assert whole.hurried(0.9) is whole

@@ -507,6 +507,18 @@ def test_several_limits_have_the_figures_of_each_alone() -> None:
     )
 
 
+@pytest.mark.parametrize("replicas", [3, 4])
+def test_a_fixed_fleet_does_the_same_on_a_hurried_day(replicas: int) -> None:
+    """At load 0.8 or 0.6 by day; the late requests are as large a share, and P99 is the same."""
+    whole = fleet([(0.0, 6.0), (2.0 * HOUR_S, 24.0)], ends_s=4.0 * HOUR_S, limit_s=0.3).fixed(replicas)
+    found, short = (DaySimulation()(one) for one in (whole, whole.hurried(4.0)))
+    assert short.requests == pytest.approx(found.requests / 4.0, rel=0.02)
+    for seen in ("found_s", "late_share"):
+        one, other = getattr(found.binding, seen), getattr(short.binding, seen)
+        assert one.low <= other.high
+        assert other.low <= one.high
+
+
 def test_two_limits_on_a_fixed_fleet_are_those_of_the_exact_law() -> None:
     """M/M/1 at load 0.8: T is exponential, with a mean of half a second."""
     asked = fleet([(0.0, 8.0)], ends_s=6.0 * HOUR_S).fixed(1)
