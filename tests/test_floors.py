@@ -301,6 +301,11 @@ def test_a_law_of_batches_imports_nothing_that_only_its_relatives_need() -> None
     assert_light(arguments, ("scipy.sparse", "scipy.linalg", "scipy.stats", "numba", "pandas"))
 
 
+def test_a_list_of_profiles_fits_no_steps() -> None:
+    """Profiles of language models with scattered steps are fitted by scipy.optimize, once their table is asked for."""
+    assert_light(["profiles"], ("scipy", "numba", "pandas", "matplotlib"))
+
+
 def assert_light(arguments: list[str], heavy: tuple[str, ...]) -> None:
     """A command that works, and imports none of these."""
     program = (

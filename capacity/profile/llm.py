@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import ClassVar
 
 from capacity.errors import DomainError, InputError, quoted
-from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
+from capacity.profile.steps import StepTable, StepTiming, linear_table, reach_of, table_of, with_noise
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TOKENS_LIMIT = 1_000_000_000
@@ -165,9 +166,11 @@ class Coefficients:
         return Coefficients(**{one.name: factor * getattr(self, one.name) for one in fields(self)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LlmProfile:
     """Measured passes of one language model on one replica, which may span several devices.
+
+    Their table is made when it is first asked for, as a fit of scattered passes takes longer than to list a profile.
 
     Attributes:
         devices: devices of one replica; its price is as many times `hourly_usd`.
@@ -205,7 +208,6 @@ class LlmProfile:
     check: SaturationCheck | None = None
     source: Mapping[str, str] = field(default_factory=dict, hash=False)
     path: str | None = field(default=None, compare=False, repr=False)
-    _table: StepTable = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -228,15 +230,17 @@ class LlmProfile:
             )
         if self.hourly_usd is not None and not 0.0 < self.hourly_usd < math.inf:
             raise InputError(f"hourly_usd must be positive and finite, got {self.hourly_usd}")
-        object.__setattr__(self, "_table", self._measured())
-        self._check_range()
+        if self.steps:
+            self._check_range()
 
     @property
     def request_overhead_s(self) -> float:
         """Time of a request outside the engine, but for what each of its input tokens takes. [s]"""
         return self.overhead.request_s
 
-    def _measured(self) -> StepTable:
+    @cached_property
+    def table(self) -> StepTable:
+        """Durations of passes."""
         if self.coefficients is None:
             return with_noise(table_of(self.steps), self.steps)
         line, limits = self.coefficients, self.limits_measured
@@ -250,10 +254,10 @@ class LlmProfile:
 
     def _check_range(self) -> None:
         """Refuse measured passes that do not reach as far as the profile claims."""
-        table, limits = self.table, self.limits_measured
+        limits, (requests, tokens) = self.limits_measured, reach_of(self.steps)
         reached = (
-            ("sequences_max", limits.sequences_max, table.decode_requests[-1], "decoding requests"),
-            ("batched_tokens_max", limits.batched_tokens_max, table.prefill_tokens[-1], "prompt tokens"),
+            ("sequences_max", limits.sequences_max, requests, "decoding requests"),
+            ("batched_tokens_max", limits.batched_tokens_max, tokens, "prompt tokens"),
         )
         for name, claimed, most, what in reached:
             if claimed > most:
@@ -271,11 +275,6 @@ class LlmProfile:
             self.device if self.devices == 1 or self.device is None else f"{self.devices} x {self.device}"
         )
         return tuple(filter(None, (self.model, device, self.precision, engine)))
-
-    @property
-    def table(self) -> StepTable:
-        """Durations of passes."""
-        return self._table
 
     @property
     def instances_per_device(self) -> int:

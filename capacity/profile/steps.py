@@ -160,11 +160,7 @@ def table_of(steps: Sequence[StepTiming]) -> StepTable:
     Raises:
         InputError: no pass without prompts, or none with prompts alone.
     """
-    decode = [step for step in steps if not step.prefill_tokens]
-    prefill = [step for step in steps if not step.decode_requests]
-    if not decode or not prefill:
-        missing = "decoding requests alone" if not decode else "prompts alone"
-        raise InputError(f"no step of {missing} was measured; a profile needs some of these")
+    decode, prefill = _alone(steps)
     requests, context, decode_s = _table([(step.decode_requests, step.context) for step in decode], decode)
     tokens, past, prefill_s = _table([(step.prefill_tokens, step.past) for step in prefill], prefill)
     is_past_measured = len(past) > 1
@@ -183,6 +179,26 @@ def table_of(steps: Sequence[StepTiming]) -> StepTable:
         is_mixed_measured=bool(mixed),
         is_past_measured=is_past_measured,
     )
+
+
+def reach_of(steps: Sequence[StepTiming]) -> tuple[int, int]:
+    """Most decoding requests of a measured pass without prompts, and most prompt tokens of one with prompts alone.
+
+    Raises:
+        InputError: as of `table_of`.
+    """
+    decode, prefill = _alone(steps)
+    return max(step.decode_requests for step in decode), max(step.prefill_tokens for step in prefill)
+
+
+def _alone(steps: Sequence[StepTiming]) -> tuple[list[StepTiming], list[StepTiming]]:
+    """Passes without prompts, and with prompts alone."""
+    decode = [step for step in steps if not step.prefill_tokens]
+    prefill = [step for step in steps if not step.decode_requests]
+    if not decode or not prefill:
+        missing = "decoding requests alone" if not decode else "prompts alone"
+        raise InputError(f"no step of {missing} was measured; a profile needs some of these")
+    return decode, prefill
 
 
 def with_noise(table: StepTable, steps: Sequence[StepTiming]) -> StepTable:
