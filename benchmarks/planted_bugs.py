@@ -408,6 +408,10 @@ BUGS = (
     Bug("a rate is guessed as if batches did not grow", "crossing.crossing",
         "1.0 / math.sqrt(1.0 - one.size / wall)", "1.0 / (1.0 - one.size / wall)",
         "test_headroom.py::test_the_limit_is_guessed_where_a_line_through_what_was_seen_reaches_it"),
+    Bug("a rate is aimed at as if samples left nothing in doubt", "crossing.ends_of",
+        "one.pressure * (one.ends or default)[end]", "one.pressure",
+        "test_headroom.py::"
+        "test_where_samples_leave_more_in_doubt_the_ends_are_aimed_at_where_their_interval_leaves_the_limit"),
     Bug("prices differ by their rounding alone", "Family.cost",
         'float(f"{devices if usd is None else usd:.12g}")', "devices if usd is None else usd",
         "test_plan_decision.py::test_three_devices_at_a_third_of_the_price_cost_the_same"),

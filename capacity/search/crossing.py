@@ -1,23 +1,31 @@
 """Crossing: the size at which a limited quantity is guessed to reach its limit, from what trials have seen of it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from capacity.profile.sampling import reach
 from capacity.question.objective import Objective
 
 # Error of the straight line, as a share of the squared distance to the limit in logarithms: far from it the line bends.
 _BEND = 0.2
 # Share of the quantity by which runs that have not settled may be wrong, and least error of any trial.
 _UNSETTLED, _ERROR_MIN = 0.1, 1e-4
+_RESAMPLED = 0.02  # error of a long trial, whose interval has that of the profile's samples
 
 
 class Seen(NamedTuple):
-    """A size that was tried: what binds there over its limit, and the relative error of that."""
+    """A size that was tried: what binds there over its limit, and the relative error of that.
+
+    Attributes:
+        ends: of its interval over its value, if they have the error of the profile's samples, which is alike at each
+            size and no part of `error`; else None.
+    """
 
     size: float
     pressure: float
     error: float
+    ends: tuple[float, float] | None = None
 
     @property
     def weight(self) -> float:
@@ -32,9 +40,26 @@ def seen_at(size: float, candidate: Any, objective: Objective) -> Seen | None:
     found = objective.binding(candidate.performance).pressure(candidate.performance)
     if found is None or not 0.0 < found.value < math.inf:
         return None
+    if candidate.requests_resampled > 0:
+        return Seen(size, found.value, _RESAMPLED, (found.low / found.value, reach(found) / found.value))
     width = found.half_width / found.value
-    error = width if math.isfinite(width) else 1.0
-    return Seen(size, found.value, max(_ERROR_MIN, error, 0.0 if candidate.settled else _UNSETTLED))
+    error = max(_ERROR_MIN, width if math.isfinite(width) else 1.0, 0.0 if candidate.settled else _UNSETTLED)
+    return Seen(size, found.value, error)
+
+
+def ends_of(tried: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
+    """The lower and the upper ends of what was seen, with the error of the profile's samples if it is known of any."""
+    known = [one for one in tried if one.ends is not None]
+    nearest = min(known, key=lambda one: abs(math.log(one.pressure)), default=None)
+    default = (1.0, 1.0) if nearest is None or nearest.ends is None else nearest.ends
+
+    def moved(end: int) -> Iterator[Seen]:
+        for one in tried:
+            pressure = one.pressure * (one.ends or default)[end]
+            if 0.0 < pressure < math.inf:
+                yield one._replace(pressure=pressure)
+
+    return list(moved(0)), list(moved(1))
 
 
 def crossing(tried: Iterable[Seen], wall: float) -> float | None:

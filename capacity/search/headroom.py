@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from capacity.performance import Performance
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.scenario import Scenario
-from capacity.search.crossing import Seen, crossing, seen_at
+from capacity.search.crossing import Seen, crossing, ends_of, seen_at
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import DECIDED, Headroom
 from capacity.traffic.workload import Workload
@@ -21,7 +21,10 @@ _BELOW, _ABOVE, _APART = 0.011, 0.008, 0.003
 _ONE_ANSWER = (
     0.98  # share of the distance within which two ends are one answer, for the second end to be tried
 )
-_AIMS_MAX = 8  # after which rates are halved in
+_FARTHER, _AIMS_MAX = (
+    1.5,
+    8,
+)  # growth of that distance at a rate in doubt; and trials after which rates are halved in
 # Brief looks for a first guess, and most requests of each: enough for the shortest runs that refuse anything.
 _GLANCES_MAX, _GLANCE_REQUESTS = 3, 1 << 17
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
@@ -140,6 +143,15 @@ class Ends:
         while not self.is_spent and self.open_rps > self.accepted_rps * (1.0 + resolution):
             self.accepts((self.accepted_rps + self.open_rps) / 2.0)
 
+    def leap(self, brief: Callable[[float], Trial]) -> None:
+        """Find the ends without the rates on the way to them, by aims; halve what these leave apart, or laws may."""
+        self.glance(brief)
+        self.aim(_LONGER[-1])
+        if self.requests == 0 or not self.is_aimed:
+            self.close_in()
+        elif not (self.is_decided or self.in_doubt or self.is_spent):
+            self.accepts((self.accepted_rps + self.refused_rps) / 2.0)  # for the cause
+
     def glance(self, brief: Callable[[float], Trial]) -> None:
         """Look briefly at rates where the limit is guessed to be reached: for a better guess, and no verdict."""
         for _ in range(_GLANCES_MAX):
@@ -158,32 +170,42 @@ class Ends:
         What a trial has seen makes the next guess better, also if it leaves its rate in doubt.
         """
         for _ in range(_AIMS_MAX):
-            if self.is_spent or (self.is_decided and self.requests > 0):
-                return
-            guess_rps = crossing(self.seen, self.wall_rps)
-            rate_rps = None if guess_rps is None else self._aimed(guess_rps)
+            rate_rps = None if self.is_spent or (self.is_decided and self.requests > 0) else self._aimed()
             if rate_rps is None:
                 return
             self.accepts(rate_rps, effort)
 
-    def _aimed(self, guess_rps: float) -> float | None:
-        """The rate to try next, away from those in doubt; None if both sides have come as near as that."""
-        low_rps, high_rps = guess_rps * (1.0 - _BELOW), guess_rps * (1.0 + _ABOVE)
+    @property
+    def is_aimed(self) -> bool:
+        """Whether both ends are as close to where the limit is guessed to be reached as aims bring them."""
+        return crossing(self.seen, self.wall_rps) is not None and self._aimed() is None
+
+    def _aimed(self) -> float | None:
+        """The rate to try next: the lower end first; None if both have come close, or nothing tells where to aim.
+
+        Where the profile's samples leave more in doubt, the ends are where its interval leaves the limit.
+        """
+        missed_rps, met_rps = (crossing(ends, self.wall_rps) for ends in ends_of(self.seen))
+        if met_rps is None or missed_rps is None:
+            return None
+        low_rps, high_rps = self._apart(met_rps, -_BELOW), self._apart(missed_rps, _ABOVE)
         one_answer = 1.0 + _ONE_ANSWER * DECIDED
-        if self.accepted_rps * one_answer > guess_rps * (1.0 + _ABOVE / 2.0):
+        if self.accepted_rps * one_answer > missed_rps * (1.0 + _ABOVE / 2.0):
             high_rps = self.accepted_rps * one_answer
-        if self.refused_rps / one_answer < guess_rps * (1.0 - _BELOW / 2.0):
+        if self.refused_rps / one_answer < met_rps * (1.0 - _BELOW / 2.0):
             low_rps = self.refused_rps / one_answer
-        while any(abs(rate / low_rps - 1.0) < _APART for rate in self.in_doubt):
-            low_rps *= 1.0 - _APART
-        while any(abs(rate / high_rps - 1.0) < _APART for rate in self.in_doubt):
-            high_rps *= 1.0 + _APART
         if not self.only_rises and low_rps > self.open_rps:
             low_rps = 0.0
         for rate_rps in (low_rps, high_rps):
             if self.accepted_rps * (1.0 + _APART) < rate_rps < self.refused_rps * (1.0 - _APART):
                 return rate_rps
         return None
+
+    def _apart(self, guess_rps: float, share: float) -> float:
+        """A rate at a distance from a guess, and farther off for each rate in doubt that it meets."""
+        while any(abs(rate / (guess_rps * (1.0 + share)) - 1.0) < _APART for rate in self.in_doubt):
+            share *= _FARTHER
+        return guess_rps * (1.0 + share)
 
     def headroom(self, today_rps: float) -> Headroom:
         """What was found."""
@@ -290,12 +312,10 @@ def find_headroom(
         wall_rps=served_max_rps,
         only_rises=effort.leaps,
     )
-    if effort.probes_max is None:
-        if effort.leaps:
-            ends.glance(brief)
-            ends.aim(_LONGER[-1])
-        else:
-            ends.rise(today_rps, effort.first_step)
+    if effort.leaps:
+        ends.leap(brief)
+    elif effort.probes_max is None:
+        ends.rise(today_rps, effort.first_step)
         ends.close_in()
     else:
         probes = _probed(scenario, judge, progress, ends.refused_rps)

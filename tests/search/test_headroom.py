@@ -220,3 +220,40 @@ def test_nothing_is_guessed_where_responses_fall_or_nothing_was_seen() -> None:
     assert crossing([], 100.0) is None
     assert crossing([Seen(100.0, 0.5, 0.01)], 100.0) is None
     assert crossing([Seen(50.0, 0.9, 0.01), Seen(60.0, 0.8, 0.01)], 100.0) is None
+
+
+def test_where_samples_leave_more_in_doubt_the_ends_are_aimed_at_where_their_interval_leaves_the_limit() -> (
+    None
+):
+    """An error of 12 % either way: both ends are found by a few long trials, and one between tells the cause."""
+
+    def pressure(rate_rps: float) -> float:
+        return 0.5 + 0.25 / math.sqrt(1.0 - rate_rps / 1000.0)
+
+    calls: list[float] = []
+
+    def judged(rate_rps: float, effort: int) -> Said:
+        calls.append(rate_rps)
+        value = pressure(rate_rps)
+        if 1.12 * value <= 1.0:
+            return Said(Verdict.MET, requests=1)
+        if 0.88 * value > 1.0:
+            return Said(Verdict.MISSED, requests=1)
+        return Said(Verdict.INCONCLUSIVE, Doubt.PROFILE, requests=1)
+
+    ends = Ends(
+        accepted_rps=300.0,
+        refused_rps=1000.0,
+        judged=judged,
+        requests_max=1000,
+        see=lambda rate_rps, trial: Seen(rate_rps, pressure(rate_rps), 0.02, (0.88, 1.12)),
+        seen=[Seen(300.0, pressure(300.0), 0.01)],
+        wall_rps=1000.0,
+        only_rises=True,
+    )
+    ends.leap(lambda rate_rps: Said(Verdict.INCONCLUSIVE, requests=1))
+    met_rps, missed_rps = (1000.0 * (1.0 - (0.25 / (1.0 / end - 0.5)) ** 2) for end in (1.12, 0.88))
+    assert met_rps / 1.02 <= ends.accepted_rps <= met_rps
+    assert missed_rps <= ends.refused_rps <= missed_rps * 1.02
+    assert ends.doubt is Doubt.PROFILE
+    assert len(calls) <= 5
