@@ -41,6 +41,9 @@ from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.workers import Mapper
 
+# Fewest independent durations beyond the quantile for an interval: with fewer, a pool has seen too few bursts.
+INDEPENDENT_EXCEEDANCES_MIN = 50
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case(ABC):
@@ -131,6 +134,16 @@ class Case(ABC):
         """
         return 0.25
 
+    @property
+    def exceedances_min(self) -> float:
+        """Fewest independent durations beyond the quantile for an interval."""
+        return INDEPENDENT_EXCEEDANCES_MIN
+
+    @property
+    def indifference(self) -> float:
+        """Share of the asked precision within which a search need not know the side of a limit."""
+        return 0.25
+
     @abstractmethod
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
         """Most requests that a trial may take, of those that are allowed.
@@ -181,6 +194,11 @@ class Case(ABC):
     @abstractmethod
     def day_sample(self, day: Day) -> Sample:
         """Serve the requests of a day, and reduce those of its observed part to a sample."""
+
+    @property
+    def starts_empty(self) -> bool:
+        """Whether runs start with an empty fleet, so that they are calm at first."""
+        return True
 
     @property
     def is_day(self) -> bool:

@@ -35,7 +35,6 @@ from simulations.statistics.verdict import (
 )
 from simulations.workers import Mapper
 
-_INDIFFERENCE = 0.25  # share of the asked precision; beside an answer all of it
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Shares of its budget after which a candidate may be put off, and after which it is even if no look could accept it.
@@ -81,7 +80,7 @@ class SimulationJudge:
         corrected for the number of candidates and looks, and near their limit they allow for the profile's error too.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
-        trial = replace(trial, indifference=1.0 if is_aside else _INDIFFERENCE)
+        trial = replace(trial, indifference=1.0 if is_aside else trial.indifference)
         if (refused := trial.case.refused(self.confidence)) is not None:
             return refused
         return self._search_on(trial, self._seen(trial), _Seen())
@@ -140,6 +139,7 @@ class SimulationJudge:
             attempt=attempt,
             requests_max=budget if requests_max is None else max(1, min(budget, requests_max)),
             narrowing=case.narrowing(self.requests_max),
+            indifference=case.indifference,
         )
 
     def _may_be_put_off(self, trial: "_Trial", seen: "_Seen") -> bool:
@@ -460,9 +460,9 @@ class _Trial:
     attempt: int
     requests_max: int
     narrowing: float
+    indifference: float
     requests_first: int = 0
     precision: float = math.inf
-    indifference: float = _INDIFFERENCE
     gives_up: bool = False
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:

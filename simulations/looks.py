@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from capacity.errors import InconclusiveError
 from capacity.units import format_quantile
-from simulations.case import REPLICATIONS_FEW, REPLICATIONS_FIRST, Case
+from simulations.case import INDEPENDENT_EXCEEDANCES_MIN, REPLICATIONS_FEW, REPLICATIONS_FIRST, Case
 from simulations.draws.arrivals import Seed
 from simulations.statistics.path import INDEPENDENT_MIN
 from simulations.statistics.pool import SECTIONS, Pool, served
@@ -14,8 +14,6 @@ from simulations.workers import Mapper
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
 REQUESTS_MAX = 100_000_000
-# Fewest independent durations beyond the quantile for an interval: with fewer, a pool has seen too few bursts.
-INDEPENDENT_EXCEEDANCES_MIN = 50
 # Share of those that a pool must have which need see fewer relaxation times, as a multiple of the share of these.
 _EXCEEDANCES_SHARE = 2.0
 
@@ -61,7 +59,7 @@ def looks(
 
 def is_enough(probe: Length, pool: Pool, case: Case, care: float) -> bool:
     """Whether short runs are long enough for a search, whose acceptances are confirmed; not under bursts."""
-    is_long = case.length.warm_up <= probe.warm_up and case.bursts is None
+    is_long = case.bursts is None and (case.length.warm_up <= probe.warm_up or not case.starts_empty)
     return care < 1.0 and is_long and is_settled(pool, case, care)
 
 
@@ -118,9 +116,14 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     if case.is_day:
         return pool.counted + pool.whole.lost >= case.counted_min(care)
     seen = pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
-    is_level = case.is_path or (pool.is_level and has_runs(pool, care))
-    enough = INDEPENDENT_EXCEEDANCES_MIN * min(1.0, _EXCEEDANCES_SHARE * care)
+    is_level = case.is_path or (is_without_trace(pool, case) and has_runs(pool, care))
+    enough = case.exceedances_min * min(1.0, _EXCEEDANCES_SHARE * care)
     return seen >= enough and is_level and pool.counted >= case.counted_min(care)
+
+
+def is_without_trace(pool: Pool, case: Case) -> bool:
+    """Whether the runs of a pool have forgotten how they started."""
+    return pool.is_level if case.starts_empty else pool.is_steady
 
 
 def has_runs(pool: Pool, care: float) -> bool:
@@ -175,15 +178,16 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
             f"{requests_max} are allowed; raise --requests-max, or ask for a lower quantile{smaller} or a lower rate"
         )
     mend = f"raise --requests-max ({requests_max} now), or ask for a lower quantile or a lower rate"
-    worth = INDEPENDENT_EXCEEDANCES_MIN
+    worth = case.exceedances_min
     if last.pool.is_path:
         mend, worth = "record for longer, or ask for a lower percentile", INDEPENDENT_MIN
-    elif not case.is_path and not last.pool.is_level:
-        return f"after {last.requests} requests{busy} responses still rise within the runs; {mend}"
+    elif not case.is_path and not is_without_trace(last.pool, case):
+        moves = "rise" if case.starts_empty else "drift"
+        return f"after {last.requests} requests{busy} responses still {moves} within the runs; {mend}"
     seen = last.pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
     return (
         f"{last.requests} requests{busy} are worth {seen:.0f} independent responses beyond {quantile}, from "
-        f"few busy periods, and an interval needs {worth}; {mend}"
+        f"few busy periods, and an interval needs {worth:.0f}; {mend}"
     )
 
 

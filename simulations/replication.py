@@ -30,6 +30,7 @@ from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ALONE, ServiceTimes
+from simulations.draws.start import BusyStart
 from simulations.draws.watching import StormWatch, Watcher
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
@@ -63,6 +64,7 @@ class Task:
         slowdowns: slowdowns of instances that share a device, as `cluster.run` takes them.
         spells: spells of service times, which all replicas share.
         strata: strata of the requests, for arrivals in bursts.
+        start: what the fleet serves when the run begins; None for an empty fleet.
         waiting_max: number of attempts that may wait before a run whose clients retry is given up.
         marks_s: values of waits and of responses that tallies keep exact, as of `with_marks`; other service times have
             others. [s]
@@ -80,6 +82,7 @@ class Task:
     spells: Spells | None = None
     engine: Engine = Engine.KERNEL
     strata: PhaseStrata | None = None
+    start: BusyStart | None = None
     waiting_max: float = math.inf
     marks_s: tuple[Floats, ...] = ()
 
@@ -100,7 +103,7 @@ class Task:
 
 def replicate(task: Task) -> Sample | Strata:
     """Run one replication; with arrivals in bursts, reduce each stratum by itself."""
-    return _replicated(task, Stream(task.workload, task.length.requests, task.seed, task.spells))
+    return _replicated(task, Stream(task.workload, task.length.requests, task.seed, task.spells, task.start))
 
 
 def replicate_alike(tasks: Sequence[Task]) -> list[Sample | Strata]:
@@ -108,7 +111,7 @@ def replicate_alike(tasks: Sequence[Task]) -> list[Sample | Strata]:
     one = tasks[0]
     if one.length.requests > _ALIKE_MAX:
         return [replicate(task) for task in tasks]
-    stream = RepeatedStream(one.workload, one.length.requests, one.seed, one.spells)
+    stream = RepeatedStream(one.workload, one.length.requests, one.seed, one.spells, one.start)
     samples = []
     for task in tasks:
         stream.rewind()
@@ -203,7 +206,7 @@ def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
             leave_if_abandoned()
             yield served
         return
-    draws = draw(task.workload, task.length.requests, task.seed, task.spells)
+    draws = draw(task.workload, task.length.requests, task.seed, task.spells, task.start)
     records = run(task.plan, task.service_times, draws, task.slowdowns)
     yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
 

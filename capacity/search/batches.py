@@ -43,6 +43,7 @@ from capacity.server.batch.stability import (
     require_batch_of_one,
     sustainable_rate_rps,
 )
+from capacity.server.batch.steady import is_wait_over
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -225,8 +226,12 @@ class BatchTheory:
     def fleets(
         self, question: BatchQuestion, family: Family, devices: int, floors: Floors
     ) -> Iterator[BatchPlan]:
-        """Fleets of a number of devices, by batch size and batch wait."""
-        yield from question.space.fleets(family, devices, self._sizes(question, family, floors))
+        """Fleets of a number of devices, by batch size and batch wait; no wait that would change nothing."""
+        workload, is_searched = question.workload, question.space.batch_waits_s is None
+        for plan in question.space.fleets(family, devices, self._sizes(question, family, floors)):
+            rate_rps = workload.arrival_rate_rps if isinstance(workload, Workload) else None
+            if not (is_searched and rate_rps and is_wait_over(family.profile, rate_rps, plan)):
+                yield plan
 
     def devices_min(
         self, question: BatchQuestion, family: Family, floors: Floors, judge: object

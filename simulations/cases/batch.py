@@ -7,15 +7,16 @@ from typing import Self, cast
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import Performance, Window
-from capacity.profile.profile import ServiceProfile, Spells
+from capacity.profile.profile import Spells
 from capacity.profile.sampling import has_samples, known_samples
-from capacity.question.candidate import Candidate
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Limit, Measure
 from capacity.question.resilience import Spike
 from capacity.server.batch.batching import Batching
-from capacity.server.batch.plan import BatchPlan, BatchScenario
-from capacity.server.batch.refusal import floor_candidate, floor_doubt
-from capacity.server.batch.stability import load_of, load_under, require_answerable, sustainable_rate_rps
+from capacity.server.batch.plan import BatchScenario
+from capacity.server.batch.refusal import floor_candidate, floor_doubt, refuse_slow
+from capacity.server.batch.stability import load_of, require_answerable, sustainable_rate_rps
+from capacity.server.batch.steady import LARGE
 from capacity.traffic.workload import (
     ClosedPopulation,
     ModulatedArrivals,
@@ -25,7 +26,25 @@ from capacity.traffic.workload import (
     Workload,
     is_patient,
 )
-from simulations.case import REPLICATIONS_FIRST, Case, arrivals_scv, modulated, one_for_all
+from simulations.case import (
+    INDEPENDENT_EXCEEDANCES_MIN,
+    REPLICATIONS_FIRST,
+    Case,
+    arrivals_scv,
+    modulated,
+    one_for_all,
+)
+from simulations.cases.batch_pools import (
+    RELAXATIONS_SEEN_MIN,
+    busy_share,
+    calm_share,
+    counted_of_large_pool,
+    in_service,
+    is_large_pool,
+    open_relaxation,
+    places_of,
+)
+from simulations.cases.batch_probes import BRIEF, probes_of
 from simulations.cases.batch_users import (
     TURNS_SEEN_MIN,
     forgotten_requests,
@@ -35,6 +54,7 @@ from simulations.cases.batch_users import (
     service_by_turns,
     turns_requests_of,
 )
+from simulations.cases.level_fleet import LevelFleet, level_fleet
 from simulations.day import Day
 from simulations.draws.arrivals import Seed, SettlingUsers, Stage
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
@@ -49,7 +69,7 @@ from simulations.replication import (
     replicate_in_parts,
     sample_of_day,
 )
-from simulations.statistics.bursts import CYCLES_A_RUN, CYCLES_WARM_UP, BurstRuns, Fed
+from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool, ProfileError
@@ -58,7 +78,6 @@ from simulations.statistics.relaxation import (
     FACTOR_MIN,
     RELAXATIONS,
     is_pooled,
-    open_relaxation_requests,
 )
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
@@ -66,29 +85,15 @@ from simulations.workers import Mapper
 
 # Requests beyond the quantile in each section of the first look.
 EXCEEDANCES_PER_SECTION = 200
-# Relaxation times that a pool must have seen: for M/M/8 at load 0.8, whose bursts are rare and long, 95 % intervals
-# from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
-RELAXATIONS_SEEN_MIN = 50_000
-# Replicas of a large pool, and services of a full batch that it must have seen.
-_LARGE, SERVICES_SEEN_MIN = 100, 200
-# Upper limit of an estimated load, which may exceed 1 by its error: runs are then as long as near saturation.
-_ESTIMATED_LOAD_MAX = 0.99
 # Spells that a pool must have seen: for one replica at load 0.75 whose times have a cv of 0.1, 0.6 of it in spells of
 # 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
-_CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-up, short enough for many replications.
 _MEASURED_PER_WARM_UP = 8
 _MEASURED_BY_LARGE = 2  # each of whose runs has many services at a time
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
 _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
-# First run of a case whose full runs are much longer.
-_PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
-_PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
-# And before it where an acceptance is not for good.
-_BRIEF = Length(warm_up=2_500, measured=2_500, cool_down=125)
-_BURSTS_MARGIN = 2  # margin of a run that has seen as many bursts as it must
 # Relative precision of a clock, and its largest error as a share of a service time.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 
@@ -110,7 +115,24 @@ class BatchCase(Case):
         if isinstance(self.scenario.workload, ClosedPopulation):
             raise DomainError("users have no gaps of their own")
         service = self.scenario.profile.law(self.scenario.plan.batch_size_max)
-        return arrivals_scv(self.scenario.workload) + self.scenario.plan.batch_size_max * service.scv
+        return self.variability_of_arrivals + self.scenario.plan.batch_size_max * service.scv
+
+    @property
+    def variability_of_arrivals(self) -> float:
+        """ca², of the gaps between arrivals."""
+        workload = self.scenario.workload
+        assert isinstance(workload, Workload)  # noqa: S101  (users have no gaps of their own)
+        return arrivals_scv(workload)
+
+    @property
+    def level(self) -> LevelFleet | None:
+        """The fixed point at which runs start; None if they start with an empty fleet."""
+        return level_fleet(self)
+
+    @property
+    def starts_empty(self) -> bool:
+        """Whether runs start with an empty fleet; else at the fixed point of a large one."""
+        return self.level is None
 
     @property
     def bursts(self) -> BurstRuns | None:
@@ -134,12 +156,12 @@ class BatchCase(Case):
         service, spells = profile.law(plan.batch_size_max), profile.spells
         steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
         return Fed(
-            load=lambda rate_rps: _busy(profile, replace(steady, arrival_rate_rps=rate_rps), plan),
+            load=lambda rate_rps: busy_share(profile, replace(steady, arrival_rate_rps=rate_rps), plan),
             sustainable_rps=sustainable_rate_rps(profile, plan),
             queues=1 if is_pooled(plan) else plan.replicas,
             service_s=service.mean_s * self.slowdown,
             variability=arrivals_scv(steady) + plan.batch_size_max * service.scv,
-            places=_places(plan),
+            places=places_of(plan),
             batch=plan.batch_size_max,
             memory_s=plan.batch_wait_max_s + (0.0 if spells is None else spells.lasting_s),
         )
@@ -208,9 +230,11 @@ class BatchCase(Case):
         It is all of a recorded path but its start.
         """
         workload, simulated = self.scenario.workload, self.simulated
+        enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
+        if (level := self.level) is not None:
+            return level.length(enough)
         forgotten = _relaxation_requests(simulated) + simulated.requests_in_spell
         warm_up = math.ceil(RELAXATIONS * forgotten)
-        enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
         last = 2 * simulated.scenario.plan.replicas * self.scenario.plan.batch_size_max
         if isinstance(workload, ClosedPopulation):
             last = max(last, math.ceil(2 * workload.users * pace(self)))
@@ -219,14 +243,15 @@ class BatchCase(Case):
             return path_length(len(workload.arrivals.instants_s), warm_up)
         if (bursts := simulated.bursts) is not None:
             enough = max(enough, CYCLES_A_RUN * bursts.cycle_requests)
-        times = _MEASURED_BY_LARGE if _is_large_pool(simulated) else _MEASURED_PER_WARM_UP
+        times = _MEASURED_BY_LARGE if is_large_pool(simulated) else _MEASURED_PER_WARM_UP
         measured = max(times * warm_up, math.ceil(enough))
         return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
     def is_unconfirmable(self, requests_max: int) -> bool:
-        """Whether a large fleet that serves as one needs more requests to be confirmed than are allowed."""
+        """Whether a large fleet that is simulated as one needs more requests to be confirmed than are allowed."""
         plan = self.scenario.plan
-        return is_pooled(plan) and plan.replicas >= _LARGE and self.requests_to_settle > requests_max
+        is_one = plan.replicas >= LARGE and (is_pooled(plan) or self.level is not None)
+        return is_one and self.requests_to_settle > requests_max
 
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has seen enough relaxation times, each queue or user by itself.
@@ -265,6 +290,7 @@ class BatchCase(Case):
             spells=self.spells,
             engine=self.engine,
             strata=strata,
+            start=None if (level := simulated.level) is None else level.start,
         ).with_marks()
         return [replace(one, seed=replace(seed, replication=number)) for number in numbers]
 
@@ -354,8 +380,23 @@ class BatchCase(Case):
 
     @property
     def search_care(self) -> float:
-        """0.1, since a confirmation refuses what is accepted by mistake."""
-        return 0.1
+        """0.1, since a confirmation refuses what is accepted by mistake; less where each replica is simulated."""
+        return 0.1 if self.level is None else 0.02
+
+    @property
+    def rate_care(self) -> float:
+        """0.25, but 0.1 for hundreds of replicas that are all simulated."""
+        return 0.25 if self.level is None else 0.1
+
+    @property
+    def exceedances_min(self) -> float:
+        """Fifty, but fewer where the share beyond says little about the quantile."""
+        return INDEPENDENT_EXCEEDANCES_MIN if self.level is None else self.level.exceedances_min
+
+    @property
+    def indifference(self) -> float:
+        """A quarter, but more for hundreds of replicas: a step of one hundredth of them moves P99 by several."""
+        return 0.25 if self.level is None else self.level.indifference
 
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
         """The whole budget, but a share of it for bursts in a search, and for a rate twice what settles it."""
@@ -390,9 +431,11 @@ class BatchCase(Case):
     @property
     def brief(self) -> Length | None:
         """Runs that tell what is far from its limit; none of users, of a path and under bursts, whose runs are long."""
+        if (level := self.level) is not None:
+            return level.brief
         workload = self.scenario.workload
         is_steady = not (self.is_path or isinstance(workload, ClosedPopulation)) and self.bursts is None
-        return _BRIEF if is_steady and _BRIEF.requests < self.length.requests else None
+        return BRIEF if is_steady and BRIEF.requests < self.length.requests else None
 
     @property
     def probes(self) -> tuple[Length, ...]:
@@ -402,13 +445,21 @@ class BatchCase(Case):
         population has one, after each of its users, who all come at the start, has come back often. A path has none,
         as it has one length.
         """
-        return tuple(_probes(self))
+        return tuple(probes_of(self))
 
     def refused(self, confidence: float) -> Candidate | None:
-        """The plan as undecided, if its samples cannot tell its service time from a limit; no simulation could."""
+        """The plan as undecided, if its samples cannot tell its service time from a limit; no simulation could.
+
+        A large fleet is missed whose quick batches cannot keep up, of which a simulation could only show how much.
+        """
         scenario, plan = self.scenario, self.scenario.plan
         doubt = floor_doubt(scenario.profile, scenario.objective, plan.batch_size_max, confidence)
-        return None if doubt is None else floor_candidate(plan, doubt)
+        if doubt is not None:
+            return floor_candidate(plan, doubt)
+        rejection = None if plan.replicas < LARGE else refuse_slow(scenario)
+        return (
+            None if rejection is None else Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+        )
 
     @staticmethod
     def alike(cases: Sequence[Case]) -> "list[BatchCase]":
@@ -453,80 +504,28 @@ def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> flo
         return pace(case) * max(turns, forgotten_requests(case))
     if (bursts := case.bursts) is not None:
         return bursts.relaxation_requests
-    return _open_relaxation(case, _in_service(case, workload.arrival_rate_rps), factor_min)
-
-
-def _in_service(case: BatchCase, rate_rps: float) -> float:
-    """Requests that arrive during one service of a full batch."""
-    service = case.scenario.profile.law(case.scenario.plan.batch_size_max)
-    return rate_rps * service.mean_s * case.slowdown
-
-
-def _open_relaxation(case: BatchCase, in_service: float, factor_min: float) -> float:
-    """Requests of one relaxation time of arrivals at a rate that does not burst."""
-    workload, plan = case.scenario.workload, case.scenario.plan
-    assert isinstance(workload, Workload)  # noqa: S101  (users have a relaxation of their own)
-    queues = 1 if is_pooled(plan) else plan.replicas
-    busy = _busy(case.scenario.profile, workload, plan)
-    return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan), factor_min)
-
-
-def _is_large_pool(case: BatchCase) -> bool:
-    """Whether hundreds of replicas serve as one, and a service outlasts the bursts of their queue."""
-    workload, plan = case.scenario.workload, case.scenario.plan
-    is_steady = isinstance(workload, Workload) and not isinstance(workload.arrivals, TraceArrivals)
-    if not (is_steady and case.bursts is None and is_pooled(plan) and plan.replicas >= _LARGE):
-        return False
-    assert isinstance(workload, Workload)  # noqa: S101  (just asked)
-    return _open_relaxation(case, 0.0, 1.0) < _in_service(case, workload.arrival_rate_rps)
-
-
-def _counted_of_large_pool(case: BatchCase) -> float:
-    """Requests that a pool of hundreds of replicas must have seen: many services, and bursts as far as they matter.
-
-    A burst shorter than a service moves a response by no more than its share of the service, and the number of bursts
-    that leaves the same error falls with the square of that share.
-    """
-    workload = case.scenario.workload
-    assert isinstance(workload, Workload)  # noqa: S101  (just asked)
-    in_service, burst = _in_service(case, workload.arrival_rate_rps), _open_relaxation(case, 0.0, 1.0)
-    bursts_seen_min = RELAXATIONS_SEEN_MIN * _calm(case.variability) * (burst / in_service) ** 2
-    return SERVICES_SEEN_MIN * in_service + bursts_seen_min * burst
-
-
-def _busy(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> float:
-    """The load; an estimated one is limited to what runs can be made for."""
-    busy, is_exact = load_under(profile, workload, plan)
-    return busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
-
-
-def _places(plan: BatchPlan) -> int | None:
-    """Places in one queue, including the batch in service; None if the queue has no limit."""
-    return None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
+    return open_relaxation(case, in_service(case, workload.arrival_rate_rps), factor_min)
 
 
 def _counted_min(simulated: BatchCase) -> float:
+    if (level := simulated.level) is not None and level.is_unsaturated:
+        return level.counted_min
     relaxation = _relaxation_requests(simulated, factor_min=1.0)  # what `_calm` is a share of
     seen = RELAXATIONS_SEEN_MIN * relaxation
     if isinstance(simulated.scenario.workload, ClosedPopulation):
         turns = min(pace(simulated) * turns_requests_of(simulated), simulated.length.measured)
         return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
-    if _is_large_pool(simulated):
-        return SPELLS_SEEN_MIN * simulated.requests_in_spell + _counted_of_large_pool(simulated)
+    if is_large_pool(simulated):
+        return SPELLS_SEEN_MIN * simulated.requests_in_spell + counted_of_large_pool(simulated)
     is_one = is_pooled(simulated.scenario.plan)
     independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
     in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # all queues share these
     if simulated.is_path:
         return in_spells  # each run has seen all bursts of the path
     if (bursts := simulated.bursts) is not None:
-        calm = _calm(bursts.fed.variability)
+        calm = calm_share(bursts.fed.variability)
         return in_spells + bursts.counted_min(RELAXATIONS_SEEN_MIN * calm / independent)
-    return in_spells + seen * _calm(simulated.variability) / independent
-
-
-def _calm(variability: float) -> float:
-    """Share of the relaxation times that is enough if random bursts are short and mild."""
-    return min(1.0, max(_CALM_MIN, (variability / 2.0) ** 2))
+    return in_spells + seen * calm_share(simulated.variability) / independent
 
 
 def _require_resolvable(case: BatchCase, requests_max: int) -> None:
@@ -546,35 +545,6 @@ def _require_resolvable(case: BatchCase, requests_max: int) -> None:
         )
 
 
-def _probes(case: BatchCase) -> Iterator[Length]:
-    length = case.length
-    if case.is_path:
-        return
-    if isinstance(case.scenario.workload, ClosedPopulation):
-        users = case.scenario.workload.users
-        often = math.ceil(4 * users * pace(case))
-        probe = Length(warm_up=often, measured=max(1_000, often), cool_down=min(often // 4, 100))
-        if _PROBE_MARGIN * probe.requests <= length.requests:
-            yield probe
-        return
-    first = _PROBE
-    if (bursts := case.simulated.bursts) is not None:  # each run must see every stratum
-        cycles = [math.ceil(n * bursts.cycle_requests) for n in (CYCLES_WARM_UP, CYCLES_A_RUN)]
-        first = Length(
-            warm_up=max(cycles[0], _PROBE.warm_up // 4),
-            measured=max(cycles[1], _PROBE.measured),
-            cool_down=_PROBE.cool_down,
-        )
-    if first.requests < (length.requests if first is _PROBE else length.requests // _BURSTS_MARGIN):
-        yield first
-    for growth in _PROBE_GROWTHS:
-        probe = Length(
-            warm_up=growth * first.warm_up, measured=growth * first.measured, cool_down=first.cool_down
-        )
-        if _PROBE_MARGIN * probe.requests <= length.requests:
-            yield probe
-
-
 # Warm-up of a surge, as a multiple of that of a steady state: for two replicas with large batches behind least-
 # outstanding, P99 of a spike was 6 % too low after ten relaxation times, and right after twenty.
 _COUPLED = 4
@@ -587,7 +557,7 @@ def _surge(case: BatchCase, spike: Spike) -> tuple[BatchCase, Length]:
         raise InputError(
             "a spike multiplies a steady rate: use it with poisson, gamma or deterministic arrivals"
         )
-    steady = case.length
+    steady = (case if case.level is None else replace(case, is_whole=True)).length  # which starts empty
     seen, plan = one_for_all(workload, case.scenario.plan, len(case.slowdowns))
     assert isinstance(seen, Workload)  # noqa: S101  (a rate stays a rate)
     assert isinstance(seen.arrivals, RenewalArrivals)  # noqa: S101  (what one replica sees of renewals)

@@ -28,6 +28,7 @@ from simulations.compiled import compiled
 from simulations.draws.kept import Kept
 from simulations.draws.phases import PhaseClock
 from simulations.draws.records import Floats, Integers
+from simulations.draws.start import BusyStart, Underway
 
 _BELOW_1 = 1.0 - 2.0**-53
 # Runs of at most this many requests keep their numbers for others that draw the same, as long as all fit in memory.
@@ -93,6 +94,7 @@ class Purpose(IntEnum):
     STEPS = 8
     BACKOFF = 9
     FAULTS = 10
+    START = 11
 
 
 class Stage(IntEnum):
@@ -135,11 +137,13 @@ class Draws:
         arrived_s: instants from 0 on, in order, shape `(requests,)`. [s]
         service: uniforms in [0, 1), shape `(requests,)`; a batch uses that of its oldest request.
         routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
+        underway: batches that are served at the start; None for an empty fleet.
     """
 
     arrived_s: Floats
     service: Floats
     routing: Floats
+    underway: Underway | None = None
 
     def __post_init__(self) -> None:
         arrived_s = self.arrived_s
@@ -214,10 +218,23 @@ class Stream:
     Attributes:
         requests: total number of requests.
         users: a closed population, whose requests arrive after their users' think times; else None.
+        underway: batches that are served at the start; None for an empty fleet.
     """
 
-    def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
+    def __init__(
+        self,
+        demand: Demand,
+        requests: int,
+        seed: Seed,
+        spells: Spells | None = None,
+        start: BusyStart | None = None,
+    ) -> None:
         self.requests = requests
+        self.underway: Underway | None = None
+        self._at_once = 0
+        if start is not None:
+            self.underway = start.underway(seed.generator(Purpose.START))
+            self._at_once = len(self.underway.placed)
         self.users = demand.users if isinstance(demand, ClosedPopulation) else None
         if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals):
             self.requests = len(demand.arrivals.instants_s)
@@ -241,10 +258,13 @@ class Stream:
         """
         if isinstance(self._demand, ClosedPopulation):
             raise DomainError("users ask when they have thought, and not at instants of their own")
-        rate_rps = self._demand.arrival_rate_rps
-        unit_instants = self._unit_rate_instants(self._demand.arrivals, count)
+        rate_rps, at_once = self._demand.arrival_rate_rps, min(count, self._at_once)
+        self._at_once -= at_once
+        unit_instants = self._unit_rate_instants(self._demand.arrivals, count - at_once)
+        if at_once > 0:
+            unit_instants = np.concatenate([np.zeros(at_once), unit_instants])
         instants_s = np.divide(unit_instants, rate_rps, out=unit_instants if out is None else out)
-        self._arrived += count
+        self._arrived += count - at_once
         if not np.isfinite(instants_s[-1]):
             raise InputError(f"a run of {self.requests} requests at {rate_rps:g} rps lasts too long")
         if self._spells is not None:
@@ -398,9 +418,15 @@ def add_up(gaps: Floats, start: float) -> float:
     return start
 
 
-def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> Draws | ClosedDraws:
+def draw(
+    demand: Demand,
+    requests: int,
+    seed: Seed,
+    spells: Spells | None = None,
+    start: BusyStart | None = None,
+) -> Draws | ClosedDraws:
     """All draws of a stream at once: the first `requests` requests; a trace has its own number."""
-    stream = Stream(demand, requests, seed, spells)
+    stream = Stream(demand, requests, seed, spells, start)
     count = stream.requests
     if stream.users is not None:
         return ClosedDraws(
@@ -410,15 +436,25 @@ def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None
             routing=stream.routing(count),
         )
     return Draws(
-        arrived_s=stream.arrived_s(count), service=stream.service(count), routing=stream.routing(count)
+        arrived_s=stream.arrived_s(count),
+        service=stream.service(count),
+        routing=stream.routing(count),
+        underway=stream.underway,
     )
 
 
 class RepeatedStream(Stream):
     """A stream that keeps what is drawn, so that several runs have the same requests and draw them once."""
 
-    def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
-        super().__init__(demand, requests, seed, spells)
+    def __init__(
+        self,
+        demand: Demand,
+        requests: int,
+        seed: Seed,
+        spells: Spells | None = None,
+        start: BusyStart | None = None,
+    ) -> None:
+        super().__init__(demand, requests, seed, spells, start)
         self._blocks: dict[str, list[Floats]] = {}
         self._places: Counter[str] = Counter()
 
@@ -458,6 +494,7 @@ class Replay:
     def __init__(self, draws: Draws | ClosedDraws) -> None:
         self.requests = len(draws.service)
         self.users = draws.users if isinstance(draws, ClosedDraws) else None
+        self.underway = None if isinstance(draws, ClosedDraws) else draws.underway
         self._draws = draws
         self._given: dict[str, int] = {}
 

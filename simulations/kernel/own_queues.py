@@ -27,6 +27,8 @@ from simulations.kernel.state import (
 )
 from simulations.routing.policies import LEAST_OUTSTANDING, chosen_by_ranks, first_place, other_place
 
+NOT_PLACED = np.zeros(0, dtype=np.int64)  # all requests are routed
+
 
 @inlined
 def event_s(queue: Struct) -> float:
@@ -47,6 +49,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
     ranks: Floats,
     events: Floats,
     returns: Floats,
+    placed: Integers,
     window: Structs,
     base: int,
     first: int,
@@ -64,6 +67,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
             of leaves, plus the replica's index; no two are equal, and the smallest names its replica.
         events: tournament of the instants at which each replica's state may change.
         returns: heap of the instants at which users send again; empty for arrivals from outside. [s]
+        placed: replica of each of the first requests, which are not routed.
         window: requests in memory, that of number `base` first.
         arrivals: instants, or think times of users; service draws; two routing draws a request.
     """
@@ -154,7 +158,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
         if is_over:
             break
         # The router's choice, and the end of the line there.
-        replica = chosen_by_ranks(routing, one, two, ranks)
+        replica = placed[request] if request < len(placed) else chosen_by_ranks(routing, one, two, ranks)
         queue, entry = queues[replica], window[request - base]
         entry.arrived_s = now_s
         entry.service = service[place]

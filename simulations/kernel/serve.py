@@ -16,8 +16,9 @@ from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
+from simulations.draws.start import Underway
 from simulations.kernel.batching import rules_of, sizes_of
-from simulations.kernel.own_queues import serve_own
+from simulations.kernel.own_queues import NOT_PLACED, serve_own
 from simulations.kernel.recursion import LINE, durations, serve_batches, serve_routed, serve_singly
 from simulations.kernel.shared_devices import serve_devices
 from simulations.kernel.shared_queue import serve_shared
@@ -35,6 +36,8 @@ from simulations.kernel.state import (
 from simulations.routing.policies import ROUTINGS
 
 BLOCK = 32_000  # requests; of a size that the processor's cache holds
+# Of so many replicas the requests that are not served yet are more than a block, and each block would copy them.
+_MANY, _BLOCK_OF_EACH = 256, 64
 # Up to this many replicas a sorted vector is faster than a tournament.
 _SORTED_MAX = 64
 _ROOM = 64  # requests at a replica whose instants are kept at first; a power of 2
@@ -112,7 +115,8 @@ def recursion_for(
     plan: BatchPlan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
 ) -> Recursion | None:
     """The recursion that serves a plan; None where only events can."""
-    if plan.queue_limit is not None or stream.users is not None or _are_slowed(plan, slowdowns):
+    has_state = plan.queue_limit is not None or stream.underway is not None
+    if has_state or stream.users is not None or _are_slowed(plan, slowdowns):
         return None
     is_small, is_single = plan.replicas <= _SORTED_MAX, plan.batch_size_max == 1
     if plan.replicas > 1 and plan.routing is not Routing.SHARED_QUEUE:
@@ -193,6 +197,7 @@ def _events(
     plan: BatchPlan, table: ServiceTable, stream: Stream | Replay, block: int, slowdowns: Sequence[float]
 ) -> Iterator[Structs]:
     """Requests as records in the order of arrival, by the event loop that fits the plan."""
+    block = max(block, _BLOCK_OF_EACH * plan.replicas) if plan.replicas >= _MANY else block
     window, base, here, to_come = requests_in_memory(2 * block), 0, 0, stream.requests
     shared = plan.routing is Routing.SHARED_QUEUE
     queues = empty_queues(1, plan.replicas) if shared else empty_queues(plan.replicas, 1)
@@ -230,10 +235,22 @@ def _loop(
         trees = (indices, indices.copy(), at_rest(plan.replicas), at_rest(len(queues)))
         shared = (np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, returns)
         return partial(serve_devices, rules, sizes, table.arrays, *shared)
-    state, line = (rules, sizes, table.arrays, queues), (indices, at_rest(plan.replicas), returns)
+    ends, placed = at_rest(plan.replicas), NOT_PLACED
+    if stream.underway is not None:
+        indices, ends = _begin(queues, stream.underway)
+        placed = stream.underway.placed
+    state, line = (rules, sizes, table.arrays, queues), (indices, ends, returns)
     if plan.routing is Routing.SHARED_QUEUE:
         return partial(serve_shared, *state, no_jobs(plan.replicas), *line)
-    return partial(serve_own, *state, *line)
+    return partial(serve_own, *state, *line, placed)
+
+
+def _begin(queues: Structs, underway: Underway) -> tuple[Floats, Floats]:
+    """Let each replica serve a batch at the start; the tournaments of outstanding requests and of instants."""
+    queues["in_service"], queues["finish_s"] = underway.sizes, underway.ends_s
+    leaves = 1 << max(0, len(queues) - 1).bit_length()
+    ranks = np.arange(len(queues), dtype=np.float64) + underway.sizes * leaves
+    return tournament(ranks), tournament(underway.ends_s)
 
 
 def _table(plan: BatchPlan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:

@@ -23,7 +23,7 @@ from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.watching import Sight, Watcher
 from simulations.kernel.batching import due_s, first_over_s, rules_of, sizes_of
-from simulations.kernel.own_queues import event_s, serve_own
+from simulations.kernel.own_queues import NOT_PLACED, event_s, serve_own
 from simulations.kernel.serve import BLOCK, Served, service_draws
 from simulations.kernel.shared_queue import serve_shared
 from simulations.kernel.state import (
@@ -121,7 +121,7 @@ class _Fleet:
         self._events = at_rest(count)
         state = (self._rules, sizes_of(plan), self._table.arrays, self._queues)
         line = (self._ranks, self._events, returns_of(0, 0, 0.0))
-        self._serve: Callable[..., None] = partial(serve_own, *state, *line)
+        self._serve: Callable[..., None] = partial(serve_own, *state, *line, NOT_PLACED)
         if self._shares:
             self._serve = partial(serve_shared, *state, self._jobs, *line)
         self._window = requests_in_memory(4 * block)

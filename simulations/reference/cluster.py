@@ -9,6 +9,7 @@ from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Batch, Records
 from simulations.draws.service import ALONE, ServiceTimes
+from simulations.draws.start import Underway
 from simulations.reference.population import Population
 from simulations.reference.replica import (
     Clock,
@@ -58,7 +59,8 @@ def run(
         population.begin(spread_s=service_times(1, uniforms[0]))
         finish = answer
     else:
-        clock.process(_arrive(clock, arrived_s, route))
+        placed = [] if draws.underway is None else _begin(replicas, draws.underway)
+        clock.process(_arrive(clock, arrived_s, route, placed))
     for replica in replicas:
         clock.process(replica.serve(clock, service_times, uniforms, finish))
     clock.run()
@@ -80,10 +82,20 @@ def _fleet(
     ]
 
 
+def _begin(replicas: Sequence[Replica], underway: Underway) -> list[Replica]:
+    """Let the replicas serve what they do at the start; return those of the first requests, which are not routed."""
+    for replica, size, ends_s in zip(
+        replicas, underway.sizes.tolist(), underway.ends_s.tolist(), strict=True
+    ):
+        replica.begin(size, ends_s)
+    return [replicas[index] for index in underway.placed.tolist()]
+
+
 def _arrive(
-    clock: Clock, arrived_s: list[float], route: Callable[[int], Replica]
+    clock: Clock, arrived_s: list[float], route: Callable[[int], Replica], placed: Sequence[Replica]
 ) -> Generator[Moment, None, None]:
-    """Requests arrive, one after another, each at the replica that the router picks."""
+    """Requests arrive, one after another, each at the replica that the router picks, but the first where they are."""
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)
-        route(request).join(request)
+        replica = placed[request] if request < len(placed) else route(request)
+        replica.join(request)

@@ -196,6 +196,10 @@ class RequestQueue:
         size = self._rule.take(len(self._waiting), self._oldest_s(), self._clock.now)
         return [self._waiting.popleft() for _ in range(size)]
 
+    def occupy(self) -> None:
+        """A replica serves a batch at the start whose requests did not come from here."""
+        self._free -= 1
+
     def release(self) -> None:
         """A replica has finished its batch."""
         self._free += 1
@@ -245,6 +249,12 @@ class Replica:
         self.queue = queue
         self.device = device
         self.outstanding = 0  # requests routed here and not yet finished
+        self._begun_ends_s = -math.inf  # when the batch ends that it serves at the start
+
+    def begin(self, size: int, ends_s: float) -> None:
+        """Serve a batch at the start, whose requests are not among those of the run."""
+        self.queue.occupy()
+        self.outstanding, self._begun_ends_s = size, ends_s
 
     def join(self, request: int) -> bool:
         """A request arrives here; False if it finds no room and is rejected."""
@@ -260,6 +270,10 @@ class Replica:
         finish: Callable[[Batch], None],
     ) -> Generator[Moment, None, None]:
         """Serve forever. A batch's work is drawn with the uniform number of its oldest request."""
+        if (begun := self.outstanding) > 0:
+            yield Moment(clock).at(self._begun_ends_s, Phase.COMPLETION, self.index)
+            self.queue.release()
+            self.outstanding -= begun
         while True:
             while not self.queue.is_due():
                 self.device.rest(self.index)

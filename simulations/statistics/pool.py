@@ -28,6 +28,8 @@ from simulations.statistics.tally import EXACT_MAX, Tally
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # probability that a run without a trace of its start seems to have one
+# Share of the mean response by which the halves of runs may differ that start near the steady state.
+_DRIFT_MAX = 0.005
 _FOLD = 32  # largest number of a section's samples that are kept apart
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
@@ -191,16 +193,31 @@ class Pool:
 
     @property
     def is_level(self) -> bool:
-        """Whether no trace of the start is left, by the first half of each run against its second.
+        """Whether no trace of an empty start is left, by the first half of each run against its second.
 
         The test is a one-sided t-test over replications of the difference of their means, in the spirit of Schruben,
         Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
         """
+        return self._rise_within(1.0 - 2.0 * _START_LEVEL, both_sides=False)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether no more than a small trace is left of a start near the steady state, which may err to either side.
+
+        As `is_level`, but two-sided, and a difference that is smaller than any precision asked for is no trace.
+        """
+        return self._rise_within(1.0 - _START_LEVEL, both_sides=True)
+
+    def _rise_within(self, confidence: float, *, both_sides: bool) -> bool:
+        """Whether the second halves of runs are as long as the first, as far as chance tells."""
         rises_s = np.array([rise_s for section in self.sections for rise_s in section.rises_s])
         error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
         if error_s <= _SAME * float(self.sections[0].responses.values_s[-1]):
             return True  # nothing is random: all runs are the same run, which is in its cycle by now
-        return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
+        rise_s = float(rises_s.mean())
+        if both_sides:
+            rise_s = abs(rise_s) - _DRIFT_MAX * self.mean_s(Measure.RESPONSE_MEAN)
+        return rise_s <= student_t(confidence, len(rises_s) - 1) * error_s
 
     def response_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled responses of served requests. [s]"""

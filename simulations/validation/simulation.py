@@ -7,8 +7,8 @@ from typing import Any
 from capacity.errors import InconclusiveError
 from capacity.performance import Performance
 from capacity.units import format_quantile
+from simulations.case import INDEPENDENT_EXCEEDANCES_MIN
 from simulations.draws.arrivals import Seed
-from simulations.looks import INDEPENDENT_EXCEEDANCES_MIN
 from simulations.replication import Engine, Task, replicate
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool

@@ -23,7 +23,6 @@ from capacity.traffic.workload import (
     Workload,
 )
 from simulations import judge as judge_of
-from simulations import looks as looks_of
 from simulations.case import one_for_all
 from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Purpose, Seed, Stream
@@ -334,7 +333,7 @@ def test_the_runs_of_bursts_double_from_five_and_those_of_others_from_twenty() -
 
 def test_only_a_search_accepts_by_five_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BatchCase, "counted_min", lambda *_: 0)
-    monkeypatch.setattr(looks_of, "INDEPENDENT_EXCEEDANCES_MIN", 0)
+    monkeypatch.setattr(BatchCase, "exceedances_min", 0)
     case = single(MmppArrivals(ratio=2.0, burst_mean_s=300.0, calm_mean_s=1500.0), 0.5)
     few = Pool.of(map(replicate, case.tasks(case.length, Seed(value=5), range(5))))
     assert is_settled(few, case, care=0.1)

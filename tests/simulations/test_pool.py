@@ -216,6 +216,14 @@ def test_level_is_one_sided_a_start_that_is_too_busy_is_the_safe_side() -> None:
     assert all(noisy_runs(seed, rise=-1.0).is_level for seed in range(10))
 
 
+def test_a_start_near_the_steady_state_may_err_to_either_side_but_not_by_much() -> None:
+    """Halves that differ by 0.5 of 10 are a trace, up or down; those that differ by 0.025, a quarter of 1 %, are none."""
+    for rise in (1.0, -1.0):
+        assert not any(noisy_runs(seed, rise=rise).is_steady for seed in range(20))
+    for rise in (0.05, -0.05):
+        assert all(noisy_runs(seed, rise=rise).is_steady for seed in range(20))
+
+
 def test_identical_runs_are_level() -> None:
     assert pool_of([[1.0] * 100] * 10).is_level
 

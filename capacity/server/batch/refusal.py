@@ -5,7 +5,7 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from capacity.profile.profile import ServiceProfile
-from capacity.profile.sampling import FloorDoubt, doubt_of_floor
+from capacity.profile.sampling import FloorDoubt, doubt_of_floor, has_samples
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Overload
@@ -13,7 +13,8 @@ from capacity.question.plan import waiting_max
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import device_throughput_max_rps, load_under, loss_min
-from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload, is_patient
+from capacity.server.batch.timely import quantile_floor_s
+from capacity.traffic.workload import ClosedPopulation, MmppArrivals, TraceArrivals, Workload, is_patient
 
 # Measures for which the law of users gives a bound.
 _OF_USERS = (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
@@ -93,6 +94,28 @@ def refuse_load(scenario: BatchScenario) -> Rejection | None:
     if rho >= 1.0 and is_exact:
         return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=rho)
     return _refuse_bursts(scenario, workload)
+
+
+def refuse_slow(scenario: BatchScenario) -> Rejection | None:
+    """Reason why the batches that are quick enough for a limit cannot keep up; None without any.
+
+    Where the profile has samples, these have an error of their own, and a simulation decides.
+    """
+    profile, workload, plan = scenario.profile, scenario.workload, scenario.plan
+    is_steady = isinstance(workload, Workload) and not isinstance(workload.arrivals, TraceArrivals)
+    is_plain = plan.queue_limit is None and profile.instances_per_device == 1 and not has_samples(profile)
+    if not (is_steady and is_plain and is_patient(workload)):
+        return None
+    assert isinstance(workload, Workload)  # noqa: S101  (just asked)
+    rate_rps = workload.arrival_rate_rps / plan.replicas
+    refused = [
+        Rejection.of(limit, floor_s)
+        for limit in scenario.objective.limits
+        if limit.measure is Measure.RESPONSE and limit.quantile is not None
+        if (floor_s := quantile_floor_s(profile, rate_rps, plan.batch_size_max, limit.quantile))
+        > limit.allowed
+    ]
+    return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
 
 
 def _refuse_bursts(scenario: BatchScenario, workload: Workload) -> Rejection | None:
