@@ -17,9 +17,8 @@ Ladder = Sequence[Target]
 
 ANY = "any"
 CONFIRMED_MAX = 10  # controllers tried before the search gives up
-_PERCENTS = range(
-    30, 95, 5
-)  # at 95 even busy replicas are within the tolerance, and no more are ever asked for
+# At 95 even busy replicas are within the tolerance, and no more are ever asked for.
+_PERCENTS = range(30, 95, 5)
 _LEAST_CONCURRENCY, _PER_OCTAVE = 0.5, 4
 _FULL_BATCHES = 4  # waiting or in service at a replica, at the highest target
 
