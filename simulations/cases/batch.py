@@ -396,7 +396,8 @@ class BatchCase(Case):
     @property
     def indifference(self) -> float:
         """A quarter, but more for hundreds of replicas: a step of one hundredth of them moves P99 by several."""
-        return 0.25 if self.level is None else self.level.indifference
+        usual = 0.25 if self.scenario.plan.replicas < LARGE else 0.5
+        return usual if self.level is None else self.level.indifference
 
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
         """The whole budget, but a share of it for bursts in a search, and for a rate twice what settles it."""
