@@ -414,10 +414,10 @@ BUGS = (
     Bug("a rate at its limit takes its whole budget", "SimulationJudge._may_stay_open",
         "trial.gives_up and look.settled and not self._may_be_told(trial, look)", "False",
         "test_judge.py::test_a_rate_is_left_open_once_no_verdict_is_likely_within_its_budget"),
-    Bug("a rate is guessed as if batches did not grow", "crossing.crossing",
+    Bug("a rate is guessed as if batches did not grow", "headroom.crossing",
         "1.0 / math.sqrt(1.0 - one.size / wall)", "1.0 / (1.0 - one.size / wall)",
         "test_headroom.py::test_the_limit_is_guessed_where_a_line_through_what_was_seen_reaches_it"),
-    Bug("a rate is aimed at as if samples left nothing in doubt", "crossing.ends_of",
+    Bug("a rate is aimed at as if samples left nothing in doubt", "headroom.ends_of",
         "one.pressure * (one.ends or default)[end]", "one.pressure",
         "test_headroom.py::"
         "test_where_samples_leave_more_in_doubt_the_ends_are_aimed_at_where_their_interval_leaves_the_limit"),

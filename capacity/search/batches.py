@@ -345,7 +345,7 @@ class BatchTheory:
 
     def headroom_effort(self, scenario: BatchScenario) -> HeadroomEffort:
         """Effort of trials without probes."""
-        most = less_for_bursts(scenario.workload, 200_000_000)
+        most = less_for_bursts(scenario.workload, 100_000_000)
         return HeadroomEffort(first_step=0.02, requests_max=most, leaps=_only_rises(scenario))
 
     def neighbours(self, question: BatchQuestion, plan: BatchPlan) -> Iterator[tuple[str, BatchPlan]]:

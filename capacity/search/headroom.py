@@ -1,14 +1,15 @@
 """Headroom: how far the arrival rate may rise before a plan misses its objective, for any kind of server."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from capacity.performance import Performance
+from capacity.profile.sampling import reach
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
+from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
-from capacity.search.crossing import Seen, crossing, ends_of, seen_at
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import DECIDED, Headroom
 from capacity.traffic.workload import Workload
@@ -17,14 +18,12 @@ from capacity.units import format_rate
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
 # Shares of the rate by which a rate is tried below and above where the limit is guessed to be reached: together they
 # are one answer. And how far a rate must lie from what was tried.
-_BELOW, _ABOVE, _APART = 0.011, 0.008, 0.003
-_ONE_ANSWER = (
-    0.98  # share of the distance within which two ends are one answer, for the second end to be tried
-)
-_FARTHER, _AIMS_MAX = (
-    1.5,
-    8,
-)  # growth of that distance at a rate in doubt; and trials after which rates are halved in
+_BELOW, _ABOVE, _APART = 0.011, 0.008, 0.005
+_FARTHER = 1.5  # growth of the distance from a guess, for a rate that would be next to one in doubt
+_ONE_ANSWER = 0.98  # share of the distance within which two ends are one answer, for the second one
+_AIMED_WITHIN = 0.04  # farthest share of a guess that an end is off it, if the guess is right
+_AIMS_MAX = 8  # after which rates are halved in
+_AIMED = 8  # times as long as usual that an aimed trial may be
 # Brief looks for a first guess, and most requests of each: enough for the shortest runs that refuse anything.
 _GLANCES_MAX, _GLANCE_REQUESTS = 3, 1 << 17
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
@@ -33,6 +32,91 @@ _LONGER = (4, 16)
 _CONFIRMED_SHARE = 0.6
 # Multiple of the rate at which probes end that a trial refuses soon.
 _CLEARLY_ABOVE = 1.2
+# Error of the straight line, as a share of the squared distance to the limit in logarithms: far from it the line bends.
+_BEND = 0.2
+# Share of the quantity by which runs that have not settled may be wrong, and least error of any trial.
+_UNSETTLED, _ERROR_MIN = 0.1, 1e-4
+_RESAMPLED = 0.02  # error of a long trial, whose interval has that of the profile's samples
+
+
+class Seen(NamedTuple):
+    """A size that was tried: what binds there over its limit, and the relative error of that.
+
+    Attributes:
+        ends: of its interval over its value, if they have the error of the profile's samples, which is alike at each
+            size and no part of `error`; else None.
+    """
+
+    size: float
+    pressure: float
+    error: float
+    ends: tuple[float, float] | None = None
+
+    @property
+    def weight(self) -> float:
+        """How much it says of where the limit is reached."""
+        return 1.0 / (self.error**2 + (_BEND * math.log(self.pressure) ** 2) ** 2)
+
+
+def seen_at(size: float, candidate: Any, objective: Objective) -> Seen | None:
+    """What a trial has seen; None if it has nothing that is limited."""
+    if candidate.performance is None:
+        return None
+    found = objective.binding(candidate.performance).pressure(candidate.performance)
+    if found is None or not 0.0 < found.value < math.inf:
+        return None
+    if candidate.requests_resampled > 0:
+        return Seen(size, found.value, _RESAMPLED, (found.low / found.value, reach(found) / found.value))
+    width = found.half_width / found.value
+    error = max(_ERROR_MIN, width if math.isfinite(width) else 1.0, 0.0 if candidate.settled else _UNSETTLED)
+    return Seen(size, found.value, error)
+
+
+def ends_of(tried: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
+    """The lower and the upper ends of what was seen, with the error of the profile's samples if it is known of any."""
+    known = [one for one in tried if one.ends is not None]
+    nearest = min(known, key=lambda one: abs(math.log(one.pressure)), default=None)
+    default = (1.0, 1.0) if nearest is None or nearest.ends is None else nearest.ends
+
+    def moved(end: int) -> Iterator[Seen]:
+        for one in tried:
+            pressure = one.pressure * (one.ends or default)[end]
+            if 0.0 < pressure < math.inf:
+                yield one._replace(pressure=pressure)
+
+    return list(moved(0)), list(moved(1))
+
+
+def crossing(tried: Iterable[Seen], wall: float) -> float | None:
+    """The size at which the limited quantity would reach its limit; None if what was tried does not tell.
+
+    Near saturation a response grows like 1/(1 - load), and before it more slowly, as batches grow instead: a straight
+    line in the root of 1/(1 - size / wall) is drawn through what was tried, by least squares that weigh most what is
+    near the limit and well known. A single size is taken to be proportional to it.
+
+    Args:
+        wall: the size at which queues grow for ever.
+
+    Source:
+        Kingman (1962), On queues in heavy traffic, J. R. Stat. Soc. B 24(2), for the growth.
+    """
+    within = [one for one in tried if one.size < wall]
+    if not within:
+        return None
+    total = math.fsum(one.weight for one in within)
+    places = [1.0 / math.sqrt(1.0 - one.size / wall) for one in within]
+    shares = [one.weight / total for one in within]
+    x = math.fsum(share * place for share, place in zip(shares, places, strict=True))
+    y = math.fsum(share * one.pressure for share, one in zip(shares, within, strict=True))
+    spread = math.fsum(share * (place - x) ** 2 for share, place in zip(shares, places, strict=True))
+    slope = y / x
+    if spread > 0.0:
+        rises = ((place - x) * (one.pressure - y) for place, one in zip(places, within, strict=True))
+        slope = math.fsum(share * rise for share, rise in zip(shares, rises, strict=True)) / spread
+    if not slope > 0.0:
+        return None
+    place = x + (1.0 - y) / slope
+    return wall * (1.0 - 1.0 / place**2) if place > 1.0 else None
 
 
 class Trial(Protocol):
@@ -146,20 +230,22 @@ class Ends:
     def leap(self, brief: Callable[[float], Trial]) -> None:
         """Find the ends without the rates on the way to them, by aims; halve what these leave apart, or laws may."""
         self.glance(brief)
-        self.aim(_LONGER[-1])
+        self.aim(_AIMED)
         if self.requests == 0 or not self.is_aimed:
             self.close_in()
         elif not (self.is_decided or self.in_doubt or self.is_spent):
             self.accepts((self.accepted_rps + self.refused_rps) / 2.0)  # for the cause
 
     def glance(self, brief: Callable[[float], Trial]) -> None:
-        """Look briefly at rates where the limit is guessed to be reached: for a better guess, and no verdict."""
+        """Look briefly at rates where the limit is guessed to be reached: for a better guess, or a refusal at best."""
         for _ in range(_GLANCES_MAX):
             guess_rps = crossing(self.seen, self.wall_rps)
             if guess_rps is None or any(abs(one.size / guess_rps - 1.0) < _BELOW for one in self.seen):
                 return
             trial = brief(guess_rps)
             self.requests += trial.requests
+            if trial.verdict is Verdict.MISSED:
+                self.refused_rps = min(self.refused_rps, guess_rps)
             if (seen := self.see(guess_rps, trial)) is None:
                 return
             self.seen.append(seen)
@@ -178,32 +264,39 @@ class Ends:
     @property
     def is_aimed(self) -> bool:
         """Whether both ends are as close to where the limit is guessed to be reached as aims bring them."""
-        return crossing(self.seen, self.wall_rps) is not None and self._aimed() is None
+        met_rps, missed_rps = self._guessed()
+        if met_rps is None or missed_rps is None:
+            return False
+        off = max(abs(self.accepted_rps / met_rps - 1.0), abs(self.refused_rps / missed_rps - 1.0))
+        return self._aimed() is None and off < _AIMED_WITHIN
+
+    def _guessed(self) -> tuple[float | None, float | None]:
+        """Where the limit is guessed to be met no more, and missed: where samples leave more in doubt, two rates."""
+        lower, upper = ends_of(self.seen)
+        return crossing(upper, self.wall_rps), crossing(lower, self.wall_rps)
 
     def _aimed(self) -> float | None:
-        """The rate to try next: the lower end first; None if both have come close, or nothing tells where to aim.
-
-        Where the profile's samples leave more in doubt, the ends are where its interval leaves the limit.
-        """
-        missed_rps, met_rps = (crossing(ends, self.wall_rps) for ends in ends_of(self.seen))
+        """The rate to try next: the lower end first; None if both have come close, or nothing tells where to aim."""
+        met_rps, missed_rps = self._guessed()
         if met_rps is None or missed_rps is None:
             return None
-        low_rps, high_rps = self._apart(met_rps, -_BELOW), self._apart(missed_rps, _ABOVE)
         one_answer = 1.0 + _ONE_ANSWER * DECIDED
-        if self.accepted_rps * one_answer > missed_rps * (1.0 + _ABOVE / 2.0):
-            high_rps = self.accepted_rps * one_answer
-        if self.refused_rps / one_answer < met_rps * (1.0 - _BELOW / 2.0):
-            low_rps = self.refused_rps / one_answer
-        if not self.only_rises and low_rps > self.open_rps:
-            low_rps = 0.0
-        for rate_rps in (low_rps, high_rps):
-            if self.accepted_rps * (1.0 + _APART) < rate_rps < self.refused_rps * (1.0 - _APART):
-                return rate_rps
-        return None
+        low_rps, high_rps = self.refused_rps / one_answer, self.accepted_rps * one_answer
+        if low_rps > met_rps * (1.0 - _BELOW / 2.0) or self._is_in_doubt(low_rps):
+            low_rps = self._off(met_rps, -_BELOW)
+        if high_rps < missed_rps * (1.0 + _ABOVE / 2.0) or self._is_in_doubt(high_rps):
+            high_rps = self._off(missed_rps, _ABOVE)
+        if low_rps > self.accepted_rps * (1.0 + _APART) and (self.only_rises or low_rps < self.open_rps):
+            return low_rps
+        return high_rps if high_rps < self.refused_rps * (1.0 - _APART) else None
 
-    def _apart(self, guess_rps: float, share: float) -> float:
-        """A rate at a distance from a guess, and farther off for each rate in doubt that it meets."""
-        while any(abs(rate / (guess_rps * (1.0 + share)) - 1.0) < _APART for rate in self.in_doubt):
+    def _is_in_doubt(self, rate_rps: float) -> bool:
+        """Whether a rate next to it was left in doubt."""
+        return any(abs(rate / rate_rps - 1.0) < _APART for rate in self.in_doubt)
+
+    def _off(self, guess_rps: float, share: float) -> float:
+        """A rate off a guess, and farther off for each rate in doubt that it meets."""
+        while self._is_in_doubt(guess_rps * (1.0 + share)):
             share *= _FARTHER
         return guess_rps * (1.0 + share)
 

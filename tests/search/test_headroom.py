@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from capacity.answer.sentences import format_headroom, format_missed_at
 from capacity.question.candidate import Doubt, Reason, Rejection, Verdict
-from capacity.search.crossing import Seen, crossing
-from capacity.search.headroom import Ends
+from capacity.search.headroom import Ends, Seen, crossing
 from capacity.search.recommendation import Headroom
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)

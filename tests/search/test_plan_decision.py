@@ -109,7 +109,7 @@ class ScriptedJudge:
         return replace(found, plan=scenario.plan)
 
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
-        return replace(MISSED, plan=scenario.plan)  # a glance that shows nothing
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return MISSED
@@ -125,7 +125,7 @@ class ExactJudge:
         return self.accepts(scenario)
 
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
-        return replace(MISSED, plan=scenario.plan)  # a glance that shows nothing
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
     def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         rate_rps, replicas = scenario.workload.arrival_rate_rps, scenario.plan.replicas
