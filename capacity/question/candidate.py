@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, Self
 
 from capacity.performance import Interval, Performance
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.overload import Overload, Saturation
+from capacity.question.overload import Overload, Saturation, Surge
 from capacity.question.plan import AnyPlan
 from capacity.question.scenario import AnyScenario
 
@@ -246,8 +246,8 @@ class Judge(Protocol):
         """Saturation of one engine, with requests that always wait; for servers whose capacity no law gives."""
 
 
-def refuse_overload(one: Overload, limits: Sequence[Limit]) -> Rejection | None:
-    """The limit that bursts exceed most clearly, if any; responses and first tokens wait too."""
+def refuse_overload(one: Overload | Surge, limits: Sequence[Limit]) -> Rejection | None:
+    """The limit that bursts, or a spike, exceed most clearly, if any; responses and first tokens wait too."""
     waiting = (Measure.RESPONSE, Measure.WAIT, Measure.TTFT)
     found = [
         Rejection.of(limit, least_s)

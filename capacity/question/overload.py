@@ -11,6 +11,49 @@ from capacity.traffic.workload import MmppArrivals
 _CHANCE = 4.0
 
 
+def backlog_wait_s(
+    arrival_rate_rps: float, served_rps: float, age_s: float, variability: float, in_service: float
+) -> float:
+    """Lower bound of the wait of a request that comes when more arrive than are served for this long. [s]
+
+    (λ - μ)a requests wait then, less a random deviation and those in service; 0 if no more arrive than are served.
+
+    Args:
+        variability: ca² + B·cs², of the gaps and of the service of a full batch.
+
+    Source:
+        Newell (1982), Applications of Queueing Theory, ch. 2, the fluid approximation of a rush hour.
+    """
+    chance = _CHANCE * math.sqrt(variability * max(arrival_rate_rps, served_rps) * age_s)
+    return max(0.0, ((arrival_rate_rps - served_rps) * age_s - chance - in_service) / served_rps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surge:
+    """One replica of a fleet in a spike above its capacity, while new replicas are not ready.
+
+    Attributes:
+        arrival_rate_rps: of the replica in the spike. [requests/s]
+        duration_s: of the spike. [s]
+        served_rps: highest rate at which it can serve. [requests/s]
+        variability: as of `backlog_wait_s`.
+        in_service: requests that it can serve at once.
+    """
+
+    arrival_rate_rps: float
+    duration_s: float
+    served_rps: float
+    variability: float
+    in_service: float
+
+    def wait_min_s(self, quantile: float) -> float:
+        """Lower bound of a quantile of the waits of those that come in the spike, each later than the last. [s]"""
+        age_s = quantile * self.duration_s
+        return backlog_wait_s(
+            self.arrival_rate_rps, self.served_rps, age_s, self.variability, self.in_service
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
     """One replica of a fleet with bursts above its capacity.
@@ -52,8 +95,7 @@ class Overload:
         if share <= 1.0 - quantile:
             return 0.0
         age_s = bursts.burst_mean_s * math.log(share / (1.0 - quantile))
-        chance = _CHANCE * math.sqrt(self.variability * max(burst_rps, self.served_rps) * age_s)
-        return max(0.0, (excess_rps * age_s - chance - self.in_service) / self.served_rps)
+        return backlog_wait_s(burst_rps, self.served_rps, age_s, self.variability, self.in_service)
 
     def _late_after_burst(self, excess_rps: float, burst_rps: float, calm_rps: float) -> float:
         """Late requests of a burst that has become late and of the calm after it, over those of the burst.

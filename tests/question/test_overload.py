@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 
 from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming
 from capacity.question.candidate import Reason
 from capacity.question.objective import Objective
-from capacity.question.overload import Overload
+from capacity.question.overload import Overload, Surge
+from capacity.question.plan import Routing
+from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import refuse_load
-from capacity.traffic.workload import MmppArrivals, PoissonArrivals, Workload
+from capacity.traffic.workload import GammaArrivals, MmppArrivals, PoissonArrivals, Workload
 from simulations.cases.batch import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate
@@ -88,3 +91,48 @@ def test_it_is_a_lower_bound(ratio: float, burst_s: float, calm_s: float, rate_r
     pool = Pool.of(map(replicate, case.tasks(length, Seed(value=1), range(20))))
     wait = pool.wait_quantile(0.99)
     assert 0.4 * wait.value < found.needed < wait.value + 4.0 * wait.standard_error
+
+
+def test_a_spike_by_hand() -> None:
+    """60 too many for 10 s: the request of rank 0.99 comes after 9.9 s, when 594 wait for 100 a second."""
+    surge = Surge(arrival_rate_rps=160.0, duration_s=10.0, served_rps=100.0, variability=0.0, in_service=0.0)
+    assert surge.wait_min_s(0.99) == pytest.approx(5.94)
+    assert replace(surge, in_service=50.0).wait_min_s(0.99) == pytest.approx(5.44)
+    assert replace(surge, arrival_rate_rps=100.0).wait_min_s(0.99) == 0.0
+    assert replace(surge, variability=1.0).wait_min_s(0.99) == pytest.approx(
+        5.94 - 4.0 * math.sqrt(1.6 * 9.9) / 10.0
+    )
+
+
+@pytest.mark.parametrize("arrivals", [PoissonArrivals(), GammaArrivals(cv=2.0)])
+@pytest.mark.parametrize("routing", [Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING])
+@pytest.mark.parametrize("factor", [1.2, 1.4, 2.0])
+def test_no_spike_is_over_sooner_than_the_bound_says(arrivals, routing: Routing, factor: float) -> None:
+    """Simulated spikes of 4 replicas, which serve 4235 rps at most: P99 of each is above the bound of the wait."""
+    scenario = scenario_of(4, workload=Workload(arrival_rate_rps=3200.0, arrivals=arrivals))
+    scenario = replace(
+        scenario,
+        plan=replace(scenario.plan, routing=routing),
+        spike=Spike(factor=factor, startup_time_s=10.0),
+    )
+    refusal = refuse_load(scenario)
+    assert (refusal is not None) or factor < 2.0
+    assert refusal is None or 3200.0 * factor > 4235.0
+    surging, length = BatchCase(scenario=replace(scenario, quantiles=(0.99,))).surge
+    pool = Pool.of(map(replicate, surging.tasks(length, Seed(value=1), range(4))))
+    if refusal is not None:
+        assert refusal.needed < min(one.responses.quantile_s(0.99) for one in pool.sections)
+        assert refusal.needed > (0.6 if factor == 2.0 else 0.2) * pool.response_quantile(0.99).value
+
+
+def test_a_spike_is_left_to_the_simulation_where_samples_leave_the_capacity_in_doubt() -> None:
+    spike = Spike(factor=2.0, startup_time_s=10.0)
+    workload = Workload(arrival_rate_rps=3200.0)
+    assert refuse_load(replace(scenario_of(4, workload=workload), spike=spike)) is not None
+    timings = tuple(
+        BatchTiming(batch_size=one.batch_size, samples_s=(one.mean_s, 1.01 * one.mean_s))
+        for one in PROFILE.timings
+        if one.mean_s is not None
+    )
+    sampled = replace(PROFILE, timings=timings)
+    assert refuse_load(replace(scenario_of(4, workload=workload, profile=sampled), spike=spike)) is None

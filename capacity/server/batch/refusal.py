@@ -8,13 +8,21 @@ from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt, doubt_of_floor, has_samples
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.overload import Overload
+from capacity.question.overload import Overload, Surge
 from capacity.question.plan import waiting_max
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.stability import device_throughput_max_rps, load_under, loss_min
 from capacity.server.batch.timely import quantile_floor_s
-from capacity.traffic.workload import ClosedPopulation, MmppArrivals, TraceArrivals, Workload, is_patient
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    GammaArrivals,
+    MmppArrivals,
+    RenewalArrivals,
+    TraceArrivals,
+    Workload,
+    is_patient,
+)
 
 # Measures for which the law of users gives a bound.
 _OF_USERS = (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
@@ -93,7 +101,7 @@ def refuse_load(scenario: BatchScenario) -> Rejection | None:
     rho, is_exact = load_under(scenario.profile, workload, plan)
     if rho >= 1.0 and is_exact:
         return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=rho)
-    return _refuse_bursts(scenario, workload)
+    return _refuse_bursts(scenario, workload) if scenario.spike is None else _refuse_spike(scenario, workload)
 
 
 def refuse_slow(scenario: BatchScenario) -> Rejection | None:
@@ -120,20 +128,55 @@ def refuse_slow(scenario: BatchScenario) -> Rejection | None:
 
 def _refuse_bursts(scenario: BatchScenario, workload: Workload) -> Rejection | None:
     """Reason why bursts above the capacity make too many requests late; None if there is none."""
-    if not isinstance(workload.arrivals, MmppArrivals) or scenario.spike is not None:
+    if not isinstance(workload.arrivals, MmppArrivals):
         return None
     if not is_patient(workload):  # those who give up make the backlog shorter
         return None
-    profile, plan = scenario.profile, scenario.plan
-    device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
     one = Overload(
         bursts=workload.arrivals,
-        arrival_rate_rps=workload.arrival_rate_rps / plan.replicas,
-        served_rps=profile.devices(plan.replicas) * device_rps / plan.replicas,
-        variability=1.0 + plan.batch_size_max * profile.law(plan.batch_size_max).scv,
-        in_service=plan.batch_size_max,
+        arrival_rate_rps=workload.arrival_rate_rps / scenario.plan.replicas,
+        served_rps=_served_rps(scenario),
+        variability=1.0 + _batch_variability(scenario),
+        in_service=scenario.plan.batch_size_max,
     )
     return refuse_overload(one, scenario.objective.limits)
+
+
+def _refuse_spike(scenario: BatchScenario, workload: Workload) -> Rejection | None:
+    """Reason why a spike above the capacity makes too many of its requests late; None if there is none.
+
+    Where the profile has samples, the capacity has an error of its own, and a simulation decides.
+    """
+    spike, arrivals = scenario.spike, workload.arrivals
+    if spike is None or not isinstance(arrivals, RenewalArrivals) or not is_patient(workload):
+        return None
+    if has_samples(scenario.profile):
+        return None
+    gaps_scv = arrivals.cv**2 if isinstance(arrivals, GammaArrivals) else 1.0
+    one = Surge(
+        arrival_rate_rps=spike.factor * workload.arrival_rate_rps / scenario.plan.replicas,
+        duration_s=spike.startup_time_s,
+        served_rps=_served_rps(scenario),
+        variability=max(1.0, gaps_scv) + _batch_variability(scenario),
+        in_service=scenario.plan.batch_size_max,
+    )
+    return refuse_overload(one, scenario.objective.limits)
+
+
+def _served_rps(scenario: BatchScenario) -> float:
+    """Highest rate at which one replica serves, with every batch full. [requests/s]"""
+    profile, plan = scenario.profile, scenario.plan
+    return (
+        profile.devices(plan.replicas)
+        * device_throughput_max_rps(profile, plan.batch_size_max)
+        / plan.replicas
+    )
+
+
+def _batch_variability(scenario: BatchScenario) -> float:
+    """B·cs² of full batches."""
+    size = scenario.plan.batch_size_max
+    return size * scenario.profile.law(size).scv
 
 
 def _refuse_losses(scenario: BatchScenario, lost: float) -> Rejection | None:
