@@ -201,6 +201,11 @@ class Case(ABC):
         return True
 
     @property
+    def start_error(self) -> float:
+        """Standard error that the start of runs leaves in means, as a share of the mean response."""
+        return 0.0
+
+    @property
     def is_day(self) -> bool:
         """Whether each run is one whole day, on which an autoscaler sizes the fleet."""
         return False

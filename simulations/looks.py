@@ -44,9 +44,10 @@ def looks(
         if spent + runs * probe.requests > requests_max:
             break
         spent += runs * probe.requests
-        pool = Pool.of(mapper(case.replicate, case.tasks(probe, seed, range(runs))))
+        samples = mapper(case.replicate, case.tasks(probe, seed, range(runs)))
+        pool = Pool.of(samples, case.start_error)
         yield Look(pool=pool, settled=is_enough(probe, pool, case, care), requests=spent)
-    pool = Pool.of(())
+    pool = Pool.of((), case.start_error)
     affordable, first = (requests_max - spent) // length.requests, requests_first // length.requests
     kind = {"is_path": case.is_repeated, "is_bursty": case.bursts is not None}
     for wanted in run_counts(affordable, first, settling=case.runs_with(care), care=care, **kind):

@@ -135,6 +135,11 @@ class BatchCase(Case):
         return self.level is None
 
     @property
+    def start_error(self) -> float:
+        """Standard error that a start at the fixed point leaves in means, as a share of the mean response."""
+        return 0.0 if self.level is None else self.level.start_error
+
+    @property
     def bursts(self) -> BurstRuns | None:
         """Runs under arrivals in bursts; None for other arrivals."""
         workload = self.scenario.workload

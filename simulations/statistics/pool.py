@@ -137,17 +137,19 @@ class Pool:
         replications: number of replications.
         is_path: whether the sections are consecutive parts of one path, not independent runs.
         profile_error: the error of the profile's samples; None if it is left out or unknown.
+        start_error: standard error that the start of the runs leaves in means, as a share of the mean response.
     """
 
     parts: tuple[Sample, ...] | tuple[Strata, ...]
     replications: int
     is_path: bool = False
     profile_error: ProfileError | None = None
+    start_error: float = 0.0
 
     @classmethod
-    def of(cls, samples: Iterable[Sample | Strata]) -> Self:
+    def of(cls, samples: Iterable[Sample | Strata], start_error: float = 0.0) -> Self:
         """A pool of some replications."""
-        return cls((), 0).extended(samples)
+        return cls((), 0, start_error=start_error).extended(samples)
 
     @classmethod
     def of_path(cls, parts: Sequence[Sample]) -> Self:
@@ -244,8 +246,12 @@ class Pool:
         return self.whole.durations(measure.durations).count
 
     def mean(self, measure: Measure) -> Estimate:
-        """The mean of a duration of served requests. [s]"""
-        return self.ratio(lambda sample: sample.total(measure)[0], lambda sample: sample.total(measure)[1])
+        """The mean of a duration of served requests, with the error that the start leaves in it. [s]"""
+        found = self.ratio(lambda sample: sample.total(measure)[0], lambda sample: sample.total(measure)[1])
+        if self.start_error == 0.0:
+            return found
+        start_s = self.start_error * self.mean_s(Measure.RESPONSE_MEAN)
+        return replace(found, standard_error=math.hypot(found.standard_error, start_s))
 
     def quantile_s(self, measure: Measure, quantile: float) -> float:
         """A quantile without an interval, such as of a single run. [s]"""

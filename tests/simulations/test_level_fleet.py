@@ -23,6 +23,7 @@ from simulations.draws.service import ProfileTimes
 from simulations.draws.start import BusyStart
 from simulations.judge import SimulationJudge
 from simulations.kernel.serve import run as run_kernel
+from simulations.looks import looks
 from simulations.reference.cluster import run as run_reference
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
@@ -88,6 +89,9 @@ def test_runs_from_the_fixed_point_say_what_runs_from_empty_say(routing: Routing
         one, other = (pool.response_quantile(quantile).interval(0.99) for pool in (empty, busy))
         apart = max(one.low - other.high, other.low - one.high, 0.0)
         assert apart <= 0.01 * one.value, (quantile, one, other)
+    if level.moves_as_one:  # so that few independent late requests are enough
+        late_s, later_s = (busy.response_quantile(quantile).value for quantile in (0.98, 0.99))
+        assert late_s < later_s < 1.01 * late_s
     means = [pool.mean(Measure.RESPONSE_MEAN).interval(0.99) for pool in (empty, busy)]
     assert max(means[0].low - means[1].high, means[1].low - means[0].high) <= 0.01 * means[0].value
 
@@ -108,6 +112,18 @@ def test_a_start_is_near_the_steady_state_at_once(routing: Routing) -> None:
     empty = replace(case, is_whole=True)
     cold = pool_of(empty, Length(warm_up=0, measured=3 * services, cool_down=services), 5)
     assert cold.response_quantile(0.99).value < 0.9 * values[1]
+
+
+@pytest.mark.parametrize("care", [1.0, 0.02])
+def test_means_behind_least_outstanding_have_the_error_that_the_start_leaves(care: float) -> None:
+    """Short and long runs of a search both have it: 0.5 % to either side, with the variance a²/3 of what is in ± a."""
+    case = case_of(Routing.LEAST_OUTSTANDING, 150, 1000.0)
+    pool = next(iter(looks(case, Seed(value=5), 10_000_000, care=care))).pool
+    plain, found = (one.mean(Measure.RESPONSE_MEAN) for one in (replace(pool, start_error=0.0), pool))
+    variance = found.standard_error**2 - plain.standard_error**2
+    assert variance == pytest.approx((0.005 * pool.mean_s(Measure.RESPONSE_MEAN)) ** 2 / 3.0)
+    others = (case_of(Routing.POWER_OF_TWO, 150, 1000.0), replace(case, is_whole=True))
+    assert [one.start_error for one in others] == [0.0, 0.0]
 
 
 def test_the_start_has_what_waits_at_the_fixed_point() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,6 +223,16 @@ def test_a_start_near_the_steady_state_may_err_to_either_side_but_not_by_much() 
         assert not any(noisy_runs(seed, rise=rise).is_steady for seed in range(20))
     for rise in (0.05, -0.05):
         assert all(noisy_runs(seed, rise=rise).is_steady for seed in range(20))
+
+
+@pytest.mark.parametrize("measure", [Measure.RESPONSE_MEAN, Measure.WAIT])
+def test_what_a_start_leaves_is_an_error_of_the_mean(measure: Measure) -> None:
+    """It is a share of the mean response, and independent of the scatter of the runs."""
+    runs = noisy_runs(1, rise=0.0)
+    plain, found = runs.mean(measure), replace(runs, start_error=0.003).mean(measure)
+    start_s = 0.003 * runs.mean_s(Measure.RESPONSE_MEAN)
+    assert found.value == plain.value
+    assert found.standard_error**2 == pytest.approx(plain.standard_error**2 + start_s**2, rel=1e-9)
 
 
 def test_identical_runs_are_level() -> None:
