@@ -424,6 +424,8 @@ BUGS = (
         "one.pressure * (one.ends or default)[end]", "one.pressure",
         "test_headroom.py::"
         "test_where_samples_leave_more_in_doubt_the_ends_are_aimed_at_where_their_interval_leaves_the_limit"),
+    Bug("all requests of a spike are as late as the last", "Surge.wait_min_s",
+        "quantile * self.duration_s", "2.0 * self.duration_s", "test_overload.py::test_a_spike_by_hand"),
     Bug("prices differ by their rounding alone", "Family.cost",
         'float(f"{devices if usd is None else usd:.12g}")', "devices if usd is None else usd",
         "test_plan_decision.py::test_three_devices_at_a_third_of_the_price_cost_the_same"),
