@@ -280,7 +280,7 @@ BUGS = (
     Bug("slots that never fill must be forgotten under bursts", "EngineCase.bursts",
         "service_s=running /", "service_s=one.running_mean /",
         "test_engine_case.py::test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run"),
-    Bug("chance takes nothing from what piles up in a burst", "Overload.wait_min_s", " - chance", "",
+    Bug("chance takes nothing from what piles up in a burst", "overload.backlog_wait_s", " - chance", "",
         "test_overload.py::test_a_fluid_by_hand"),
     # statistics
     Bug("the warm-up counts", "Reduction.__init__", "start = length.warm_up\n", "start = 0\n",
