@@ -42,8 +42,9 @@ _WARM_UP, _MEASURED_MIN, _BRIEF = 5, 10, 4
 _EXCEEDANCES_MIN = 10.0
 # Standard error that the start leaves in means behind least-outstanding. Large and small batches alternate at a replica
 # for hundreds of services, far longer than a run, so that their law stays that of the start: with 120 replicas means
-# were 0.13 % too high (`benchmarks/interval_coverage.py --large`). That stands for an error anywhere within 0.5 %, by
-# which halves of runs may differ (JCGM 100:2008, Guide to the expression of uncertainty in measurement, sec. 4.3.7).
+# were 0.14 to 0.16 % too high (`benchmarks/interval_coverage.py --large`). That stands for an error anywhere within
+# 0.5 %, by which halves of runs may differ (JCGM 100:2008, Guide to the expression of uncertainty in measurement,
+# sec. 4.3.7).
 _START_ERROR = 0.005 / math.sqrt(3.0)
 # Largest share of the largest batch that is served at the fixed point: beyond, the fleet saturates at times.
 _FULL = 0.9
