@@ -11,7 +11,7 @@
 is true. Intervals of means behind least-outstanding hold it more often: they have a bound of what the start leaves.
 
 On 2 noisy cores on 2026-12-01, `--large --first 1000 --precision 0.05`, `--experiments 200`, and 100 at load 0.95, took
-10 CPU minutes. Fleets come from their router, largest batch and load, all else in %: the shares covered; mean
+10 CPU minutes. Fleets are named by their router, largest batch and load, all else in %: the shares covered; mean
 half-widths; mean deviations from what 20 runs of 10 million requests tell (second table, ± its standard error). Chance
 alone moves a share by 1.5 %, of 100 by 2.2 %. Two medians are held more often than 98 %, so that the exit is 1:
 
