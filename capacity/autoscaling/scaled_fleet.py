@@ -252,7 +252,7 @@ class ScaledFleet:
         return self._of(autoscaler.replicas_max, autoscaler)
 
     def hurried(self, times: float) -> "ScaledFleet":
-        """The same fleet on a day that passes so many times as fast, at the same rates.
+        """The same fleet on a day that passes this many times as fast, at the same rates.
 
         A fixed fleet does nearly the same on it, since its queues settle within seconds; a controller does not.
         """

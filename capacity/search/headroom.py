@@ -386,10 +386,6 @@ def find_headroom(
         progress(f"headroom: trying {format_rate(rate_rps)}")
         return judge_exactly(trial) or judge.accepts(trial, times, ends.requests_left)
 
-    def brief(rate_rps: float) -> Candidate:
-        trial = scenario.at_rate(rate_rps)
-        return judge_exactly(trial) or judge.probe(trial, _GLANCE_REQUESTS)
-
     def see(rate_rps: float, trial: Any) -> Seen | None:
         return seen_at(rate_rps, trial, scenario.objective)
 
@@ -406,7 +402,7 @@ def find_headroom(
         only_rises=effort.leaps,
     )
     if effort.leaps:
-        ends.leap(brief)
+        ends.leap(lambda rate_rps: _briefly(scenario.at_rate(rate_rps), judge))
     elif effort.probes_max is None:
         ends.rise(today_rps, effort.first_step)
         ends.close_in()
@@ -419,6 +415,11 @@ def find_headroom(
             leaves_last=effort.leaves_last,
         )
     return ends.headroom(today_rps)
+
+
+def _briefly(trial: Scenario, judge: Judge) -> Candidate:
+    """What the shortest runs tell of a rate."""
+    return judge_exactly(trial) or judge.probe(trial, _GLANCE_REQUESTS)
 
 
 def _probed(scenario: Scenario, judge: Judge, progress: Callable[[str], None], refused_rps: float) -> Ends:

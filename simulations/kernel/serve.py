@@ -36,7 +36,7 @@ from simulations.kernel.state import (
 from simulations.routing.policies import ROUTINGS
 
 BLOCK = 32_000  # requests; of a size that the processor's cache holds
-# Of so many replicas the requests that are not served yet are more than a block, and each block would copy them.
+# With this many replicas the requests that are not served yet are more than a block, and each block would copy them.
 _MANY, _BLOCK_OF_EACH = 256, 64
 # Up to this many replicas a sorted vector is faster than a tournament.
 _SORTED_MAX = 64

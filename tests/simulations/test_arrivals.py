@@ -413,7 +413,7 @@ def test_a_replay_fills_a_given_array() -> None:
 
 
 def test_longer_and_longer_runs_seldom_draw_their_numbers_again() -> None:
-    """Of cells of a sweep each may need a few more than the last; what is held is drawn again with some to spare."""
+    """Each cell of a sweep may need a few more than the last, so what is held is drawn again with some to spare."""
     kept, drawn = Kept(bytes_max=1 << 20), []
 
     def draw_first(count: int) -> np.ndarray:

@@ -173,7 +173,7 @@ def test_a_steady_batch_lasts_as_long_as_its_requests_take_to_come() -> None:
 
 
 def test_a_wait_that_is_over_before_the_batch_changes_nothing() -> None:
-    """Of the same draws a fleet makes the same batches with it and without, once each replica is at work."""
+    """A fleet makes the same batches of the same draws with it and without, once each replica is at work."""
     at_once = replace(case_of(Routing.LEAST_OUTSTANDING, 150, 1050.0), is_whole=True)
     waits = replace(case_of(Routing.LEAST_OUTSTANDING, 150, 1050.0, wait_s=0.004), is_whole=True)
     assert is_wait_over(T4, 157_500.0, waits.scenario.plan)

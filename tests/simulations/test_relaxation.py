@@ -386,7 +386,7 @@ def test_users_whose_queues_shrink_forget_sooner_than_they_walk(
 def test_queues_of_users_with_nearly_constant_batches_forget_sooner_too(
     routing: Routing, size_max: int
 ) -> None:
-    """By the correlation of the number at one queue of three, after as many requests as are allowed for it."""
+    """The number at one of three queues is no longer correlated after as many requests as are allowed for it."""
     profile, requests = load_profile("resnet50-t4-fp16"), 400_000
     plan = BatchPlan(profile="t4", replicas=3, batch_size_max=size_max, routing=routing)
     workload = ClosedPopulation(users=400, think_time_s=0.1)
