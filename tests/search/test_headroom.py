@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -256,3 +257,33 @@ def test_where_samples_leave_more_in_doubt_the_ends_are_aimed_at_where_their_int
     assert missed_rps <= ends.refused_rps <= missed_rps * 1.02
     assert ends.doubt is Doubt.PROFILE
     assert len(calls) <= 5
+
+
+@pytest.mark.parametrize("end_rps", [600.0, 800.0, 900.0])
+def test_no_rate_next_to_one_left_in_doubt_is_aimed_at_again(end_rps: float) -> None:
+    """The rate that would make one answer of both ends was tried eight times over, in doubt each time."""
+
+    def pressure(rate_rps: float) -> float:
+        return math.sqrt((1.0 - end_rps / 1000.0) / (1.0 - rate_rps / 1000.0))
+
+    calls: list[float] = []
+
+    def judged(rate_rps: float, effort: int) -> Said:
+        calls.append(rate_rps)
+        is_met = rate_rps < 0.995 * end_rps
+        return Said(Verdict.MET if is_met else Verdict.INCONCLUSIVE, None if is_met else Doubt.REQUESTS, 1)
+
+    ends = Ends(
+        accepted_rps=0.5 * end_rps,
+        refused_rps=1000.0,
+        judged=judged,
+        requests_max=1000,
+        see=lambda rate_rps, trial: Seen(rate_rps, pressure(rate_rps), 0.01),
+        seen=[Seen(0.5 * end_rps, pressure(0.5 * end_rps), 0.01)],
+        wall_rps=1000.0,
+        only_rises=True,
+    )
+    ends.aim(1)
+    rates = sorted(calls)
+    assert len(rates) >= 3
+    assert all(larger > 1.004 * smaller for smaller, larger in pairwise(rates))
