@@ -46,6 +46,7 @@ lowest:
 brute-force:
     python benchmarks/brute_force.py
     python benchmarks/brute_autoscaler.py
+    python benchmarks/brute_sessions.py
 
 # how long people wait: plans, rates, sweeps and large fleets; then start-up and laws, beside what else answers
 speed:
@@ -61,9 +62,17 @@ engines:
 coverage:
     python benchmarks/interval_coverage.py --laws
 
-# train, serve, measure, plan, deploy the planned replicas here, verify, and report
-loop:
-    python -m serve_api.loop
+# emulated fleets behind a real HAProxy and a real nginx, at rest and in trouble, predicted beside measured; it takes some hours as root, and resumes
+truth folder="truth":
+    python benchmarks/balancers.py -o {{folder}} --lanes 4
+    python benchmarks/balancers_table.py --predict {{folder}} -o docs/measurements/real-balancers.jsonl
+    python benchmarks/balancers_table.py docs/measurements/real-balancers.jsonl
+    python benchmarks/recovery_beside_measured.py --profile {{folder}}/emulated.json -o {{folder}}/recovery.jsonl --runs 0 1
+    python benchmarks/conversations.py -o {{folder}}/conversations.jsonl
+
+# a model from training to a verified fleet on this machine, a line for each stage, in five minutes
+demo:
+    python -m serve_api.demo
 
 # run the notebooks from their .py and write their .ipynb anew
 notebooks:

@@ -5,7 +5,8 @@ it.
 
 It asks `capacity plan` for Llama 3.1 8B on an RTX PRO 6000 at 20 rps with the bundled conversation lengths, and
 serves random requests of the same kind by the plan's fleet and by one with a replica fewer. The former must meet the
-limits, the latter must miss one. Exit 1 otherwise.
+limits, the latter must miss one. The profile was measured with vLLM 0.19, so that both go by `vllm-v1@0.19`, each step
+composed when the one before has ended. Exit 1 otherwise.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import subprocess
 import sys
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 TTFT_S, TPOT_S, RATE_RPS = 2.0, 0.06, 20.0
 PROFILE, LENGTHS = "llama-3.1-8b-rtx-pro-6000-bf16", "azure-conversation-2023"
@@ -70,11 +72,29 @@ class Steps:
         return sum(weight * self.node(*place) for weight, place in corners)
 
 
+class Drafter(NamedTuple):
+    """Tokens drafted after the next one of each request, for which it has as much room in the cache again.
+
+    Attributes:
+        accepted: how many of the drafts of a request, by its number, are accepted at a place in its answer.
+    """
+
+    tokens: int
+    accepted: Callable[[int, int], int]
+
+
+NO_DRAFTER = Drafter(0, lambda number, tokens: 0)
+
+
 def serve(  # noqa: C901  (one loop, as a check should be)
-    steps: Steps, blocks: int, plan: dict[str, Any], requests: list[tuple[float, int, int]]
+    steps: Callable[[float, float, float, float], float],
+    blocks: int,
+    plan: dict[str, Any],
+    requests: list[tuple[float, int, int]],
+    drafter: Drafter = NO_DRAFTER,
 ) -> list[tuple[float, float]]:
     """TTFT and TPOT of each request at one engine; nothing is found in the cache again after a preemption."""
-    waiting = deque([arrived, given, got, 0, 0, 0.0] for arrived, given, got in requests)
+    waiting = deque([*one, 0, 0, 0.0, 0, False, at] for at, one in enumerate(requests))
     running: list[list[Any]] = []
     now, free, out = 0.0, blocks, []
     while waiting or running:
@@ -85,19 +105,21 @@ def serve(  # noqa: C901  (one loop, as a check should be)
             if one not in running or budget == 0:
                 continue
             count = min(one[1] + one[4] - one[3], budget)
-            need = -(-(one[3] + count) // 16) - -(-one[3] // 16)
+            more = min(drafter.tokens, budget - 1) if one[7] else 0
+            need = max(0, -(-(one[3] + count + more + drafter.tokens) // 16) - one[6])
             while need > free and running:
                 thrown, last = True, running.pop()
-                free += -(-last[3] // 16)
-                last[3] = 0
+                free += last[6]
+                last[3], last[6], last[7] = 0, 0, False
                 waiting.appendleft(last)
                 if last is one:
                     break
             if one not in running:
                 break
             free -= need
-            parts.append((one, count, one[3]))
-            budget -= count
+            one[6] += need
+            parts.append((one, count, one[3], more))
+            budget -= count + more
         while (
             not thrown
             and waiting
@@ -106,29 +128,35 @@ def serve(  # noqa: C901  (one loop, as a check should be)
             and len(running) < plan["sequences_max"]
         ):
             one = waiting[0]
-            if -(-(one[1] + one[4]) // 16) > free:
+            count = min(one[1] + one[4], budget)
+            need = -(-(count + drafter.tokens) // 16)
+            if max(need, -(-(one[1] + one[4]) // 16)) > free:
                 break
             waiting.popleft()
-            count = min(one[1] + one[4], budget)
-            free -= -(-count // 16)
+            free -= need
+            one[6] = need
             running.append(one)
-            parts.append((one, count, 0))
+            parts.append((one, count, 0, 0))
             budget -= count
-        prompts = [(count, before) for one, count, before in parts if count > 1 or before < one[1]]
-        decoding = [before + 1 for one, count, before in parts if count == 1 and before >= one[1]]
+        prompts = [(count, before) for one, count, before, _ in parts if count > 1 or before < one[1]]
+        prompts += [(more, before) for _, _, before, more in parts]
+        decoding = [before + 1 for one, count, before, _ in parts if count == 1 and before >= one[1]]
         tokens = sum(count for count, _ in prompts)
         past = sum(count * before for count, before in prompts) / max(1, tokens)
         now += steps(tokens, past, len(decoding), sum(decoding))
-        for one, count, _ in parts:
+        for one, count, _, more in parts:
             one[3] += count
-            if one[3] < one[1] + one[4]:
+            one[7] = one[3] == one[1] + one[4]
+            if not one[7]:
                 continue
-            one[4] += 1
+            gained = min(more, drafter.accepted(one[8], one[4]), one[2] - one[4] - 1) if more else 0
+            one[3] += gained
+            one[4] += 1 + gained
             if one[4] == 1:
                 one[5] = now
             if one[4] == one[2]:
                 running.remove(one)
-                free += -(-one[3] // 16)
+                free += one[6]
                 out.append((one[5] - one[0], (now - one[5]) / max(1, one[2] - 1) if one[2] > 1 else 0.0))
     return out
 

@@ -1,39 +1,50 @@
 """Language models: compares predictions with published measurements, one table for each set.
 
-    python benchmarks/language_models.py FOLDER [--only runs rates cells stages coverage speed]
+    python benchmarks/language_models.py FOLDER [--only runs rates cells stages coverage speed digits]
 
 FOLDER holds `llmservingsim_requests.csv` (casys-kaist/LLMServingSim at 5daddb2), `inference_perf_kubecon_h100.csv`
 (kubernetes-sigs/inference-perf at 7de5ef2), `aic_silicon_e2e.csv` (ai-dynamo/aiconfigurator at 095f58a51) and
 `blis_vllm_h100_stages.csv` (inference-sim/training at ed5c1d2). Exits with 1 where a bar is missed.
 
 No judged row has a part in its own calibration; rules that look at rates and lengths alone fix which rows calibrate.
+`digits`, run only where it is asked for, says how far answers of stages go with the last digits of a calculation.
 """
 
 import argparse
 import csv
+import json
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq, least_squares
 
+import capacity as cap
+from capacity.answers.evidence import LlmProfileAnswer
 from capacity.confidence import student_t
-from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
-from capacity.profile.load import load_any
-from capacity.profile.steps import StepTable, StepTiming, table_of
+from capacity.formats.registry import Kind, read
+from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile, Scheduler
+from capacity.profile.llm_formats import with_settings
+from capacity.profile.llm_loads import Figure, SeenLoad
+from capacity.profile.load import load_llm
+from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
+from simulations.calibration.calibrate import forecast
+from simulations.calibration.fit import SEED, Fit, fit, fit_scattered, root
+from simulations.calibration.host import Hosted, host_of
+from simulations.calibration.law import Reach, StepLaw
 from simulations.cases.engine import KNEE
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.saturation import saturation
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +54,7 @@ Row = dict[str, str]
 SECTIONS = ("runs", "rates", "cells", "stages", "coverage", "speed")
 RUNS = 12  # the middle one is the prediction
 REACH_MAX = 1.25
-STARTS = 3  # starting points of the calibration, the best of a grid
+MOVED = 0.1  # logarithm over which the effect of a calibrated value is taken
 RESAMPLES = 24  # resamples of profile and users together, for the interval
 # Allowed errors of the calibrating figures: those over hundreds of passes, and the first token, over few.
 NOISE = {"e2e": 0.02, "tpot": 0.02, "ttft": 0.05}
@@ -56,46 +67,10 @@ def rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Duration of a pass in a few numbers. [s]
-
-    Attributes:
-        at: numbers of decoding requests, rising.
-        decode_s: duration of a pass of that many that read nothing.
-        per_read_s, per_prompt_s: time for each token read, and for each prompt token.
-        request_s: time of each request outside the engine.
-    """
-
-    at: tuple[int, ...]
-    decode_s: tuple[float, ...]
-    per_read_s: float = 0.0
-    per_prompt_s: float = 0.0
-    request_s: float = 0.0
-
-    def table(self, prompt_max: int, context_max: int) -> StepTable:
-        """A step table as in a profile of such steps."""
-        decode = [
-            StepTiming(
-                decode_requests=requests,
-                decode_kv_tokens=requests * context,
-                mean_s=alone_s + self.per_read_s * requests * context,
-            )
-            for requests, alone_s in zip(self.at, self.decode_s, strict=True)
-            for context in (1, context_max)
-        ]
-        base_s = decode[0].mean_s
-        prompts = [
-            StepTiming(
-                prefill_requests=1,
-                prefill_tokens=tokens,
-                prefill_kv_tokens=past,
-                mean_s=base_s + self.per_prompt_s * tokens,
-            )
-            for tokens in (1, prompt_max)
-            for past in (0, context_max)
-        ]
-        return table_of(decode + prompts)
+def table_of(law: StepLaw, prompt_max: int, context_max: int) -> StepTable:
+    """The table of a profile with these steps, up to these numbers of tokens of prompts and of context."""
+    reach = Reach(requests=law.at[-1], prompt_tokens=prompt_max, context=context_max, past=context_max)
+    return law.table(reach)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,67 +147,42 @@ def served(table: StepTable, rules: EngineRules, load: Load, request_s: float = 
     )
 
 
+Predict = Callable[[Floats, int], Floats]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Fit:
-    """Result of a calibration.
+class Calibrated:
+    """Result of a calibration, and the root of the covariance of the logarithms of its values."""
 
-    Attributes:
-        values: positive, as many as were fitted.
-        off: logarithms of predicted over measured for the calibrating figures.
-        root: root of the covariance of the values' logarithms, with their own scatter scaled to 1.
-    """
-
-    values: Floats
-    off: Floats
+    fit: Fit
     root: Floats
-
-    @property
-    def residual(self) -> float:
-        """Root mean square of the residuals over the degrees of freedom."""
-        return float(np.sqrt((self.off**2).sum() / max(1, len(self.off) - len(self.values))))
 
     def resampled(self, generator: np.random.Generator) -> Floats:
         """Values that another calibration of the same kind might find."""
-        moved = self.root @ generator.standard_normal(len(self.values))
-        return np.asarray(self.values * np.exp(np.clip(moved, -2.0, 2.0)))
+        moved = self.root @ generator.standard_normal(len(self.fit.values))
+        return np.asarray(self.fit.values * np.exp(np.clip(moved, -2.0, 2.0)))
 
 
-def fit(
+def calibrated(
     starts: Sequence[Sequence[float]],
-    predict: Callable[[Floats], Floats],
+    predict: Predict,
     measured: Sequence[float],
-    noise: Sequence[float],
-) -> Fit:
-    """Least squares of logarithms of positive values, from the best of some starts.
-
-    A value without effect goes to nearly 0. Times to first token move in steps, so slopes are taken over a tenth.
+    named: Sequence[tuple[int, str]],
+) -> Calibrated:
+    """The product's fit to figures of stages whose instants of sending are not known.
 
     Args:
-        noise: relative error of each measured value.
+        predict: figures by values and by the draw of instants.
+        named: number of the stage and name of each measured value.
     """
-    goal, scale = np.log(measured), np.array(noise)
+    allowed = np.array([noise_of(name) for _, name in named])
+    stage_of = np.array([stage for stage, _ in named])
+    found = fit_scattered(starts, predict, measured, allowed, stage_of)
 
-    def off(logs: Floats) -> Floats:
-        return (np.log(predict(np.exp(logs))) - goal) / scale
+    def moved(by: Floats) -> Floats:
+        return predict(found.values * np.exp(by), SEED)
 
-    def slopes(logs: Floats) -> Floats:
-        here, units = off(logs), 0.1 * np.eye(len(logs))
-        return np.array([(off(logs + unit) - here) / 0.1 for unit in units]).T
-
-    def found(start: Sequence[float]) -> tuple[float, Floats]:
-        begin = np.log(start)
-        one = least_squares(
-            off, begin, jac=slopes, bounds=(begin - 9.0, begin + 9.0), max_nfev=20, xtol=1e-4, ftol=1e-4
-        )
-        return float(one.cost), one.x
-
-    promising = sorted(starts, key=lambda start: float((off(np.log(start)) ** 2).sum()))[:STARTS]
-    logs = min((found(start) for start in promising), key=lambda one: one[0])[1]
-    left = off(logs)
-    spare = max(1, len(left) - len(logs))
-    jacobian = slopes(logs) / max(1.0, float(np.sqrt((left**2).sum() / spare)))
-    covariance = np.linalg.inv(jacobian.T @ jacobian + np.eye(len(logs)))
-    return Fit(values=np.exp(logs), off=left * scale, root=np.linalg.cholesky(covariance))
+    return Calibrated(fit=found, root=root(found, moved, np.full(len(found.values), MOVED)))
 
 
 def interval(values: Sequence[float], middle: float) -> tuple[float, float]:
@@ -299,11 +249,8 @@ def ask(section: str, text: str, *, kept: bool) -> bool:
 # Runs: a step profile of kernel times, and requests one by one.
 
 RUN_KV_TOKENS = 535_040
-# Requests that calibrate the host time, and those judged by it.
-RUN_SPLITS = {
-    "the first 60 of 300": (slice(0, 60), slice(60, None)),
-    "every fifth": (slice(0, None, 5), [at for at in range(300) if at % 5]),
-}
+RUN_PROFILE, RUN_SETTINGS = "llama-3.1-8b-rtx-pro-6000-bf16", (128, 2048)
+RUN_FIRST, RUN_EVERY = 60, 5  # requests that calibrate the host time; the others are judged by it
 RUN_BARS = (9.0, 4.0, 5.0)
 RUN_BEST = (4.0, 1.0, 1.8)
 
@@ -315,15 +262,6 @@ class Run:
     load: Load
     ttft_s: Floats
     response_s: Floats
-
-    @property
-    def seen(self) -> Seen:
-        return Seen(
-            ttft_s=self.ttft_s,
-            response_s=self.response_s,
-            output_tokens=self.load.output_tokens,
-            finished_s=self.load.sent_s + self.response_s,
-        )
 
 
 def published_run(folder: Path) -> Run:
@@ -338,41 +276,57 @@ def published_run(folder: Path) -> Run:
     return Run(load=load, ttft_s=column("first_token_s") - sent_s, response_s=column("last_token_s") - sent_s)
 
 
-def slower(steps: StepTable, host_s: float) -> StepTable:
-    """The steps with all passes longer by the same time."""
-    return replace(
-        steps,
-        decode_s=steps.decode_s + host_s,
-        prefill_s=steps.prefill_s + host_s,
-        mixed_s=steps.mixed_s + host_s,
-    )
+def as_aiperf(run: Run) -> str:
+    """The run as aiperf's `profile_export.jsonl` has it, without gaps between tokens, which are not published."""
+    lines = []
+    load = run.load
+    for sent_s, ttft_s, response_s, given, got in zip(
+        load.sent_s.tolist(), run.ttft_s.tolist(), run.response_s.tolist(), load.input_tokens.tolist(),
+        load.output_tokens.tolist(), strict=True,
+    ):  # fmt: skip
+        told = {
+            "time_to_first_token": (1e3 * ttft_s, "ms"),
+            "request_latency": (1e3 * response_s, "ms"),
+            "input_sequence_length": (given, "tokens"),
+            "output_sequence_length": (got, "tokens"),
+        }
+        sent_ns = round(1e9 * sent_s)
+        metadata = {
+            "request_start_ns": sent_ns,
+            "request_end_ns": sent_ns + round(1e9 * response_s),
+            "was_cancelled": False,
+        }
+        metrics = {name: {"value": value, "unit": unit} for name, (value, unit) in told.items()}
+        lines.append(json.dumps({"metadata": metadata, "metrics": metrics}))
+    return "\n".join(lines)
 
 
-Part = slice | list[int]
+def imported(path: Path, every: int, switch: str) -> LlmProfileAnswer:
+    """What `capacity import --profile` makes of the run, with its engine's settings."""
+    answer = cap.import_file(
+        path, profile=RUN_PROFILE, every=every, kv_tokens=RUN_KV_TOKENS, sequences_max=RUN_SETTINGS[0],
+        batched_tokens_max=RUN_SETTINGS[1], async_scheduling=switch,
+    )  # fmt: skip
+    assert isinstance(answer, LlmProfileAnswer)
+    return answer
 
 
-def part_of(seen: Seen, part: Part) -> Seen:
-    return Seen(
-        ttft_s=seen.ttft_s[part],
-        response_s=seen.response_s[part],
-        output_tokens=seen.output_tokens[part],
-        finished_s=seen.finished_s[part],
-    )
+def errors_of(figures: Sequence[Figure]) -> dict[str, float]:
+    return {f"{one.name}_s": one.predicted_s / one.measured_s - 1.0 for one in figures}
 
 
-def run_errors(run: Run, seen: Seen, part: Part) -> dict[str, float]:
-    ours, theirs = part_of(seen, part), part_of(run.seen, part)
-    names = [f"{what}_{which}_s" for which in ("mean", "p99") for what in ("ttft", "tpot", "e2e")]
-    return {name: ours.value(name) / theirs.value(name) - 1.0 for name in names}
+def without_host(load: SeenLoad, switch: str) -> dict[str, float]:
+    """Errors of all requests by the profile as it comes with the package."""
+    base = with_settings(load_llm(RUN_PROFILE), kv_tokens=RUN_KV_TOKENS, async_scheduling=switch == "on")
+    seen = forecast(base, RUN_SETTINGS, load, 0)
+    names = [f"{what}_{which}" for which in ("mean", "p99") for what in ("ttft", "tpot", "e2e")]
+    return {f"{name}_s": seen.figure(name) / load.figures[name] - 1.0 for name in names}
 
 
-def host_s(run: Run, replayed: Callable[[float], Seen], part: Part) -> float:
-    """Time to add to each pass so that the mean TPOT of some requests is as measured."""
-
-    def too_fast(added_s: float) -> float:
-        return run_errors(run, replayed(added_s), part)["tpot_mean_s"]
-
-    return float(brentq(too_fast, 0.0, 0.01, xtol=1e-6))
+def first_calibrate(load: SeenLoad, switch: str) -> Hosted:
+    """What the first requests of the run calibrate, by the function behind `capacity import --profile`."""
+    base = with_settings(load_llm(RUN_PROFILE), kv_tokens=RUN_KV_TOKENS, async_scheduling=switch == "on")
+    return host_of(base, [load], RUN_SETTINGS, slice(0, RUN_FIRST))
 
 
 def within(errors: dict[str, float], bars: Sequence[float]) -> bool:
@@ -385,24 +339,23 @@ def within(errors: dict[str, float], bars: Sequence[float]) -> bool:
 
 def runs(folder: Path) -> bool:
     run = published_run(folder)
-    profile = load_any("llama-3.1-8b-rtx-pro-6000-bf16")
-    assert isinstance(profile, LlmProfile)
-    rules = EngineRules(sequences_max=128, tokens_max=2048, blocks=RUN_KV_TOKENS // 16 - 1)
     body, bars = [], []
-    for name, ahead in (("synchronous", False), ("asynchronous", True)):
-        ours = rules._replace(ahead=ahead)
-
-        def replayed(added_s: float, ours: EngineRules = ours) -> Seen:
-            return served(slower(profile.table, added_s), ours, run.load)
-
-        errors = run_errors(run, replayed(0.0), slice(None))
-        body.append([name, "none", "nothing", "all 300", *map(per_cent, errors.values())])
-        bars.append((f"{name}, without host time: TTFT, TPOT, E2E within {RUN_BARS} %", errors, RUN_BARS))
-        for split, (calibrates, others) in RUN_SPLITS.items():
-            added_s = host_s(run, replayed, calibrates)
-            errors = run_errors(run, replayed(added_s), others)
-            body.append([name, f"{ms(added_s)} ms", split, "the others", *map(per_cent, errors.values())])
-            bars.append((f"{name}, host time from {split}: within {RUN_BEST} %", errors, RUN_BEST))
+    with TemporaryDirectory() as place:
+        path = Path(place) / "run.jsonl"
+        path.write_text(as_aiperf(run))
+        (load,) = read(path, Kind.LOADS)
+        for name, switch in (("synchronous", "off"), ("asynchronous", "on")):
+            errors = without_host(load, switch)
+            body.append([name, "none", "nothing", "all 300", *map(per_cent, errors.values())])
+            bars.append((f"{name}, without host time: TTFT, TPOT, E2E within {RUN_BARS} %", errors, RUN_BARS))
+            fifth = imported(path, RUN_EVERY, switch)
+            for split, found in (
+                (f"the first {RUN_FIRST} of 300", first_calibrate(load, switch)),
+                ("every fifth, by `capacity import`", fifth),
+            ):
+                errors, added_s = errors_of(found.figures), found.profile.overhead.step_s or 0.0
+                body.append([name, f"{ms(added_s)} ms", split, "the others", *map(per_cent, errors.values())])
+                bars.append((f"{name}, host time from {split}: within {RUN_BEST} %", errors, RUN_BEST))
     body.append(
         ["best published", "", "", "all 300", "-4.0 %", "-1.0 %", "-1.8 %", "-2.0 %", "+0.6 %", "-1.6 %"]
     )
@@ -461,11 +414,11 @@ def rate_load(row: Row, seed: int) -> Load:
     )
 
 
-def rate_cost(values: Floats) -> Cost:
+def rate_cost(values: Floats) -> StepLaw:
     """A table over the batch, of two straight lines."""
     base_s, near_s, far_s, per_prompt_s, request_s = (float(value) for value in values)
     half = RATE_SLOTS // 2
-    return Cost(
+    return StepLaw(
         at=(1, half, RATE_SLOTS),
         decode_s=(base_s, base_s + half * near_s, base_s + half * (near_s + far_s)),
         per_prompt_s=per_prompt_s,
@@ -473,25 +426,25 @@ def rate_cost(values: Floats) -> Cost:
     )
 
 
-def rate_served(row: Row, cost: Cost, seed: int) -> Seen:
-    return served(cost.table(RATE_BUDGET, 512), RATE_RULES, rate_load(row, seed), cost.request_s)
+def rate_served(row: Row, cost: StepLaw, seed: int) -> Seen:
+    return served(table_of(cost, RATE_BUDGET, 512), RATE_RULES, rate_load(row, seed), cost.request_s)
 
 
-def rate_fit(stages: Sequence[Row]) -> Fit:
-    wanted = [(stages[at], name) for at, names in RATE_CALIBRATES.items() for name in names]
+def rate_fit(stages: Sequence[Row]) -> Calibrated:
+    wanted = [(at, name) for at, names in RATE_CALIBRATES.items() for name in names]
 
-    def predict(values: Floats) -> Floats:
+    def predict(values: Floats, seed: int) -> Floats:
         cost = rate_cost(values)
-        seen = {at: rate_served(stages[at], cost, 900) for at in RATE_CALIBRATES}
-        return np.array([seen[int(row["stage"])].value(name) for row, name in wanted])
+        seen = {at: rate_served(stages[at], cost, seed) for at in RATE_CALIBRATES}
+        return np.array([seen[at].value(name) for at, name in wanted])
 
-    measured = [measured_of(row, output_tokens(row))(name) for row, name in wanted]
+    measured = [measured_of(stages[at], output_tokens(stages[at]))(name) for at, name in wanted]
     some = (5e-6, 2e-5, 5e-5)
     starts = list(product((6.5e-3,), some, some, some, (1.5e-2,)))
-    return fit(starts, predict, measured, [noise_of(name) for _, name in wanted])
+    return calibrated(starts, predict, measured, wanted)
 
 
-def saturated_rps(cost: Cost, given: int, got: int, rules: EngineRules, prompt_max: int) -> float:
+def saturated_rps(cost: StepLaw, given: int, got: int, rules: EngineRules, prompt_max: int) -> float:
     """Saturation rate: requests that an engine finishes while others always wait."""
     count = 20 * rules.sequences_max
     lengths = (np.full(count, given, dtype=np.int64), np.full(count, got, dtype=np.int64))
@@ -501,7 +454,7 @@ def saturated_rps(cost: Cost, given: int, got: int, rules: EngineRules, prompt_m
         output_tokens=lengths[1],
         cached_tokens=np.zeros(count, dtype=np.int64),
     )
-    ended_s = np.sort(served(cost.table(prompt_max, given + got), rules, load).finished_s)
+    ended_s = np.sort(served(table_of(cost, prompt_max, given + got), rules, load).finished_s)
     first, last = count // 4, 3 * count // 4
     return (last - first) / float(ended_s[last] - ended_s[first])
 
@@ -529,7 +482,7 @@ class JudgedRow:
 
 def judged_rates(stages: Sequence[Row]) -> tuple[Fit, list[JudgedRow]]:
     found = rate_fit(stages)
-    cost, generator = rate_cost(found.values), np.random.default_rng(7)
+    cost, generator = rate_cost(found.fit.values), np.random.default_rng(7)
     most_rps = saturated_rps(cost, 204, output_tokens(stages[0]), RATE_RULES, RATE_BUDGET)
     others = [rate_cost(found.resampled(generator)) for _ in range(RESAMPLES)]
     answers = []
@@ -548,7 +501,7 @@ def judged_rates(stages: Sequence[Row]) -> tuple[Fit, list[JudgedRow]]:
                 ),
             )
         )
-    return found, answers
+    return found.fit, answers
 
 
 def rate_rows(folder: Path, config: str) -> list[Row]:
@@ -641,7 +594,7 @@ class Cell:
     def mix(self) -> tuple[int, int]:
         return self.given, self.got
 
-    def predicted_s(self, cost: Cost) -> float:
+    def predicted_s(self, cost: StepLaw) -> float:
         """Predicted TPOT: one slot for each user, and requests always wait."""
         count = CELL_TURNS * self.users
         load = Load(
@@ -655,7 +608,7 @@ class Cell:
             tokens_max=CELL_BUDGET,
             blocks=2 * self.users * (self.given + self.got) // 16 + 2,
         )
-        seen = served(cost.table(CELL_BUDGET, self.given + self.got), rules, load)
+        seen = served(table_of(cost, CELL_BUDGET, self.given + self.got), rules, load)
         order = np.argsort(seen.finished_s, kind="stable")
         counted = order[(CELL_TURNS - 2) * self.users : (CELL_TURNS - 1) * self.users]
         return float(seen.tpot_s[counted].mean())
@@ -701,16 +654,16 @@ def calibrating(cells: Sequence[Cell]) -> list[Cell]:
     return [ordered[round(at)] for at in np.linspace(0, len(ordered) - 1, 6)]
 
 
-def cell_fit(cells: Sequence[Cell], users_max: int) -> tuple[Fit, Callable[[Floats], Cost]]:
+def cell_fit(cells: Sequence[Cell], users_max: int) -> tuple[Fit, Callable[[Floats], StepLaw]]:
     counts = sorted({cell.users for cell in cells})
     at = tuple(sorted({1, counts[0], counts[len(counts) // 2], users_max}))
 
-    def cost(values: Floats) -> Cost:
+    def cost(values: Floats) -> StepLaw:
         base_s, *rises_s = (float(value) for value in values[:3])
         low, middle, high = at[-3:]
         known = {low: base_s, middle: base_s + rises_s[0], high: base_s + sum(rises_s)}
         known.setdefault(1, base_s)
-        return Cost(
+        return StepLaw(
             at=at,
             decode_s=tuple(known[one] for one in at),
             per_read_s=float(values[3]),
@@ -726,7 +679,8 @@ def cell_fit(cells: Sequence[Cell], users_max: int) -> tuple[Fit, Callable[[Floa
         (0.7 * least_s, rise * least_s, rise * least_s, read * least_s, prompt * least_s)
         for rise, read, prompt in product((0.01, 0.1), (1e-7, 1e-6), (1e-3, 3e-3))
     ]
-    return fit(starts, predict, [cell.tpot_s for cell in cells], [NOISE["tpot"]] * len(cells)), cost
+    errors = NOISE["tpot"] ** 2 * np.eye(len(cells))
+    return fit(starts, predict, [cell.tpot_s for cell in cells], errors), cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -809,6 +763,8 @@ def cells(folder: Path) -> bool:
 STAGE_TARGETS = ("e2e_p50_s", "e2e_p90_s", "e2e_p95_s", "ttft_p50_s", "ttft_p90_s", "ttft_p95_s")
 STAGE_BARS = {"e2e_p99_s": 6.0, "ttft_mean_s": 10.0, "ttft_p99_s": 20.0, "tpot_mean_s": 4.0}
 STAGE_BEST = {"e2e_p99_s": 9.1, "ttft_mean_s": 18.4, "ttft_p99_s": 29.4, "tpot_mean_s": 6.5}
+HELD = ("e2e_p99_s", "ttft_p99_s")  # statistics whose intervals are counted
+TRIES, DIGITS = 8, 1e-12  # trials with starting points that differ by this share
 STAGE_RULES = EngineRules(sequences_max=128, tokens_max=2048, blocks=1_000_000)
 
 
@@ -826,9 +782,9 @@ def stage_load(row: Row, seed: int) -> Load:
     )
 
 
-def stage_cost(values: Floats) -> Cost:
+def stage_cost(values: Floats) -> StepLaw:
     base_s, per_read_s, per_prompt_s, request_s = (float(value) for value in values)
-    return Cost(
+    return StepLaw(
         at=(1, 128),
         decode_s=(base_s, base_s),
         per_read_s=per_read_s,
@@ -837,35 +793,40 @@ def stage_cost(values: Floats) -> Cost:
     )
 
 
-def stage_served(row: Row, cost: Cost, seed: int) -> Seen:
-    return served(cost.table(2048, 4096), STAGE_RULES, stage_load(row, seed), cost.request_s)
+def stage_served(row: Row, cost: StepLaw, seed: int) -> Seen:
+    return served(table_of(cost, 2048, 4096), STAGE_RULES, stage_load(row, seed), cost.request_s)
 
 
-def stage_fit(calibrates: Sequence[Row]) -> Fit:
-    def predict(values: Floats) -> Floats:
+def stage_fit(calibrates: Sequence[Row], dice: np.random.Generator | None = None) -> Calibrated:
+    """The calibration of some stages.
+
+    Args:
+        dice: moves each starting point in its last digits, if given.
+    """
+    wanted = [(at, name) for at in range(len(calibrates)) for name in STAGE_TARGETS]
+
+    def predict(values: Floats, seed: int) -> Floats:
         cost = stage_cost(values)
-        found = []
-        for row in calibrates:
-            seen = stage_served(row, cost, 900)
-            found += [seen.value(name) for name in STAGE_TARGETS]
-        return np.array(found)
+        seen = [stage_served(row, cost, seed) for row in calibrates]
+        return np.array([seen[at].value(name) for at, name in wanted])
 
     first = calibrates[0]
     tpot_s = measured_of(first, int(float(first["output_tokens_max"])))("tpot_mean_s")
     starts = list(
         product((0.8 * tpot_s,), (2e-8, 7e-8, 2e-7), (3e-6, 1e-5, 3e-5), (0.5 * float(first["ttft_p50_s"]),))
     )
-    wanted = [(float(row[name]), noise_of(name)) for row in calibrates for name in STAGE_TARGETS]
-    return fit(starts, predict, *zip(*wanted, strict=True))
+    if dice is not None:
+        starts = [tuple(one * (1.0 + DIGITS * dice.standard_normal()) for one in start) for start in starts]
+    return calibrated(starts, predict, [float(calibrates[at][name]) for at, name in wanted], wanted)
 
 
-def judged_stage(row: Row, calibrates: Sequence[Row], found: Fit) -> JudgedRow:
-    generator, cost = np.random.default_rng(11), stage_cost(found.values)
+def judged_stage(row: Row, calibrates: Sequence[Row], found: Calibrated) -> JudgedRow:
+    generator, cost = np.random.default_rng(11), stage_cost(found.fit.values)
     others = [stage_cost(found.resampled(generator)) for _ in range(RESAMPLES)]
     output = int(float(row["output_tokens_max"]))
     most_rps = saturated_rps(cost, round(float(row["prompt_len_mean"])), output, STAGE_RULES, 2048)
     ours = [stage_served(row, cost, seed) for seed in range(RUNS)]
-    known = max(stage_served(one, cost, 900).read_max for one in calibrates)
+    known = max(stage_served(one, cost, SEED).read_max for one in calibrates)
     return JudgedRow(
         name=f"{row['experiment'][16:]}, {float(row['rate_rps']):g} rps",
         load=float(row["rate_rps"]) / most_rps,
@@ -887,20 +848,22 @@ def by_experiment(folder: Path) -> dict[str, list[Row]]:
     return {name: sorted(group, key=lambda row: int(row["stage"])) for name, group in found.items()}
 
 
-def within_experiments(folder: Path, calibrates: int) -> list[JudgedRow]:
+def within_experiments(
+    folder: Path, calibrates: int, dice: np.random.Generator | None = None
+) -> list[JudgedRow]:
     """Rows in which one stage of each experiment that has two calibrates, and the other is judged."""
     pairs = [group for group in by_experiment(folder).values() if len(group) == 2]
     return [
-        judged_stage(pair[1 - calibrates], [pair[calibrates]], stage_fit([pair[calibrates]]))
+        judged_stage(pair[1 - calibrates], [pair[calibrates]], stage_fit([pair[calibrates]], dice))
         for pair in pairs
     ]
 
 
-def across_experiments(folder: Path) -> list[JudgedRow]:
+def across_experiments(folder: Path, dice: np.random.Generator | None = None) -> list[JudgedRow]:
     """Rows in which both stages of a model's `general` calibrate, and other experiments are judged if few failed."""
     groups = by_experiment(folder)
     fits = {
-        group[0]["model"]: (group, stage_fit(group))
+        group[0]["model"]: (group, stage_fit(group, dice))
         for name, group in groups.items()
         if name.endswith("general") and len(group) == 2
     }
@@ -913,17 +876,23 @@ def across_experiments(folder: Path) -> list[JudgedRow]:
     ]
 
 
-def medians(answers: Sequence[JudgedRow], text: str) -> bool:
-    """Print median errors of the rows whose passes have calibrated sizes, if any has, else of all."""
+def median_errors(answers: Sequence[JudgedRow]) -> tuple[dict[str, float], int]:
+    """Median errors of the rows whose passes have calibrated sizes, if any has, else of all, in per cent."""
     answered = [row for row in answers if row.is_answered] or list(answers)
     found = {
         name: float(np.median([100.0 * abs(row.found[name].error) for row in answered]))
         for name in STAGE_BARS
     }
+    return found, len(answered)
+
+
+def medians(answers: Sequence[JudgedRow], text: str) -> bool:
+    """Print median errors, and whether they are within their bars."""
+    found, count = median_errors(answers)
     table(
         ["median error", *(name.removesuffix("_s").replace("_", " ") for name in STAGE_BARS)],
         [
-            [f"ours, calibrated, {len(answered)} stages", *(f"{error:.1f} %" for error in found.values())],
+            [f"ours, calibrated, {count} stages", *(f"{error:.1f} %" for error in found.values())],
             ["asked", *(f"{bar:g} %" for bar in STAGE_BARS.values())],
             ["best published, unseen systems", *(f"{best:g} %" for best in STAGE_BEST.values())],
         ],
@@ -935,19 +904,51 @@ def medians(answers: Sequence[JudgedRow], text: str) -> bool:
     return all(kept)
 
 
+def stage_sets(folder: Path, dice: np.random.Generator | None = None) -> dict[str, list[JudgedRow]]:
+    return {
+        "stage 0 calibrates stage 1": within_experiments(folder, 0, dice),
+        "stage 1 calibrates stage 0": within_experiments(folder, 1, dice),
+        "general calibrates the model's other workloads": across_experiments(folder, dice),
+    }
+
+
 def stages(folder: Path) -> tuple[bool, list[JudgedRow]]:
     print("\n### Stages of two rates on H100s\n")
-    sets = {
-        "stage 0 calibrates stage 1": within_experiments(folder, 0),
-        "stage 1 calibrates stage 0": within_experiments(folder, 1),
-        "general calibrates the model's other workloads": across_experiments(folder),
-    }
+    sets = stage_sets(folder)
     kept = True
     for text, answers in sets.items():
         print_judged(f"#### {text[0].upper()}{text[1:]}", answers, tuple(STAGE_BARS))
         kept &= medians(answers, text)
         print()
     return kept, [row for answers in sets.values() for row in answers]
+
+
+def digits(folder: Path) -> bool:
+    """Print what the stages come to if starting points of their calibrations differ in the twelfth digit."""
+    print("\n### Stages, with the last digits moved\n")
+    body = []
+    for seed in range(TRIES):
+        sets = stage_sets(folder, np.random.default_rng(seed) if seed else None)
+        answered = [row for answers in sets.values() for row in answers if row.is_answered]
+        inside = {
+            has: [row.found[name].is_inside for row in answered if row.has_warm_up is has for name in HELD]
+            for has in (False, True)
+        }
+        errors = [
+            ", ".join(f"{one:.1f}" for one in median_errors(rows)[0].values()) for rows in sets.values()
+        ]
+        body.append(
+            [
+                "moved" if seed else "as they are",
+                *errors,
+                *(f"{sum(one)} of {len(one)}" for one in inside.values()),
+            ]
+        )
+    table(
+        ["starting points", *(f"{text} [%]" for text in sets), "P99 inside without warm-up", "with warm-up"],
+        body,
+    )
+    return True
 
 
 # Coverage of the intervals of the sets above.
@@ -961,9 +962,8 @@ def coverage(answers: dict[str, list[JudgedRow]]) -> bool:
         "stages without warm-up": [row for row in stages if not row.has_warm_up],
         "stages with warm-up": [row for row in stages if row.has_warm_up],
     }
-    statistics = ("e2e_p99_s", "ttft_p99_s")
     inside = {
-        name: [sum(row.found[one].is_inside for row in found) for one in statistics]
+        name: [sum(row.found[one].is_inside for row in found) for one in HELD]
         for name, found in parts.items()
     }
     print("\n### Coverage\n")
@@ -1003,6 +1003,7 @@ def speed() -> bool:
         name="linear",
         kv=KvCache(tokens=535_040),
         limits_measured=LimitsMeasured(sequences_max=128, batched_tokens_max=2048, context_tokens_max=8192),
+        engine=Engine(scheduler=Scheduler.VLLM_V1_0_19),
         coefficients=Coefficients(
             base_s=7e-3, per_prefill_token_s=2.5e-5, per_decode_request_s=2e-5, per_kv_token_s=5e-9
         ),
@@ -1048,12 +1049,14 @@ def sections(folder: Path, only: Sequence[str]) -> Iterator[bool]:
         yield coverage(answers)
     if "speed" in only:
         yield speed()
+    if "digits" in only:
+        yield digits(folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--only", nargs="+", choices=(*SECTIONS, "digits"), default=SECTIONS)
     options = parser.parse_args()
     given = "" if options.only == SECTIONS else f" --only {' '.join(options.only)}"
     day = datetime.now(UTC).date()

@@ -27,6 +27,8 @@ from statistics import fmean
 from threading import Event, Thread
 
 import numpy as np
+from balancers import sending
+from lean_client import LeanTarget
 from predicted_table import ROUNDS, in_time
 
 from capacity.errors import InconclusiveError, UnstableError
@@ -50,11 +52,11 @@ from capacity.verification.prediction import Predictor
 from capacity.verification.quantities import QUANTILES
 from capacity.verification.report import lags_s
 from capacity.verification.run import LoadRun, Schedule
-from capacity.verification.send import Target
 from capacity.verification.validity import faults, tail_faults
 from capacity.verification.watch import look
-from serve_api.replica import Replica, example, pinned, running
+from serve_api.replica import Replica, example, favour, pinned, running
 from simulations.draws.arrivals import Seed, Stage, Stream
+from simulations.draws.records import Floats, Integers
 from simulations.simulate import Simulation
 
 LOADS = (0.3, 0.5, 0.7, 0.85)
@@ -104,10 +106,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Some seconds of load, and the servers' metrics before and after."""
+    """Some seconds of load, the servers' metrics before and after, and the batch of each request.
+
+    Attributes:
+        batch_s, batch_size: of the batch of each request, as its server told; NaN and 0 without a good answer. [s]
+    """
 
     run: LoadRun
     pages: list[tuple[Scrape, Scrape]]
+    batch_s: Floats
+    batch_size: Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +149,11 @@ class Bench:
             for number in range(cell.replicas)
         ]
         self.lone_url = self._without_wait(fleet)
+        if not options.behind:
+            for url in {*self.urls, self.lone_url}:  # so that each has its inference thread
+                with Exchange(parse_address(f"{url}/predict", "--url"), timeout_s=TIMEOUT_S) as first:
+                    first.ask(self.body.read_bytes())
+            favour(os.getpid())
 
     def _replica(self, number: int) -> Replica:
         return Replica(
@@ -158,9 +171,13 @@ class Bench:
         greedy = replace(self._replica(0), batch_wait_max_s=0.0)
         return fleet.enter_context(running(greedy, self.folder / "greedy.log"))
 
-    def profile(self) -> ServiceProfile:
-        """The profile as `capacity profile` measures it now, and how replicas of one machine slow each other down."""
-        samples = str(SAMPLES[self.cell.batch_size_max])
+    def profile(self, share: float = 1.0) -> ServiceProfile:
+        """The profile as `capacity profile` measures it now, and how replicas of one machine slow each other down.
+
+        Args:
+            share: of the usual number of samples to take.
+        """
+        samples = str(round(share * SAMPLES[self.cell.batch_size_max]))
         found = self._profile("--counters", f"{self.lone_url}/metrics", "--samples", samples)
         if self.cell.replicas == 1:
             return found
@@ -190,7 +207,7 @@ class Bench:
     def _profile(self, *flags: str) -> ServiceProfile:
         sizes = ",".join(str(size) for size in SIZES if size <= self.cell.batch_size_max)
         file = self.folder / "profile.json"
-        with pinned(CORES[-1]):
+        with self._sending():
             subprocess.run(
                 [
                     str(Path(sys.executable).with_name("capacity")), "profile",
@@ -216,23 +233,23 @@ class Bench:
         with self._sending():
             before = look(series.metrics)
             (run,), _ = series.measure()
-            return Slice(run=run, pages=list(zip(before, look(series.metrics), strict=True)))
+            pages = list(zip(before, look(series.metrics), strict=True))
+        batch_s, sizes = np.full(run.schedule.requests, np.nan), np.zeros(run.schedule.requests, np.int64)
+        told = series.target.batches[len(self.urls) :]  # without those that ask whether servers are there
+        came = np.argsort(run.ended_s, kind="stable")[: len(told)]
+        batch_s[came], sizes[came] = zip(*told, strict=True)
+        return Slice(run=run, pages=pages, batch_s=batch_s, batch_size=sizes)
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
-        """Send from the last core; with real-time priority if a replica is there too, or requests would be late."""
-        with pinned(CORES[-1]):
-            if self.cell.replicas == 1:
-                yield
-                return
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # takes root
-            try:
-                yield
-            finally:
-                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        """Send from the last core, before all else that runs there."""
+        with pinned(CORES[-1]), ExitStack() as until:
+            if not self.options.behind:
+                until.enter_context(sending())
+            yield
 
     def _series(self, rate_rps: float, duration_s: float, seed: int) -> LoadTest:
-        target = Target(
+        target = LeanTarget(
             addresses=tuple(parse_address(f"{url}/predict", "--url") for url in self.urls),
             body=self.body.read_bytes(),
             timeout_s=TIMEOUT_S,
@@ -517,6 +534,9 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="*", help="numbers of cells")
     parser.add_argument(
         "--flag", action="append", default=[], help="of the server: --flag=--inference-nice=10"
+    )
+    parser.add_argument(
+        "--behind", action="store_true", help="let server and load generator wait for other work, as usual"
     )
     parser.add_argument(
         "--more", type=int, default=0, help="rounds to add to cells of which too few were sent in time"

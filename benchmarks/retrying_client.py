@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from capacity.errors import DomainError
 from capacity.traffic.clients import BudgetKind, Clients, Failure
 from capacity.verification.clock import WallClock
-from capacity.verification.run import OK, TIMED_OUT
+from capacity.verification.run import OK, TIMED_OUT, Tokens
 from capacity.verification.send import Send, Sent
 
 _BUDGETS = (BudgetKind.NONE, BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES)
@@ -42,7 +42,7 @@ class RetryingClients:
             raise DomainError(f"only timeouts, attempts and plain budgets are known here, got {clients}")
         self.tokens = budget.tokens
 
-    async def __call__(self, replica: int) -> Sent:
+    async def __call__(self, replica: int, _: Tokens | None) -> Sent:
         """The reply, or the failure of the last attempt."""
         self._deposit(BudgetKind.FIRST_TRIES)
         tries = 1
@@ -63,7 +63,7 @@ class RetryingClients:
         self.sent_s.append(self.clock.now_s())
         try:
             async with asyncio.timeout(self.clients.timeout_s):
-                return await self.send(replica)
+                return await self.send(replica, None)
         except TimeoutError:
             return Sent(TIMED_OUT)
 

@@ -7,6 +7,9 @@ Each experiment is what `capacity simulate` does for a language model with a see
 suffices. At a precision of 1 it ends at the first look that counts as settled, where intervals are widest. Over 100
 experiments at 95 %, chance alone moves the share by 2.2 % (one standard error). Exit 1 if a share lies below 92 %.
 
+"full cache, gamma arrivals" at `--precision 1` on 2 busy cores on 2026-12-01: TTFT was held in 94.0 % and the response
+in 96.0 % of 200 experiments of 785,600 requests each.
+
 "8 slots, bursts" at `--precision 0.9 --first 1000` on 2 noisy cores on 2026-11-30: TTFT and the response were both held
 in 95.3 % of 149 experiments, beside a truth from 16 million requests whose arrivals were drawn by numpy.
 """
@@ -17,21 +20,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 import simulations.cases.engine as tokens
 from capacity.profile.llm import Coefficients, KvCache
 from capacity.question.objective import Measure
+from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
-from capacity.traffic.workload import MmppArrivals
+from capacity.traffic.sessions.laws import parse_laws
+from capacity.traffic.workload import GammaArrivals, MmppArrivals
 from simulations.cases.engine import EngineCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
 from simulations.looks import precise_look
 from simulations.replication import Engine
 from simulations.saturation import saturated
+from simulations.statistics.pool import Pool
 from simulations.validation.token_laws import GeometricSlots
 from simulations.validation.token_systems import law_scenario
 
@@ -78,6 +85,23 @@ def systems() -> Iterator[System]:
     yield System(name="lognormal lengths, load 0.7", case=_at_load(room, 0.7))
     tight = law_scenario(1.0, lengths, line, slots=256, budget=2_048, kv=KvCache(tokens=16_000))
     yield System(name="full cache, load 0.6", case=_at_load(tight, 0.6))
+    uneven = replace(tight, workload=replace(tight.workload, arrivals=GammaArrivals(cv=2.0)))
+    yield System(name="full cache, gamma arrivals, load 0.58", case=_at_load(uneven, 0.58))
+    line = Coefficients(
+        base_s=0.0125, per_prefill_token_s=6.3e-5, per_decode_request_s=1e-5, per_kv_token_s=3.8e-8
+    )
+    laws = parse_laws(LAWS).within(40_000)
+    room = KvCache(tokens=310_000, block_tokens=16)
+    talks = law_scenario(1.0, laws, line, slots=64, budget=8_192, kv=room)
+    for rate_rps, routing in ((34.0, Routing.SESSION), (20.0, Routing.LEAST_OUTSTANDING)):
+        case = _case(replace(talks, plan=replace(talks.plan, replicas=2, routing=routing)).at_rate(rate_rps))
+        yield System(name=f"sessions by {routing}", case=case, exact=partial(_of_long_runs_s, case))
+
+
+LAWS = (
+    "turns=geometric:mean=3; think=exponential:mean=2s; system=512; first=constant:1000; user=constant:100; "
+    "output=geometric:mean=60"
+)
 
 
 def _case(scenario: TokenScenario) -> EngineCase:
@@ -86,6 +110,21 @@ def _case(scenario: TokenScenario) -> EngineCase:
 
 def _at_load(scenario: TokenScenario, load: float) -> EngineCase:
     return _case(scenario.at_rate(load * saturated(scenario).rate_rps))
+
+
+# Runs that give the P99 of sessions: number, and how many times as long they are as those of a case, with three times
+# its warm-up. Many of its own would have the same trace of where a run begins and ends.
+_LONG_RUNS, _TIMES_AS_LONG = 20, 40
+
+
+def _of_long_runs_s(case: EngineCase) -> dict[Measure, float]:
+    """Both P99 from runs so long that their ends do not matter. [s]"""
+    own = case.length
+    length = replace(own, warm_up=3 * own.warm_up, measured=_TIMES_AS_LONG * own.measured)
+    pool = Pool.of(
+        [case.replicate(task) for task in case.tasks(length, Seed(value=1_000_003), range(_LONG_RUNS))]
+    )
+    return {measure: pool.quantile_s(measure, QUANTILE) for measure in MEASURES}
 
 
 # Runs that give the P99 of an engine under bursts: number, and requests of each.

@@ -1,9 +1,9 @@
 """Doors: verbs as functions, whose keywords, signatures and descriptions come from the table of flags."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature, cleandoc, signature
 from numbers import Real
 from pathlib import Path
@@ -17,6 +17,7 @@ from capacity.question.flag import (
     COUNT,
     FILE,
     NUMBER,
+    OBJECTIVE,
     PRICE,
     PROFILE,
     QUANTILE,
@@ -25,6 +26,7 @@ from capacity.question.flag import (
     Flag,
     Kind,
 )
+from capacity.question.parse import require_unit
 from capacity.question.verbs import VERBS, keywords, typed_name
 
 Found = TypeVar("Found")
@@ -75,8 +77,19 @@ def ask(
     known = (
         None if told is None else {*others, *(flags[name].keyword or name for name in told if name in flags)}
     )
-    found: Found = _work(body, Asked(verb, {**named, **others}, known))
+    try:
+        found: Found = _work(body, Asked(verb, {**named, **others}, known))
+    except CapacityError as error:
+        error.args = (_in_flags(str(error), flags), *error.args[1:])
+        raise
     return found
+
+
+def _in_flags(text: str, flags: Mapping[str, Flag]) -> str:
+    """A message of a noun, which opens with the name of its field, with that field's flag in its place."""
+    name, mark, rest = text.partition(" must be ")
+    is_field = mark and name in flags and not flags[name].names  # a flag typed otherwise has another field
+    return f"{typed_name(name, flags[name])}{mark}{rest}" if is_field else text
 
 
 # Whether a verb is running: one that it calls leaves messages to it, since its caller may be a command.
@@ -126,8 +139,24 @@ def _fitting(verb: str, bound: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         elif value is None and flag.default is REQUIRED:
             raise InputError(f"{name} is None; give one")
         elif value is not None:
-            fits = _text if flag.kind.is_text else _FITS.get(flag.kind, _any)
-            yield name, [fits(name, one) for one in many(value)] if flag.is_many else fits(name, value)
+            fits = _fit(flag.kind)
+            fits = partial(_text_or, fits) if flag.is_axis else fits
+            is_list = flag.is_many or (
+                flag.is_axis and isinstance(value, Iterable) and not isinstance(value, str)
+            )
+            yield name, [fits(name, one) for one in many(value)] if is_list else fits(name, value)
+
+
+def _fit(kind: Kind) -> Callable[[str, Any], Any]:
+    """What a value of a kind passes: its name and itself."""
+    if kind.unit:
+        return partial(require_unit, kind.unit)
+    return _text if kind.is_text else _FITS.get(kind, _any)
+
+
+def _text_or(fits: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    """A value that may be a list or a range, as text, or else what fits."""
+    return value if isinstance(value, str) else fits(name, value)
 
 
 def _any(_: str, value: Any) -> Any:
@@ -170,6 +199,12 @@ def _profile(name: str, value: Any) -> Any:
     return value
 
 
+def _objective(name: str, value: Any) -> Any:
+    if not hasattr(value, "limits"):  # told apart without importing its module
+        raise InputError(f"{name} must be a cap.Objective, got {value!r:.40}; or give slo_p99 and the like")
+    return value
+
+
 _FITS: dict[Kind, Callable[[str, Any], Any]] = {
     COUNT: _whole,
     NUMBER: _number,
@@ -179,6 +214,7 @@ _FITS: dict[Kind, Callable[[str, Any], Any]] = {
     SWITCH: _yes_or_no,
     FILE: _path,
     PROFILE: _profile,
+    OBJECTIVE: _objective,
 }
 
 
@@ -211,7 +247,8 @@ def _parameters(name: str, flag: Flag, *, is_first: bool) -> Iterator[Parameter]
 
 
 def _annotation(flag: Flag, one: str, *, si: bool = False) -> str:
-    each = f"{one} | Iterable[{one}]" if flag.is_many else one
+    each = f"{one} | Iterable[{one}]" if flag.is_many or flag.is_axis else one
+    each = f"{each} | str" if flag.is_axis and not si and "str" not in one else each
     return f"{each} | None" if si or flag.default is None else each
 
 

@@ -124,12 +124,33 @@ QUANTILE_FIELDS = (
     "tpot_quantiles_s",
     "itl_quantiles_s",
     "response_quantiles_s",
+    "session_response_quantiles_s",
     "wait_quantiles_with_losses_s",
     "ttft_quantiles_with_losses_s",
     "tpot_quantiles_with_losses_s",
     "itl_quantiles_with_losses_s",
     "response_quantiles_with_losses_s",
+    "session_response_quantiles_with_losses_s",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A mean share with the ends of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, interval: Interval) -> Self:
+        """The share of an interval of one."""
+        return cls(mean=interval.value, low=max(0.0, interval.low), high=min(1.0, interval.high))
+
+    @property
+    def interval(self) -> Interval:
+        """The interval."""
+        return Interval(value=self.mean, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,15 +159,23 @@ class Performance:
 
     Waits and responses are those of served requests; those `_with_losses` count a rejected request as
     infinitely late, and are empty if none was rejected. `load` is the arrival rate over the largest
-    sustainable rate; `utilization` is the share of time busy: a greedy batching server is busier
-    than its load says. TTFT is the time from a request's arrival to its first output token, TPOT the rest of its
-    response over its other output tokens, and ITL the time between two of them, pooled over all requests.
+    sustainable rate, of turns of sessions with the hits that were found; `utilization` is the share of
+    time busy: a greedy batching server is busier than its load says. TTFT is the time from a request's arrival to its
+    first output token, TPOT the rest of its response over its other output tokens, and ITL the time between two of
+    them, pooled over all requests.
     Durations are in seconds, rates in requests per second, and numbers of requests those of the whole fleet.
 
     Attributes:
         goodput: share of requests within all limits at once; None without limits.
         preemption_rate: preemptions per request.
         kv_utilization: share of the KV cache in use, averaged over the time in which an engine computes.
+        hit_share: share of the tokens of prompts that turns of sessions find in the cache when they are first admitted;
+            None of other requests.
+        hit_share_by_turn: of the first, second, … turns of sessions; the last counts for all that follow.
+        cached_tokens_per_s: tokens of prompts found so. [1/s]
+        sessions_live_mean: mean number of sessions from the arrival of their first turn to the end of the last answer.
+        sessions_cut: share of sessions that end at the longest context allowed.
+        cold_saturation_rps: turns that the fleet serves from empty caches and a backlog of sessions.
         running_mean: mean number of requests that run in engines.
         attempts_mean: attempts at a request, answered or not; None if clients were not simulated.
         retried_share: share of requests with more than one attempt.
@@ -173,9 +202,16 @@ class Performance:
     tpot_mean_s: float | None = None
     itl_mean_s: float | None = None
     response_mean_s: float | None = None
+    session_response_mean_s: float | None = None
     goodput: float | None = None
     preemption_rate: float | None = None
     kv_utilization: float | None = None
+    hit_share: Share | None = None
+    hit_share_by_turn: tuple[float, ...] | None = None
+    cached_tokens_per_s: float | None = None
+    sessions_live_mean: float | None = None
+    sessions_cut: float | None = None
+    cold_saturation_rps: float | None = None
     running_mean: float | None = None
     attempts_mean: float | None = None
     retried_share: float | None = None
@@ -191,11 +227,13 @@ class Performance:
     tpot_quantiles_s: Quantiles = field(default_factory=dict)
     itl_quantiles_s: Quantiles = field(default_factory=dict)
     response_quantiles_s: Quantiles = field(default_factory=dict)
+    session_response_quantiles_s: Quantiles = field(default_factory=dict)
     wait_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     ttft_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     tpot_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     itl_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     response_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
+    session_response_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     relative_error_max: Mapping[str, float] = field(default_factory=dict)
 
@@ -203,6 +241,13 @@ class Performance:
         for name in QUANTILE_FIELDS:
             ordered = dict(sorted(getattr(self, name).items()))
             object.__setattr__(self, name, ordered)
+
+    @property
+    def cold_saturation(self) -> "Interval | None":
+        """The rate from empty caches and a backlog, with its interval if it is known. [turns/s]"""
+        if self.cold_saturation_rps is None:
+            return None
+        return self.intervals.get("cold_saturation_rps") or Interval.exact(self.cold_saturation_rps)
 
     @property
     def missed_share(self) -> float | None:
@@ -214,8 +259,8 @@ class Performance:
         """What is said of requests that are lost: full queues reject them, or their clients give up too."""
         return "rejected" if self.attempts_mean is None else "unanswered"
 
-    def times(self, replicas: int) -> Self:
-        """The performance of several independent queues like this one; counts add up."""
+    def times(self, replicas: float) -> Self:
+        """The performance of several independent queues like this one, whole or not; counts add up."""
         counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
         held = {name: getattr(self, name) for name in counted}
         scaled = {name: replicas * value for name, value in held.items() if value is not None}
@@ -228,7 +273,8 @@ class Performance:
 SCALAR_FIELDS = tuple(
     one.name
     for one in fields(Performance)
-    if one.name not in ("kind", *QUANTILE_FIELDS, "intervals", "relative_error_max")
+    if one.name
+    not in ("kind", *QUANTILE_FIELDS, "intervals", "relative_error_max", "hit_share", "hit_share_by_turn")
 )
 
 
@@ -261,6 +307,15 @@ def format_share_interval(found: Interval) -> str:
     '0.2 (0.1 to 0.3) %'
     """
     return format_span(format_share, found)
+
+
+def format_turns(found: Interval) -> str:
+    """A rate of turns with the ends of its interval.
+
+    >>> format_turns(Interval(value=5.28, low=5.1, high=5.5))
+    '5.28 (5.1 to 5.5) turns/s'
+    """
+    return format_span(lambda rate_rps: f"{rate_rps:.3g} turns/s", found)
 
 
 def format_span(shown: Callable[[float], str], interval: Interval) -> str:

@@ -176,6 +176,24 @@ def format_rate(rate_rps: float) -> str:
     return f"{three_digits(rate_rps)} rps"
 
 
+def format_usd(usd: float) -> str:
+    """Money in words.
+
+    >>> format_usd(0.0511), format_usd(2.104), format_usd(8543.2)
+    ('0.0511 USD', '2.1 USD', '8543 USD')
+    """
+    return f"{three_digits(usd)} USD"
+
+
+def format_percent(share: float, digits: int = 0) -> str:
+    """A share in percent, with as many digits after the point.
+
+    >>> format_percent(0.136), format_percent(0.00123, 2)
+    ('14 %', '0.12 %')
+    """
+    return f"{100.0 * share:.{digits}f} %"
+
+
 def format_share(share: float) -> str:
     """A share in words.
 
@@ -183,6 +201,19 @@ def format_share(share: float) -> str:
     ('0.1 %', '80 %')
     """
     return f"{100.0 * share:.4g} %"
+
+
+def format_growth(share: float) -> str:
+    """A relative change with its sign: in whole percents, and less than one of them with its first digit.
+
+    >>> format_growth(0.2), format_growth(0.009), format_growth(-0.0004), format_growth(0.0)
+    ('+20 %', '+0.9 %', '-0.04 %', '+0 %')
+    """
+    percent = 100.0 * share
+    return f"{percent:+.0f} %" if abs(percent) >= _WHOLE else f"{percent:+.1g} %"
+
+
+_WHOLE = 0.95  # per cent that are shown as one
 
 
 def format_quantile(quantile: float) -> str:

@@ -97,29 +97,16 @@ assert 0.6 < answer.performance.load < 0.75
 
 # %%
 SIZES = [4, 8, 16, 32, 64]
-cells = cap.sweep(
-    profile, range(1, 7), rate_rps=RATE_RPS, batch_size_max=SIZES, quantile=0.99, precision=0.05, seed=5
-).to_frame()
+QUICK = {"quantile": 0.99, "precision": 0.05, "seed": 5}
+swept = cap.sweep(profile, range(1, 7), rate_rps=RATE_RPS, batch_size_max=SIZES, limit_s=LIMIT_S, **QUICK)
+swept.plot()
+
+# %%
 p99_ms, high_ms = (
-    1e3 * cells.pivot(index="replicas", columns="batch_size_max", values=name).astype(float)
+    1e3 * swept.to_frame().pivot(index="replicas", columns="batch_size_max", values=name).astype(float)
     for name in ("response_p99_s", "response_p99_high_s")
 )
 met = high_ms <= 1e3 * LIMIT_S
-plot = cap.new_plot(
-    x_title="largest batch", y_title="replicas", title="P99 at 5000 rps, and what stays within 25 ms"
-)
-plot.heat_map(
-    SIZES,
-    list(p99_ms.index),
-    p99_ms.to_numpy(),
-    accepted=met.to_numpy(),
-    unit="ms",
-    outlined="within 25 ms",
-    missing="cannot keep up",
-)
-plot
-
-# %%
 fewest = {int(size): int(met.index[met[size]].min()) for size in SIZES if met[size].any()}
 open_cells = [
     (n, b) for n in p99_ms.index for b in SIZES if p99_ms.loc[n, b] < 1e3 * LIMIT_S < high_ms.loc[n, b]
@@ -195,6 +182,26 @@ assert late[0.5].high < 0.7 * LIMIT_S < LIMIT_S < late[0.99].low
 # There is room for a quarter more traffic. The objective is missed well before the wall, and replicas are busy nearly all
 # of the time long before that. So set the alarm on the load, not on the wall or on utilization. The median stays far below
 # the limit all the way: an alarm on the median would stay silent.
+#
+# ## What would a tighter limit cost?
+#
+# A list or a range of limits asks for the plan at each. The answer has a table, a picture and, as `points`, the plans.
+
+# %%
+frontier = cap.plan(profile, rate_rps=RATE_RPS, slo_p99="4ms,8ms:16ms:2ms,25ms", batch_wait="0ms", seed=5)
+print(frontier)
+frontier.plot()
+
+# %%
+fleets = frontier.to_frame().set_index("slo_p99_s")["replicas"]
+assert fleets[0.025] == fleets[0.016] == answer.plan.replicas
+assert fleets[0.008] > 2 * fleets[0.010] > 4 * fleets[0.016]
+assert pd.isna(fleets[0.004])
+
+# %% [markdown]
+# From 25 ms down to 16 ms nothing changes. Below that each step costs replicas, the last one most: a request waits for
+# the batch before its own, so a tight limit allows only small batches, and these are slow for their size. At 4 ms no fleet
+# is enough, since a request alone takes longer.
 #
 # ## What the timings left out
 #

@@ -30,8 +30,12 @@ def _option(name: str, text: str | None) -> Any:
 
 def _parameters() -> Iterator[inspect.Parameter]:
     """An option for each field of the settings, with its default and description."""
-    kinds: dict[str, Any] = {"artifacts": Path | None, "rows_max": int | None}
-    kinds["cors_origin"] = list[str] | None
+    kinds: dict[str, Any] = {
+        "artifacts": Path | None,
+        "step_log": Path | None,
+        "cors_origin": list[str] | None,
+    }
+    kinds |= dict.fromkeys(("rows_max", "sequences_max", "batched_tokens_max", "kv_tokens"), int | None)
     for name, field in Settings.model_fields.items():
         kind, default = kinds.get(name, field.annotation), None if name in kinds else field.default
         if name.endswith("_s"):

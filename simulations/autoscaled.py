@@ -81,7 +81,8 @@ class DaySimulation:
         return _found(fleet, self._days(fleet, Stage.AUTOSCALE, range(self.runs)), self.confidence)
 
     def certify(self, fleet: ScaledFleet, attempt: int, few: int | None = None) -> Days:
-        """Runs of a fleet under fresh users, up to four times as many while the limit is undecided.
+        """Runs of a fleet under fresh users, up to four times as many while the limit is undecided, or
+        up to the usual number if it begins with fewer.
 
         Each look of each attempt has a part of the allowed error, so that all together err no more often than one
         may.
@@ -89,17 +90,20 @@ class DaySimulation:
         Args:
             attempt: number of this confirmation in a command, from 1; later ones are stricter.
             few: runs of the first look, two at least; None for all. Of two the interval is wide, and decides what is
-                clear.
+                clear; of three it is several times narrower, and as many are run of an autoscaled fleet, whose
+                replica-hours scatter, too.
         """
-        most = _GROWTH * self.runs
-        first, days, look, wanted = (attempt - 1) * 2 * most, list[_Day](), 1, few or self.runs
+        most = _GROWTH * self.runs if few in (None, self.runs) else self.runs
+        wanted = few or self.runs
+        wanted = wanted if fleet.autoscaler is None else max(wanted, min(3, self.runs))
+        first, days, look = (attempt - 1) * 2 * most, list[_Day](), 1
         while True:
             days += self._days(fleet, Stage.AUTOSCALE_CERTIFY, range(first + len(days), first + wanted))
             error = (1.0 - self.confidence) * share_of_error(attempt) * share_of_error(look)
             found = _found(fleet, days, 1.0 - error)
             if found.is_held or found.is_missed or wanted == most:
                 return found
-            look, wanted = look + 1, min(2 * wanted, most)
+            look, wanted = look + 1, min(3 if wanted == 2 else 2 * wanted, most)
 
     def _days(self, fleet: ScaledFleet, stage: Stage, numbers: Iterable[int]) -> "list[_Day]":
         seeds = [Seed(value=self.seed, stage=stage, replication=number) for number in numbers]
@@ -116,7 +120,7 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
         kept=kept,
         lost_share=math.fsum(lost) / len(lost),
         replica_hours=mean_of_runs(hours, confidence),
-        replicas_mean=3600.0 * math.fsum(hours) / len(days) / fleet.lasts_s,
+        replicas_mean=3600.0 * math.fsum(hours) / len(days) / fleet.whole_s,
         replicas_most=max(day.replicas_most for day in days),
         scalings=mean_of_runs([float(day.scalings) for day in days], confidence),
         attempts_mean=mean_of_runs(tries, confidence) if tries else None,
@@ -243,6 +247,7 @@ class _SeenOf:
         self.late = np.zeros((len(limits_s), steps), dtype=np.int64)
         self.sums = np.zeros(1, dtype=_SUMS)
         self.sums["begins_s"], self.sums["ends_s"] = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
+        self._counts = np.array(fleet.stands_for or (1,) * steps, dtype=np.int64)
         self._limits_s, self._marks_s = limits_s, np.unique(np.maximum(limits_s, 0.0))
         self._counters = Counters(self._marks_s)
         self._first_s = np.empty(EXACT_MAX)  # more than these are counted in cells alone
@@ -251,7 +256,7 @@ class _SeenOf:
         """Count the next requests."""
         _count(
             self.sums, self._counters.arrays, self._first_s, self.arrived, self.late, self._limits_s,
-            arrived_s, ends_s, size,
+            self._counts, arrived_s, ends_s, size,
         )  # fmt: skip
 
     @property
@@ -271,11 +276,12 @@ def _count(
     arrived: Integers,
     late: Integers,
     limits_s: Floats,
+    counts: Integers,
     arrived_s: Floats,
     ends_s: Floats,
     size: Integers,
 ) -> None:
-    """Count requests one after the other."""
+    """Count requests one after the other, each for as many as its step stands for."""
     sums = totals[0]
     kept, total_s = sums.kept, sums.total_s
     for place in range(len(arrived_s)):
@@ -283,18 +289,20 @@ def _count(
         if not sums.begins_s <= came_s < sums.ends_s:
             continue
         step = int((came_s - sums.begins_s) / COURSE_S)
-        arrived[step] += 1
+        count = counts[step]
+        arrived[step] += count
         if size[place] == 0:
-            sums.lost += 1
-            late[:, step] += 1
+            sums.lost += count
+            late[:, step] += count
             continue
         duration_s = ends_s[place] - came_s
         for limit in range(len(limits_s)):
-            late[limit, step] += duration_s > limits_s[limit]
-        if kept < len(first_s):
-            first_s[kept] = duration_s
-        kept += 1
-        total_s += duration_s
-        sums.zeros += duration_s == 0.0
-        count_in(counters, 0, duration_s, ROUNDING * ends_s[place])
+            late[limit, step] += count * (duration_s > limits_s[limit])
+        for _ in range(count):
+            if kept < len(first_s):
+                first_s[kept] = duration_s
+            kept += 1
+            total_s += duration_s
+            sums.zeros += duration_s == 0.0
+            count_in(counters, 0, duration_s, ROUNDING * ends_s[place])
     sums.kept, sums.total_s = kept, total_s

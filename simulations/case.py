@@ -63,6 +63,11 @@ class Case(ABC):
         """The case that is simulated instead: one replica, or those of one device, if they represent all."""
 
     @property
+    def in_search(self) -> Self:
+        """The case that is looked at in a search, and for rates: whole, or a part that stands for it."""
+        return self
+
+    @property
     def uncut(self) -> Self:
         """The case with spells of bursts simulated whole, as retries may keep a fleet from settling within one."""
         return self
@@ -152,6 +157,15 @@ class Case(ABC):
             effort: multiple of the usual length that the trial of a rate may have.
         """
 
+    @property
+    def is_costly(self) -> bool:
+        """Whether requests take so long to simulate that no more are worth it than narrow a verdict."""
+        return False
+
+    def affordable(self, requests_max: int) -> int:
+        """Requests of a budget that are worth simulating for an answer without a limit."""
+        return requests_max
+
     def narrowing(self, requests_max: int) -> float:
         """Requests after which the deciding interval is narrowed no further."""
         return math.inf
@@ -200,6 +214,10 @@ class Case(ABC):
         """Whether runs start with an empty fleet, so that they are calm at first."""
         return True
 
+    def has_forgotten(self, pool: Pool) -> bool:
+        """Whether runs are without a trace of how they started."""
+        return pool.is_level if self.starts_empty else pool.is_steady
+
     @property
     def start_error(self) -> float:
         """Standard error that the start of runs leaves in means, as a share of the mean response."""
@@ -237,9 +255,9 @@ class Case(ABC):
         return (Measure.RESPONSE,)
 
     @property
-    def brief(self) -> Length | None:
-        """Runs before all others where an acceptance is not for good; None if there are none."""
-        return None
+    def brief(self) -> tuple[Length, ...]:
+        """Runs before all others where an acceptance is not for good, the shortest first."""
+        return ()
 
     @property
     def probes(self) -> tuple[Length, ...]:
@@ -329,8 +347,7 @@ class Case(ABC):
 
     def before(self, care: float) -> tuple[Length, ...]:
         """Short runs before the first of full length, the shortest first."""
-        brief = self.brief if care < 1.0 else None
-        return self.probes if brief is None else (brief, *self.probes)
+        return (*(self.brief if care < 1.0 else ()), *self.probes)
 
     def is_seen(self, pool: Pool) -> bool:
         """Whether a pool has values of every limited duration."""
@@ -408,9 +425,9 @@ def one_for_all(workload: Demand, plan: BatchPlan, instances_per_device: int = 1
     Round-robin gives each replica every c-th request: a sum of c gamma gaps is a gamma gap again. A random split of
     Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same phases (all
     replicas share them and are not independent, yet each by itself has that law). Other routing policies depend on
-    the other replicas, a closed population waits for all of them, a trace is one path, and a surge is made from what
-    one replica sees (`simulations.looks`). With MMPP arrivals round-robin gives each replica gamma gaps too, on the
-    clock on which the arrivals are Poisson.
+    the other replicas, as do all where the balancer holds back what replicas have no place for, a closed population
+    waits for all of them, a trace is one path, and a surge is made from what one replica sees (`simulations.looks`).
+    With MMPP arrivals round-robin gives each replica gamma gaps too, on the clock on which the arrivals are Poisson.
 
     Replicas that share a device influence each other: one device with all its instances represents the fleet behind a
     random split, if all are full. Under round-robin the gaps at a device do not have one law.
@@ -422,7 +439,7 @@ def one_for_all(workload: Demand, plan: BatchPlan, instances_per_device: int = 1
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
         Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem), given the phases too.
     """
-    if isinstance(workload, ClosedPopulation):
+    if isinstance(workload, ClosedPopulation) or plan.outstanding_max is not None:
         return workload, plan
     arrivals = workload.arrivals
     count, rest = divmod(plan.replicas, instances_per_device)

@@ -47,7 +47,7 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
         from distributed import Client
         from distributed.scheduler import KilledWorker
     except ImportError:
-        raise DependencyError("--cluster needs Dask; pip install distributed") from None
+        raise DependencyError("--cluster needs Dask; pip install 'capacity-planner[cluster]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # errors that matter are raised as ours
     try:
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)

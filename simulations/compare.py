@@ -30,8 +30,10 @@ from simulations.statistics.intervals import (
 )
 from simulations.statistics.path import require_enough
 from simulations.statistics.pool import Pool, responses, served
+from simulations.statistics.profile_error import apart, scatter
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.tally import Tally
+from simulations.statistics.tokens import sessions_of
 from simulations.statistics.verdict import Look
 from simulations.workers import Mapper
 
@@ -93,7 +95,7 @@ class PairedSimulation:
         settled, last = None, None
         for last in self._looks(cases):
             settled = last if all(look.settled for look in last) else None
-            if settled is not None and all(self._is_precise(look.pool) for look in settled):
+            if settled is not None and all(map(self._is_enough, cases, settled)):
                 break
         if settled is None:
             in_doubt = (0, None) if last is None else _unsettled(last)
@@ -105,7 +107,8 @@ class PairedSimulation:
         for case in cases:
             require_enough(case.scenario.workload, case.scenario.quantile_max)
         length, pools = longest([case.length for case in cases]), [Pool.of(()) for _ in cases]
-        for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_repeated):
+        most = min(case.affordable(self.requests_max) for case in cases)
+        for wanted in run_counts(most // length.requests, is_path=cases[0].is_repeated):
             numbers = range(pools[0].replications, wanted)
             tasks = [task for case in cases for task in case.tasks(length, self._seed, numbers)]
             samples = iter(self.mapper(cases[0].replicate, tasks))
@@ -116,6 +119,11 @@ class PairedSimulation:
                 Look(pool=pool, settled=is_settled(pool, case), requests=wanted * length.requests)
                 for pool, case in zip(pools, cases, strict=True)
             ]
+
+    def _is_enough(self, case: Case, look: Look) -> bool:
+        """Whether a settled look is precise, or more requests would take too long for what they tell."""
+        is_long = case.is_costly and look.requests >= case.narrowing(self.requests_max)
+        return is_long or self._is_precise(look.pool)
 
     def _is_precise(self, pool: Pool) -> bool:
         simulated = pool.response_quantile(max(self.quantiles)).simulated(self.confidence)
@@ -153,7 +161,10 @@ class PairedSimulation:
                 )
                 for q in self.quantiles
             }
-        return Difference(**fields)
+        hits = hit_share_difference(one, other, self.confidence)
+        if hits is not None:
+            hits = apart(hits, found.moved_apart(first, _hits_of, self.confidence))
+        return Difference(**fields, hit_share=hits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,17 +187,16 @@ class _Found:
         return scatter(known[0] - known[1] if len(known) == 2 else known[0], confidence)
 
 
+def _hits_of(pool: Pool) -> float:
+    return sessions_of(pool.whole).hit_share
+
+
 def _mean_s(measure: Measure, pool: Pool) -> float:
     return pool.mean_s(measure)
 
 
 def _quantile_s(measure: Measure, quantile: float, pool: Pool) -> float:
     return pool.quantile_s(measure, quantile)
-
-
-def scatter(values: Floats, confidence: float) -> float:
-    """Half-width from the scatter of values under resampled profiles."""
-    return student_t(confidence, len(values) - 1) * float(np.std(values, ddof=1))
 
 
 def _place(case: Case, cases: Sequence[Case]) -> int:
@@ -240,6 +250,23 @@ def mean_difference(pool: Pool, first: Pool, measure: Measure, confidence: float
     return _with_moves(difference, (one, other), confidence)
 
 
+def hit_share_difference(pool: Pool, first: Pool, confidence: float) -> Interval | None:
+    """Share of prompts found in caches minus that of another pool of the same sessions: the paired Student t."""
+    shares = [[_hit_share(one) for one in each.sections] for each in (pool, first)]
+    if any(share is None for each in shares for share in each):
+        return None
+    apart_by = np.subtract(*(np.array(each, dtype=np.float64) for each in shares))
+    half = student_t(confidence, len(apart_by) - 1) * float(apart_by.std(ddof=1)) / math.sqrt(len(apart_by))
+    mean = float(apart_by.mean())
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def _hit_share(sample: Sample) -> float | None:
+    """Share of the prompts of a sample's sessions found in caches; None if it has none."""
+    totals = getattr(sample, "sessions", None)
+    return None if totals is None else totals.hit_share
+
+
 def _with_moves(
     difference: Interval, both: Sequence[Estimate | QuantileEstimate], confidence: float
 ) -> Interval:
@@ -290,18 +317,6 @@ def _same(one: Tally, other: Tally) -> bool:
 def _plus(interval: Interval, extra: float) -> Interval:
     """The interval, wider on both sides."""
     return Interval(value=interval.value, low=interval.low - extra, high=interval.high + extra)
-
-
-def apart(interval: Interval, extra: float) -> Interval:
-    """The interval with an independent error added in quadrature."""
-    if extra == 0.0:
-        return interval
-    down = math.hypot(interval.value - interval.low, extra)
-    return Interval(
-        value=interval.value,
-        low=interval.value - down,
-        high=interval.value + math.hypot(interval.high - interval.value, extra),
-    )
 
 
 def _unsettled(looks: Sequence[Look]) -> tuple[int, Look]:

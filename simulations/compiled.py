@@ -13,13 +13,17 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core import config, event, types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.registry import CPUDispatcher
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
@@ -59,9 +63,92 @@ def borrowing(function: Function) -> Function:
     return compiled(function, _nrt=False)
 
 
+def callee(function: Function) -> Function:
+    """Compile a function that compiled functions call into each of these, as `borrowing`; Python does not call it."""
+    return cast("Function", _Callee(function, is_inlined=False))
+
+
 def inlined(function: Function) -> Function:
-    """Inline a part of compiled functions where it is called: a call would cost more than the work."""
-    return cast("Function", njit(inline="always")(function))
+    """Inline a `callee` where it is called: a call would cost more than the work."""
+    return cast("Function", _Callee(function, is_inlined=True))
+
+
+class _Callee(CPUDispatcher):
+    """A function of which only the code before optimization is kept, for whoever calls it to be optimized with.
+
+    Numba would optimize each and make machine code of it, which takes longer than all the rest; inlining by numba
+    itself, for which it copies the caller at each call, takes longer still.
+    """
+
+    def __init__(self, function: Callable[..., object], *, is_inlined: bool) -> None:
+        wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        options = {"nopython": True, "_nrt": False, "forceinline": is_inlined, **wrappers}
+        super().__init__(function, targetoptions=options, pipeline_class=_CalleeCompiler)
+        _take_constants_as_values(self)
+
+    def add_overload(self, cres: Any) -> None:
+        """Note a signature for compiled callers, but not for Python, which has nothing to call."""
+        self.overloads[tuple(cres.signature.args)] = cres
+
+    def _compile_for_args(self, *_: object, **__: object) -> Any:
+        """What Python calls in its place."""
+        return self._alone
+
+    @cached_property
+    def _alone(self) -> Any:
+        """The function by itself, for the readable model; its machine code is not kept."""
+        return njit(self.py_func)
+
+
+def either(one: Function, other: Function, is_other: Callable[[Any], bool]) -> Function:
+    """The one of two `callees` that goes with the type of the first argument, which is known when callers are compiled.
+
+    Args:
+        is_other: whether a type, as numba has it, is that of the other.
+    """
+    return cast("Function", _Either(one, other, is_other))
+
+
+class _Either(CPUDispatcher):
+    """A dispatcher that stands for two others, of which it compiles the one that a caller needs."""
+
+    def __init__(self, one: Any, other: Any, is_other: Callable[[Any], bool]) -> None:
+        super().__init__(one.py_func)
+        self._both, self._is_other = (one, other), is_other
+
+    def _chosen(self, args: Any) -> Any:
+        return self._both[self._is_other(args[0])]
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """How a call with arguments of these types is typed."""
+        return self._chosen(args).get_call_template(args, kws)
+
+    def get_overload(self, args: Any) -> Any:
+        """What is called."""
+        return self._chosen(args).get_overload(args)
+
+
+class _CalleeCompiler(Compiler):
+    """Numba's compiler, with a library that stays as it is."""
+
+    def define_pipelines(self) -> Any:
+        """The usual passes."""
+        name = self.state.func_id.func_qualname
+        self.state.library = cast("Any", _CalleeLibrary)(self.state.targetctx.codegen(), name)
+        return cast("Any", super()).define_pipelines()
+
+
+class _CalleeLibrary(JITCodeLibrary):
+    """Code that is neither optimized nor turned into machine code, but linked into what calls it."""
+
+    codegen = SimpleNamespace(set_env=lambda *_: None)  # only machine code has a place for its environment
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        cast("Any", self)._finalize_dynamic_globals()
+        self._finalized = True
 
 
 def _place(function: Callable[..., object]) -> Path | None:

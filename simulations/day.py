@@ -8,11 +8,12 @@ import numpy as np
 from capacity.autoscaling.findings import COURSE_S
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.recovery.faults import Action, Fault
+from capacity.traffic.any_lengths import are_sessions, turns_each
 from simulations.draws.arrivals import Seed
 from simulations.draws.attempts import Outcomes
 from simulations.draws.days import DayStream
 from simulations.draws.records import Floats
-from simulations.draws.watching import Unwatched
+from simulations.draws.watching import BacklogWatch, Unwatched, Watcher
 from simulations.scaler import Scaler
 
 Counts = Sequence[tuple[float, int]]
@@ -22,8 +23,8 @@ class Day:
     """The requests of one run, its watcher, and its replicas once it is over.
 
     Attributes:
-        stream: requests of the run, those of its warm-up first.
-        watcher: the autoscaler; of a fixed fleet it never looks.
+        stream: requests of the run, or sessions whose turns they are, those of its warm-up first.
+        watcher: the autoscaler; of a fixed fleet it never looks, or only at what piles up.
         first: replicas that serve from the start, without those that a failure has taken.
         begins_s, ends_s: the observed part, in the time of the run. [s]
         attempts_mean: attempts at a request of that part; None if clients were not simulated.
@@ -34,7 +35,9 @@ class Day:
     def __init__(self, fleet: ScaledFleet, seed: Seed) -> None:
         self.fleet, self.seed = fleet, seed
         self.begins_s, self.ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-        self.stream = DayStream(fleet.steps, fleet.arrivals, seed, fleet.spells)
+        each = turns_each(fleet.scenario.lengths)
+        arrivals = [(from_s, to_s, rate_rps / each) for from_s, to_s, rate_rps in fleet.steps]
+        self.stream = DayStream(arrivals, fleet.arrivals, seed, fleet.spells)
         self.first = fleet.replicas_first - fleet.scenario.gone
         scaler = fleet.autoscaler
         self._scaler = None
@@ -42,7 +45,13 @@ class Day:
             self._scaler = Scaler(
                 scaler, self.first, self.stream.arrived_by, self.ends_s, gone=fleet.scenario.gone
             )
-        self.watcher = self._scaler or Unwatched()
+        self.watcher = self._scaler or self._fixed()
+
+    def _fixed(self) -> Watcher:
+        """What watches a fixed fleet, which has no more to tell once its sessions pile up."""
+        if not are_sessions(self.fleet.scenario.lengths):
+            return Unwatched()
+        return BacklogWatch(self.fleet.waiting_max, self.begins_s, self.ends_s)
 
     @property
     def absent(self) -> list[Fault]:
@@ -78,9 +87,9 @@ class Day:
 
     @property
     def replica_s(self) -> float:
-        """Time of the replicas that were asked for. [s]"""
+        """Time of the replicas that were asked for; over an excerpt, that of the day. [s]"""
         lengths_s = np.minimum(COURSE_S, self.fleet.lasts_s - COURSE_S * np.arange(self.steps))
-        return float((self.wanted * lengths_s).sum())
+        return float((self.wanted * lengths_s * (self.fleet.stands_for or 1)).sum())
 
     @property
     def _changes(self) -> Counts:

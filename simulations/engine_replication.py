@@ -8,19 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capacity.profile.steps import StepTable
+from capacity.profile.llm import LlmProfile
 from capacity.recovery.protection import Abandoned
 from capacity.server.engine.plan import TokenScenario
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.lengths import LengthRows
-from capacity.traffic.workload import is_patient
+from capacity.traffic.sessions.parse import AnySessions
+from capacity.traffic.sessions.rows import SessionRows
+from capacity.traffic.workload import Workload, is_patient
 from simulations.day import Day
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes, backoff_draws, routing_draws
 from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats, Integers
-from simulations.draws.tokens import ALWAYS, EngineRules, Loop, TokenDraws, TokenRecords
-from simulations.kernel.continuous import serve_engines
+from simulations.draws.tokens import ALWAYS, Conversations, EngineRules, Loop, TokenDraws, TokenRecords
+from simulations.kernel.engines import serve_engines
 from simulations.reference.engine import run_engines
 from simulations.replication import Engine, attempted, with_attempts
 from simulations.statistics.sample import Length
@@ -71,7 +74,14 @@ def serve(
     run = serve_engines if engine is Engine.KERNEL else run_engines
     plan, profile = scenario.plan, scenario.profile
     records = run(
-        profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s, plan.queue_limit
+        profile.table,
+        rules_of(scenario),
+        plan.replicas,
+        plan.routing,
+        draws,
+        window_s,
+        plan.queue_limit,
+        plan.router_told,
     )
     records.require_measured(profile.table, profile.name)
     return records
@@ -87,6 +97,7 @@ def fleet_of(scenario: TokenScenario, window_s: tuple[float, float] = ALWAYS) ->
         routing=plan.routing,
         queue_limit=plan.queue_limit,
         window_s=window_s,
+        router=plan.router_told,
     )
 
 
@@ -95,23 +106,61 @@ def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraw
 
     Users in a closed loop send their first requests evenly spread over the time in which the first is served alone.
     """
+    lengths = scenario.lengths
+    if are_sessions(lengths):
+        return turns_of(scenario, _conversations(scenario, lengths, requests, seed), seed)
     stream = Stream(scenario.workload, requests, seed)
     count = stream.requests
     if scenario.in_order:
-        assert isinstance(scenario.lengths, LengthRows)  # noqa: S101  (who else has an order)
+        assert isinstance(lengths, LengthRows)  # noqa: S101  (who else has an order)
         given, got = (
-            np.array(column, dtype=np.int64)
-            for column in (scenario.lengths.input_tokens, scenario.lengths.output_tokens)
+            np.array(column, dtype=np.int64) for column in (lengths.input_tokens, lengths.output_tokens)
         )
     else:
-        given, got = scenario.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
+        given, got = lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
     loop, users = None, stream.users
     if users is not None:
-        alone_s = _alone_s(scenario.profile.table, int(given[0]), int(got[0]))
+        alone_s = _alone_s(scenario.profile, int(given[0]), int(got[0]))
         loop = Loop(users=users, think_s=stream.think_s(count), spread_s=alone_s)
     arrived_s = stream.arrived_s(count) if loop is None else np.zeros(count)
     drawn = _drawn(scenario, arrived_s, (given, got), stream.routing(count), seed)
     return replace(drawn, loop=loop)
+
+
+def _conversations(scenario: TokenScenario, lengths: AnySessions, requests: int, seed: Seed) -> Conversations:
+    """Sessions with about this many turns; each keeps its turns under every plan and at every rate."""
+    block = scenario.profile.kv.block_tokens
+    if scenario.in_order:
+        assert isinstance(lengths, SessionRows)  # noqa: S101  (who else was recorded)
+        return Conversations(*lengths.as_recorded(block))
+    sessions, workload = math.ceil(requests / lengths.turns_mean), scenario.workload
+    rate_rps = workload.arrival_rate_rps / lengths.turns_mean
+    stream = Stream(replace(workload, arrival_rate_rps=rate_rps), sessions, seed)
+    drawn = lengths.draw(sessions, partial(seed.generator, Purpose.SESSIONS), block)
+    return Conversations(drawn, stream.arrived_s(sessions))
+
+
+def draw_sessions(scenario: TokenScenario, lasting_s: float, seed: Seed) -> Conversations:
+    """Sessions that begin one after another for at least this long; all of a recording. [s]"""
+    lengths = scenario.lengths
+    assert are_sessions(lengths)  # noqa: S101  (or there is nothing to draw)
+    requests = math.ceil(scenario.workload.arrival_rate_rps * lasting_s)
+    found = _conversations(scenario, lengths, requests, seed)
+    while not scenario.in_order and found.starts_s[-1] <= lasting_s:
+        requests *= 2
+        found = _conversations(scenario, lengths, requests, seed)
+    return found
+
+
+def turns_of(scenario: TokenScenario, sessions: Conversations, seed: Seed) -> TokenDraws:
+    """The turns of some sessions as the requests of one run."""
+    turns = sessions.turns
+    count = len(turns.input_tokens)
+    routing = Stream(Workload(arrival_rate_rps=scenario.workload.arrival_rate_rps), count, seed).routing(
+        count
+    )
+    drawn = _drawn(scenario, np.zeros(count), (turns.input_tokens, turns.output_tokens), routing, seed)
+    return replace(drawn, sessions=sessions)
 
 
 def _drawn(
@@ -137,18 +186,25 @@ def day_outcomes(task: TokenTask, day: Day) -> tuple[TokenDraws, Outcomes]:
     """The requests of a day, and their outcomes."""
     leave_if_abandoned()
     scenario, stream, arrived_s = task.scenario, day.stream, day.stream.all_arrived_s()
-    count = len(arrived_s)
-    lengths = scenario.lengths.draw(day.seed.generator(Purpose.LENGTHS).random((count, 2)))
-    draws = _drawn(scenario, arrived_s, lengths, stream.routing(count), day.seed)
+    count, lengths = len(arrived_s), scenario.lengths
+    if are_sessions(lengths):
+        block = scenario.profile.kv.block_tokens
+        turns = lengths.draw(count, partial(day.seed.generator, Purpose.SESSIONS), block)
+        draws = turns_of(scenario, Conversations(turns, arrived_s), day.seed)
+    else:
+        drawn = lengths.draw(day.seed.generator(Purpose.LENGTHS).random((count, 2)))
+        draws = _drawn(scenario, arrived_s, drawn, stream.routing(count), day.seed)
     outcomes = _attempted(task, draws, (day.begins_s, day.ends_s), day)
     if not is_patient(scenario.workload):
         day.count_attempts(outcomes)
     return draws, outcomes
 
 
-def _alone_s(table: StepTable, given: int, got: int) -> float:
+def _alone_s(profile: LlmProfile, given: int, got: int) -> float:
     """Time of a request that meets no other, its prompt in one step. [s]"""
-    return table.mean_s(given) + (got - 1) * table.mean_s(decode_requests=1, kv_tokens=given + got / 2.0)
+    return profile.table.mean_s(given) + (float(profile.passes(got)) - 1.0) * profile.pass_s(
+        0.0, 1.0, given + got / 2.0
+    )
 
 
 def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
@@ -161,7 +217,7 @@ def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
     """Run one replication, and reduce it to a sample; for arrivals in bursts, to one of each stratum."""
     leave_if_abandoned()
     draws = draw_tokens(task.scenario, task.length.requests, task.seed)
-    part = slice(task.length.warm_up, len(draws.arrived_s) - task.length.cool_down)
+    part = draws.part(task.length.warm_up, task.length.cool_down)
     return reduced(task, draws, part) if task.strata is None else _by_strata(task, draws, part, task.strata)
 
 
@@ -192,9 +248,7 @@ def _served(task: TokenTask, draws: TokenDraws, part: slice) -> Served:
         counted = replace(draws, loop=draws.loop._replace(counted=(part.start, part.stop)))
         records = serve(task.scenario, counted, task.engine)
         return Served(records, float(records.arrived_s[part.stop] - records.arrived_s[part.start]))
-    arrived_s = draws.arrived_s[part]
-    gap_s = (arrived_s[-1] - arrived_s[0]) / (len(arrived_s) - 1)
-    window_s = (float(arrived_s[0]), float(arrived_s[-1] + gap_s))
+    window_s = draws.span_s(part)
     if is_patient(task.scenario.workload):
         return Served(serve(task.scenario, draws, task.engine, window_s), window_s[1] - window_s[0])
     outcomes = _attempted(task, draws, window_s)

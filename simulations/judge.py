@@ -117,10 +117,16 @@ class SimulationJudge:
             return confirmed
         return replace(confirmed, like_it=self._like_it(trial, confirmed.verdict))
 
-    def accepts(self, scenario: Any, effort: int = 1, requests_max: int | None = None) -> Any:
+    def accepts(
+        self,
+        scenario: Any,
+        effort: int = 1,
+        requests_max: int | None = None,
+        likely: tuple[float, float] = (1.0, 1.0),
+    ) -> Any:
         """Candidate with a verdict within a short budget, or a multiple of it; the same users at every rate."""
         trial = self._trial(scenario, Stage.HEADROOM, 1, effort, requests_max)
-        trial = replace(trial, gives_up=effort > 1)
+        trial = replace(trial, gives_up=effort > 1, likely=likely)
         return self._with_profile_error(trial, *self._judge(trial))
 
     def probe(self, scenario: Any, requests_max: int | None = None) -> Any:
@@ -131,6 +137,7 @@ class SimulationJudge:
         self, scenario: Any, stage: Stage, attempt: int, effort: int = 1, requests_max: int | None = None
     ) -> "_Trial":
         case = case_of(scenario, engine=self.engine)
+        case = case if stage is Stage.CERTIFY else case.in_search
         budget = case.budget(stage, self.requests_max, effort)
         return _Trial(
             case=case,
@@ -250,6 +257,8 @@ class SimulationJudge:
     def _at_end(self, trial: "_Trial", look: Look) -> Iterator[tuple[Limit, float, float]]:
         """Each limit with the ends of its interval at the end of the budget, if no estimate changed.
 
+        The profile's samples are likely to leave no less open, however long the simulation.
+
         Source:
             Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
             Analysis 1(3).
@@ -257,11 +266,9 @@ class SimulationJudge:
         narrower = math.sqrt(max(1.0, trial.requests_max / look.requests))
         for limit in trial.case.scenario.objective.limits:
             one = self._found(trial.case, look.pool, limit)
-            yield (
-                limit,
-                one.value - (one.value - one.low) / narrower,
-                one.value + (one.high - one.value) / narrower,
-            )
+            low = one.value - (one.value - one.low) / narrower
+            high = one.value + (one.high - one.value) / narrower
+            yield limit, min(low, one.value * trial.likely[0]), max(high, one.value * trial.likely[1])
 
     def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors) -> bool:
         """Whether all undecided limits are so near that a search need not know the side.
@@ -374,6 +381,7 @@ class SimulationJudge:
             performance=self._performance(trial.case, pool),
             requests=judged.requests + error.requests,
             requests_resampled=error.requests,
+            is_resampled=len(error.halves) == error.wanted,
         )
         in_doubt = self._in_doubt(trial.case, pool, judged.verdict)
         if in_doubt is None:
@@ -387,9 +395,12 @@ class SimulationJudge:
         )
 
     def _is_clear(self, trial: "_Trial", pool: Pool, verdict: Verdict) -> bool:
-        """Whether a few resampled profiles show that no verdict changes; a confirmation always uses all of them."""
+        """Whether a few resampled profiles show that no verdict changes.
+
+        A confirmation always uses all of them; and a long trial in doubt, whose interval tells where to try others.
+        """
         if trial.seed.stage is Stage.CERTIFY or verdict is Verdict.INCONCLUSIVE:
-            return trial.seed.stage is not Stage.CERTIFY
+            return trial.seed.stage is not Stage.CERTIFY and not trial.gives_up
         is_kept = verdict is Verdict.MET
         clear = [
             is_clear(pool, limit, trial.case.replicas, is_kept=is_kept)
@@ -452,6 +463,7 @@ class _Trial:
     Attributes:
         indifference: share of the asked precision within which a search need not know the side of a limit.
         gives_up: whether it ends once no verdict is likely within its budget, which is a long one.
+        likely: as in `accepts`.
     """
 
     case: Case
@@ -464,6 +476,7 @@ class _Trial:
     requests_first: int = 0
     precision: float = math.inf
     gives_up: bool = False
+    likely: tuple[float, float] = (1.0, 1.0)
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
         if self.case.surge is not None:

@@ -117,14 +117,9 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     if case.is_day:
         return pool.counted + pool.whole.lost >= case.counted_min(care)
     seen = pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
-    is_level = case.is_path or (is_without_trace(pool, case) and has_runs(pool, care))
+    is_level = case.is_path or (case.has_forgotten(pool) and has_runs(pool, care))
     enough = case.exceedances_min * min(1.0, _EXCEEDANCES_SHARE * care)
     return seen >= enough and is_level and pool.counted >= case.counted_min(care)
-
-
-def is_without_trace(pool: Pool, case: Case) -> bool:
-    """Whether the runs of a pool have forgotten how they started."""
-    return pool.is_level if case.starts_empty else pool.is_steady
 
 
 def has_runs(pool: Pool, care: float) -> bool:
@@ -143,14 +138,15 @@ def precise_look(
     Raises:
         InconclusiveError: no look within the budget has settled.
     """
-    settled, last = None, None
-    first = 0 if _tells_early(case) else case.requests_settling(1.0)
+    settled, last, requests_max = None, None, case.affordable(requests_max)
+    first = 0 if _tells_early(case) else requests_needed(case)
     if first > requests_max:
         raise InconclusiveError(why_unsettled(case, last, requests_max))
     for last in looks(case, seed, requests_max, mapper, first):
         case.require_lasting(last.pool)
         settled = last if last.settled else None
-        if settled is not None and is_precise(case, last.pool, precision, confidence):
+        is_enough = last.requests >= case.narrowing(requests_max) and case.is_costly
+        if settled is not None and (is_enough or is_precise(case, last.pool, precision, confidence)):
             break
     if settled is None:
         raise InconclusiveError(why_unsettled(case, last, requests_max))
@@ -162,6 +158,11 @@ def _tells_early(case: Case) -> bool:
     return case.is_repeated or case.may_fall or (case.load or 0.0) >= 1.0
 
 
+def requests_needed(case: Case) -> int:
+    """Requests until the first look that may settle, as is known before any are simulated."""
+    return case.requests_to_settle if _tells_early(case) else case.requests_settling(1.0)
+
+
 def is_precise(case: Case, pool: Pool, precision: float, confidence: float) -> bool:
     """Whether the intervals of served requests at the highest quantile are narrow, without the profile's error."""
     highest = (pool.quantile(case.scenario.quantile_max, served(one)) for one in case.narrowed)
@@ -170,9 +171,14 @@ def is_precise(case: Case, pool: Pool, precision: float, confidence: float) -> b
 
 def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     """Reason why there is no interval, with numbers and a remedy."""
+    if case.is_costly and last is not None:
+        return (
+            f"not settled after {last.requests} turns: live sessions, or what waits, still grow, or the caches still "
+            "change; add replicas, or ask for a lower rate"
+        )
     quantile, (batches, smaller) = format_quantile(case.scenario.quantile_max), case.of_batches
     busy = "" if case.load is None else f" at load {case.load:.3f}"
-    needed = case.requests_to_settle if _tells_early(case) else case.requests_settling(1.0)
+    needed = requests_needed(case)
     if last is None or (not case.is_path and last.requests < needed):
         return (
             f"an interval for {quantile}{busy}{batches} takes {needed} requests or more, and "
@@ -182,7 +188,7 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     worth = case.exceedances_min
     if last.pool.is_path:
         mend, worth = "record for longer, or ask for a lower percentile", INDEPENDENT_MIN
-    elif not case.is_path and not is_without_trace(last.pool, case):
+    elif not case.is_path and not case.has_forgotten(last.pool):
         moves = "rise" if case.starts_empty else "drift"
         return f"after {last.requests} requests{busy} responses still {moves} within the runs; {mend}"
     seen = last.pool.independent_exceedances(case.scenario.quantile_max, case.deciding)

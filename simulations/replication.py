@@ -30,7 +30,7 @@ from simulations.draws.outages import inside
 from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ALONE, ServiceTimes
-from simulations.draws.start import BusyStart
+from simulations.draws.start import Start
 from simulations.draws.watching import StormWatch, Watcher
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
@@ -82,7 +82,7 @@ class Task:
     spells: Spells | None = None
     engine: Engine = Engine.KERNEL
     strata: PhaseStrata | None = None
-    start: BusyStart | None = None
+    start: Start | None = None
     waiting_max: float = math.inf
     marks_s: tuple[Floats, ...] = ()
 

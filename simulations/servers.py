@@ -6,7 +6,7 @@ The reference for fleets in trouble and its compiled form are registered by the 
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from capacity.server.batch.server import BatchServer
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.workload import is_patient
 from simulations.case import Case
 from simulations.cases.batch import BatchCase
@@ -31,7 +32,7 @@ from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
-from simulations.draws.tokens import TokenDraws
+from simulations.draws.tokens import Conversations, TokenDraws
 from simulations.engine_replication import fleet_of
 from simulations.replication import Engine
 from simulations.saturation import require_check
@@ -97,13 +98,17 @@ def _engine_case(profile: LlmProfile) -> type[Case]:
 
 
 class Simulated(NamedTuple):
-    """A fleet to simulate, and the function that draws the random numbers of requests at given instants.
+    """A fleet to simulate, and the function that draws the random numbers of what arrives at given instants.
 
     Every fleet has the same users, and the first of many users are those of a few.
+
+    Attributes:
+        requests_each: how many requests an arrival from outside stands for on average: turns of a session, or one.
     """
 
     fleet: Fleet
     draw: Callable[[Floats], AttemptDraws]
+    requests_each: float = 1.0
 
 
 def simulated(stress: Stress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
@@ -145,16 +150,26 @@ def _engines(
     fleet = fleet_of(server.scenario(stress.workload, stress.plan))
 
     def draw(arrived_s: Floats) -> AttemptDraws:
-        draws = attempt_draws(stress.clients, stress.plan.routing, seed, arrived_s)
-        return replace(draws, lengths=_lengths(server, seed, arrived_s))
+        lengths = _lengths(server, seed, arrived_s)
+        draws = attempt_draws(stress.clients, stress.plan.routing, seed, lengths.arrived_s)
+        return replace(draws, lengths=lengths)
 
-    return Simulated(fleet, draw)
+    turns = server.lengths.turns_mean if are_sessions(server.lengths) else 1.0
+    return Simulated(fleet, draw, turns)
 
 
 def _lengths(server: TokenEngine, seed: Seed, arrived_s: Floats) -> TokenDraws:
-    """Lengths by the number of the request."""
+    """Lengths by the number of the request, or turns of sessions that begin at some instants."""
+    lengths, sessions = server.lengths, None
+    if are_sessions(lengths):
+        turns = lengths.draw(
+            len(arrived_s), partial(seed.generator, Purpose.SESSIONS), server.profile.kv.block_tokens
+        )
+        sessions, arrived_s = Conversations(turns, arrived_s), np.zeros(len(turns.input_tokens))
+        given, got = turns.input_tokens, turns.output_tokens
+    else:
+        given, got = lengths.draw(seed.generator(Purpose.LENGTHS).random((len(arrived_s), 2)))
     count = len(arrived_s)
-    given, got = server.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
     return TokenDraws(
         arrived_s=arrived_s,
         input_tokens=given,
@@ -162,4 +177,5 @@ def _lengths(server: TokenEngine, seed: Seed, arrived_s: Floats) -> TokenDraws:
         cached_tokens=np.floor(server.cached_share * given).astype(np.int64),
         routing=np.zeros(2 * count),
         noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
+        sessions=sessions,
     )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
@@ -12,10 +13,17 @@ from capacity.performance import Interval, Width
 from capacity.question.candidate import LikeIt
 from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Limit, Measure
+from capacity.traffic.any_lengths import are_sessions
 from capacity.units import QUANTILES
 from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage
-from simulations.looks import REQUESTS_MAX, look_at_sections, precise_look, why_unsettled
+from simulations.looks import (
+    REQUESTS_MAX,
+    look_at_sections,
+    precise_look,
+    requests_needed,
+    why_unsettled,
+)
 from simulations.replication import Engine
 from simulations.servers import case_of
 from simulations.statistics.intervals import width_of
@@ -114,6 +122,7 @@ class Simulation:
 # From this many cells on, cells are distributed over the workers, not the replications of each.
 CELLS_TO_SPREAD = 64
 _REPORT_EVERY_S = 1.0
+_SPREAD = 8  # multiple of what cells need that they may take together
 
 
 def answers(cells: Sequence[Any], simulation: Simulation) -> Iterator[Answer]:
@@ -128,6 +137,29 @@ def _simulated(cells: Sequence[Any], simulation: Simulation) -> Iterable[Answer]
     if len(cells) < CELLS_TO_SPREAD:
         return (answer(simulation, cell) for cell in cells)
     return simulation.mapper(partial(answer, replace(simulation, mapper=map)), cells)
+
+
+def needed(cells: Sequence[Any], simulation: Simulation) -> list[int | None]:
+    """Requests that the answer of each cell takes at least; None for one that is refused at once."""
+    asked = (replace(cell, quantiles=tuple(simulation.quantiles)) for cell in cells)
+    return [None if refusal(cell) is not None else requests_needed(case_of(cell)) for cell in asked]
+
+
+def allowance(needs: Sequence[int | None], total: int) -> int:
+    """The most requests that one cell may take, if all cells that need no more are to need this total at most.
+
+    They could take more to be precise, but eight times the total at most. It is 0 if not even one cell fits.
+
+    >>> allowance([5, None, 2, 9], 8), allowance([5, None, 2, 9], 16)
+    (5, 9)
+    """
+    known = sorted(need for need in needs if need is not None)
+    spent = {
+        need: (cells, both)
+        for cells, (need, both) in enumerate(zip(known, accumulate(known), strict=True), 1)
+    }
+    fit = (need for need, (cells, both) in spent.items() if both <= total and cells * need <= _SPREAD * total)
+    return max(fit, default=0)
 
 
 def refusal(cell: Any) -> Answer | None:
@@ -155,7 +187,12 @@ def _unanswered(error: Exception) -> Answer:
 
 
 def load_of(cell: Any, answer: Answer) -> float | None:
-    """Load of a cell; None where the profile does not cover it, or nothing is left of the fleet."""
+    """Load of a cell; None where the profile does not cover it, or nothing is left of the fleet.
+
+    That of sessions depends on what their turns found, and is not known where nothing was simulated.
+    """
+    if are_sessions(cell.lengths):
+        return None if answer.performance is None else answer.performance.load
     has_load = answer.outcome is not Outcome.PROFILE_RANGE and cell.is_left
     return case_of(cell).load if has_load else None
 

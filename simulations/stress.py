@@ -12,11 +12,13 @@ from capacity.recovery.findings import Found, OneRun, Run, Runs
 from capacity.recovery.fluid import is_in_order, patience_s
 from capacity.recovery.stress import Stress
 from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.attempts import AttemptDraws, Fleet, Outcomes
 from simulations.draws.outages import faults_of, first_tries_s, inside
 from simulations.draws.service import ServiceTimes
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.servers import simulated
 from simulations.statistics.recovered import run_of
+from simulations.statistics.sessions_course import by_arrival, sessions_course
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
@@ -69,8 +71,18 @@ def _with_users(
 def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
     """The run of one seed."""
     leave_if_abandoned()
-    arrived_s = first_tries_s(stress, seed, stress.comes_until_s)
-    fleet, draw = simulated(stress, seed, service_times)
+    if stress.server.has_sessions:
+        fleet, draw, requests_each = simulated(stress, seed, service_times)
+        sessions_s = first_tries_s(stress, seed, stress.comes_until_s, requests_each)
+        return _run_of_sessions(stress, seed, fleet, draw(sessions_s))
+    outcomes = outcomes_of(seed, stress, service_times)
+    return run_of(stress, outcomes, stress.until_s, stress.overhead_s)
+
+
+def outcomes_of(seed: Seed, stress: Stress, service_times: ServiceTimes | None = None) -> Outcomes:
+    """What becomes of the requests of one seed, each of which comes by itself."""
+    fleet, draw, requests_each = simulated(stress, seed, service_times)
+    arrived_s = first_tries_s(stress, seed, stress.comes_until_s, requests_each)
     is_hopeless = _hopeless(stress)
     # Hopeless runs mostly show it early, and need no more than these requests.
     some = np.searchsorted(arrived_s, math.inf if is_hopeless is None else stress.ends_s + _SOON_S)
@@ -83,7 +95,15 @@ def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
         is_hopeless=is_hopeless,
         rest=None if some in (0, len(arrived_s)) else partial(draw, arrived_s),
     )
-    return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, stress.overhead_s)
+    return replace(outcomes, arrived_s=arrived_s)
+
+
+def _run_of_sessions(stress: Stress, seed: Seed, fleet: Fleet, draws: AttemptDraws) -> Run:
+    """A run whose requests are turns, of which it is not known beforehand when they come."""
+    clients = inside(stress.clients, stress.overhead_s)
+    outcomes = run_kernel(fleet, draws, clients, stress.protection, faults_of(stress, seed))
+    course = sessions_course(stress, draws, outcomes)
+    return run_of(stress, by_arrival(outcomes), stress.until_s, stress.overhead_s, course)
 
 
 def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:

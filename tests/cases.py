@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from capacity.profile.distribution import ServiceLaw, constant, from_samples
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.queues.durations import Duration, Family
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
@@ -68,7 +68,9 @@ def plans(
     size_max = draw(st.integers(1, 6))
     batching = draw(st.sampled_from([Batching.TRITON, *Batching]))
     sizes = st.sets(st.integers(1, size_max), max_size=3) if batching is Batching.TRITON else st.just(set())
-    routings = [one for one in Routing if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)]
+    routings = [
+        one for one in PLAIN_ROUTINGS if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)
+    ]
     return BatchPlan(
         profile="made-up",
         replicas=draw(st.integers(1, 5)),

@@ -36,6 +36,7 @@ COMPOSE = load(DEPLOY / "compose.yaml")["services"]
 SCRAPE = load(DEPLOY / "prometheus.yml")
 ALERTS = {rule["alert"]: rule["expr"] for rule in load(DEPLOY / "rules.yml")["groups"][0]["rules"]}
 DOCKERFILE = instructions((DEPLOY / "Dockerfile").read_text("utf-8"))
+CONTAINERFILE = instructions((ROOT / "Containerfile").read_text("utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 HOW_TO = (ROOT / "docs" / "how-to" / "deploy-the-service.md").read_text("utf-8")
 NGINX = (DEPLOY / "nginx.conf").read_text("utf-8")

@@ -98,6 +98,88 @@ class Seen:
     stamps_s: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What an engine itself records of a step."""
+
+    prompts: int
+    prompt_tokens: int
+    past: int
+    requests: int
+    read: int
+    held: int
+    seconds: float
+
+
+def step_of(parts: list[tuple[Job, int]], seconds: float) -> Step:
+    """A step before its tokens are handed out."""
+    decode = [job for job, _ in parts if job.stamps_s]
+    prompts = [(job, tokens) for job, tokens in parts if not job.stamps_s]
+    return Step(
+        prompts=len(prompts),
+        prompt_tokens=sum(tokens for _, tokens in prompts),
+        past=sum(job.computed for job, _ in prompts),
+        requests=len(decode),
+        read=sum(job.computed + 1 for job in decode),
+        held=sum(16 * -(-(job.computed + tokens) // 16) for job, tokens in parts),
+        seconds=seconds,
+    )
+
+
+def as_forward_pass(steps: list[Step]) -> str:
+    """As Dynamo's trace of forward pass metrics has them."""
+    lines = [
+        {
+            "schema": "dynamo.fpm.trace.v1",
+            "source": {"namespace": "dynamo", "component": "backend", "producer_id": "p"},
+            "capture_mode": "full",
+            "observed_at_unix_ms": 1_780_000_000_000 + number,
+            "fpm": {
+                "version": 1,
+                "worker_id": "w",
+                "dp_rank": 0,
+                "counter_id": number,
+                "wall_time": step.seconds,
+                "scheduled_requests": {
+                    "num_prefill_requests": step.prompts,
+                    "sum_prefill_tokens": step.prompt_tokens,
+                    "var_prefill_length": 0.0,
+                    "sum_prefill_kv_tokens": step.past,
+                    "num_decode_requests": step.requests,
+                    "sum_decode_kv_tokens": step.read,
+                    "var_decode_kv_tokens": 0.0,
+                },
+                "queued_requests": {
+                    "num_prefill_requests": 0,
+                    "sum_prefill_tokens": 0,
+                    "var_prefill_length": 0.0,
+                    "num_decode_requests": 0,
+                    "sum_decode_kv_tokens": 0,
+                    "var_decode_kv_tokens": 0.0,
+                },
+            },
+        }
+        for number, step in enumerate(steps)
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def as_iterations(steps: list[Step], kv_tokens: int) -> str:
+    """As vLLM logs them with `--enable-logging-iteration-details`."""
+    began = "(EngineCore pid=1) INFO 12-01 10:00:00 [kv_cache_utils.py:1716] "
+    loop = "(APIServer pid=1) INFO 12-01 10:00:00 [loggers.py:197] Engine 000: "
+    lines = [
+        f"{began}GPU KV cache size: {kv_tokens:,} tokens, Maximum concurrency for 2,048 tokens per request: 32.00x"
+    ]
+    lines += [
+        f"{loop}Iteration({number}): {step.prompts} context requests, {step.prompt_tokens} context tokens, "
+        f"{step.requests} generation requests, {step.requests} generation tokens, "
+        f"iteration elapsed time: {1e3 * step.seconds:.2f} ms, GPU KV cache usage: {100 * step.held / kv_tokens:.1f}%"
+        for number, step in enumerate(steps)
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def closed_loop(
     lengths: list[tuple[int, int]],
     concurrency: int,
@@ -108,10 +190,18 @@ def closed_loop(
     overhead_s: float = 0.004,
     jitter_s: float = 0.0,
     seed: int = 0,
+    record: list["Step"] | None = None,
+    starts_s: list[float] | None = None,
 ) -> list[Seen]:
-    """Serve requests in order, a number at a time; each client's tokens come a little late by its own jitter."""
+    """Serve requests in order, a number at a time; each client's tokens come a little late by its own jitter.
+
+    Args:
+        record: takes each step, if given.
+        starts_s: instants of the first requests, in place of 0; of all of them, the loop is open.
+    """
     engine, dice = Engine(law, sequences_max, tokens_max), random.Random(seed)
     todo, jobs = deque(lengths), []
+    recorded = [] if record is None else record
     arrivals: list[tuple[float, int, Job]] = []
     now_s = 0.0
 
@@ -120,8 +210,8 @@ def closed_loop(
             jobs.append(Job(*todo.popleft(), at_s))
             heapq.heappush(arrivals, (at_s + overhead_s, len(jobs), jobs[-1]))
 
-    for _ in range(concurrency):
-        send(0.0)
+    for start_s in starts_s or [0.0] * concurrency:
+        send(start_s)
     while arrivals or engine.running or engine.waiting:
         if not engine.running and not engine.waiting:
             now_s = max(now_s, arrivals[0][0])
@@ -129,6 +219,7 @@ def closed_loop(
             engine.waiting.append(heapq.heappop(arrivals)[2])
         parts, step_s = engine.compose()
         now_s += step_s
+        recorded.append(step_of(parts, step_s))
         for job in filter(lambda job: job.is_done, engine.hand_out(parts, now_s)):
             job.stamps_s = sorted(stamp + dice.random() * jitter_s for stamp in job.stamps_s)
             send(job.stamps_s[-1] + 1e-4)
@@ -252,7 +343,7 @@ def _guidellm_request(one: Seen, began_s: float) -> dict[str, Any]:
                 "request_start": began_s + one.start_s,
                 "first_token_iteration": began_s + first_s,
                 "last_token_iteration": began_s + last_s,
-                "token_iterations": one.output_tokens,
+                "token_iterations": len(one.stamps_s),
                 "request_end": began_s + last_s,
                 "resolve_end": began_s + last_s,
             },

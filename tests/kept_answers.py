@@ -10,7 +10,8 @@ A file is a topic, and its blocks are run in order in one folder, which holds co
 `$ cat FILE` shows what a command wrote, of a page its words, and `$ python "EXPRESSION"` the value of one, with `cap` for
 the library, or of a figure what it shows; `| head -N` and `| tail -N` keep some lines, and a line that ends in a backslash
 goes on in the next. Not compared are blanks at the ends of lines and in JSON, digits beyond the sixth, checksums,
-versions, and progress, which goes by the clock. What is kept is no theory: it only says that a change must be meant.
+versions, the day on which a page was written, and progress, which goes by the clock. What is kept is no theory: it only
+says that a change must be meant.
 """
 
 import html
@@ -38,7 +39,7 @@ _SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,220}?)\n\s*([\]}])")
 _PART = re.compile(r" \| (head|tail) -(\d+)\s*$")
 _ERROR = re.compile(r"^(?:error|usage).*", re.MULTILINE | re.IGNORECASE | re.DOTALL)
 _OF_THIS_MACHINE = re.compile(r'"[0-9a-f]{64}"|(?<="versions": )\{[^}]*\}')
-_MADE_WITH = re.compile(r"[0-9a-f]{64}|capacity \d.*, python .*")
+_MADE_WITH = re.compile(r"[0-9a-f]{64}|capacity \d.*, python .*|\d{4}-\d\d-\d\d")
 _LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
 
 

@@ -15,6 +15,10 @@ Replicas d*k to d*k + k - 1 share device d, and while m of them are busy each wo
 work of a batch is the time that it would take alone. A batch that starts later than the last one of its queue
 ended, at any replica, or before any has, takes `wake_s` more.
 
+With `outstanding_max` a balancer lets no more to a replica, and holds back the rest in one line. Round-robin passes over
+full replicas; who is sent to a full one by another rule is held. Between dispatch and arrivals the replicas that became
+idle are filled from that line, the lowest first.
+
 Who arrives where `queue_limit` wait already, beyond what the idle replicas have room for, is lost.
 """
 
@@ -101,6 +105,13 @@ class Oracle:
         self.servers = [Server(shared if is_shared else Line()) for _ in range(plan.replicas)]
         self.lines = [shared] if is_shared else [server.line for server in self.servers]
         self.outcome = Outcome()
+        self.came_s: dict[int, float] = {}  # when requests came to their replicas
+        self.held: list[int] = []
+        self.turn = 0
+        self.unchanged = list(
+            range(plan.replicas)
+        )  # whose count changed longest ago first, as HAProxy has them
+        self.weights = [0] * plan.replicas  # as nginx has them
         self.think_s = [float(z) for z in draws.think_s] if isinstance(draws, ClosedDraws) else None
         if isinstance(draws, ClosedDraws):
             first_s = service_times(1, self.service[0])
@@ -126,7 +137,10 @@ class Oracle:
 
     def at(self, now_s: float) -> None:
         """Everything that happens at one instant."""
-        self.end_batches(now_s)
+        for index in self.end_batches(now_s):
+            while self.held and self.has_place(index):
+                self.changed(index)
+                self.join(index, self.held.pop(0), now_s)
         while now_s in self.coming_s:
             self.coming_s.remove(now_s)
             self.arrive(now_s)
@@ -138,8 +152,8 @@ class Oracle:
             if server.is_idle and server.line.requests and server.line.open_since_s is None:
                 server.line.open_since_s = now_s
 
-    def end_batches(self, now_s: float) -> None:
-        """Completions and their dispatches; who stays idle after them burdens its device no more."""
+    def end_batches(self, now_s: float) -> list[int]:
+        """Completions and their dispatches; returns the replicas whose batch ended."""
         became_idle = [index for index, server in enumerate(self.servers) if server.finishes_s == now_s]
         for index in became_idle:
             self.complete(index)
@@ -148,10 +162,12 @@ class Oracle:
         for index in became_idle:
             if self.servers[index].is_idle:
                 self.burden(index, now_s, burdens=False)
+        return became_idle
 
     def complete(self, index: int) -> None:
         server = self.servers[index]
         server.outstanding -= len(server.serving)
+        self.changed(index)
         server.line.ended_s = server.finishes_s
         if self.think_s is not None:
             for request in server.serving:
@@ -164,13 +180,23 @@ class Oracle:
         if len(self.outcome.arrived_s) == len(self.service):
             return  # a closed population has asked for all there are draws for
         request = self.outcome.add(now_s)
-        server = self.servers[self.route(request)]
+        index = self.route(request)
+        if index is None or not self.has_place(index):
+            self.held.append(request)
+            return
+        server = self.servers[index]
+        self.changed(index)
         if self.plan.queue_limit is not None:
             idle = sum(other.is_idle for other in self.servers if other.line is server.line)
             if len(server.line.requests) + 1 > self.plan.queue_limit + idle * self.plan.batch_size_max:
                 if self.think_s is not None:
                     self.coming_s.append(now_s + self.think_s[request])
                 return
+        self.join(index, request, now_s)
+
+    def join(self, index: int, request: int, now_s: float) -> None:
+        server = self.servers[index]
+        self.came_s[request] = now_s
         server.line.requests.append(request)
         self.collect(server.line.groups, request, now_s)
         server.outstanding += 1
@@ -225,7 +251,7 @@ class Oracle:
         elif self.plan.batching == "torchserve":
             since_s = now_s if line.open_since_s is None else line.open_since_s
         else:
-            since_s = self.outcome.arrived_s[oldest]
+            since_s = self.came_s[oldest]
         return since_s + self.plan.batch_wait_max_s
 
     def collect(self, groups: list[tuple[float, list[int]]], request: int, now_s: float) -> None:
@@ -246,12 +272,21 @@ class Oracle:
         fitting = [one for one in self.plan.preferred_sizes if one <= size]
         return max(fitting) if fitting and not is_over else size
 
-    def route(self, request: int) -> int:
-        """Index of the replica that the load balancer picks."""
+    def has_place(self, index: int) -> bool:
+        most = self.plan.outstanding_max
+        return most is None or self.servers[index].outstanding < most
+
+    def route(self, request: int) -> int | None:
+        """Index of the replica that the load balancer picks; None if round-robin finds none with a place."""
         count = self.plan.replicas
         u0, u1 = self.routing[2 * request : 2 * request + 2]
         if self.plan.routing == "round-robin":
-            return request % count
+            in_turn = [(self.turn + step) % count for step in range(count)]
+            open_ones = [index for index in in_turn if self.has_place(index)]
+            if not open_ones:
+                return None
+            self.turn = (open_ones[0] + 1) % count
+            return open_ones[0]
         if self.plan.routing == "random":
             return math.floor(u0 * count)
         if self.plan.routing == "least-outstanding":
@@ -260,10 +295,47 @@ class Oracle:
             first = math.floor(u0 * count)
             second = (first + 1 + math.floor(u1 * (count - 1))) % count
             return self.fewest_outstanding([first, second])
+        if ":" in self.plan.routing:
+            return self.route_of_balancer(u0, u1)
         return 0  # the shared queue is everybody's
 
     def fewest_outstanding(self, indices: "range | list[int]") -> int:
         return min(sorted(indices), key=lambda index: self.servers[index].outstanding)
+
+    def route_of_balancer(self, u0: float, u1: float) -> int:
+        """As HAProxy and nginx have it."""
+        count = self.plan.replicas
+        first, second = math.floor(u0 * count), math.floor(u1 * count)
+        if self.plan.routing == "least-outstanding:haproxy":
+            return min(self.unchanged, key=lambda index: self.servers[index].outstanding)
+        if self.plan.routing == "least-outstanding:nginx":
+            return self.in_smooth_turn()
+        if self.plan.routing == "power-of-two:nginx":
+            second = (first + 1 + math.floor(u1 * (count - 1))) % count
+        return first if self.servers[second].outstanding > self.servers[first].outstanding else second
+
+    def changed(self, index: int) -> None:
+        """The balancer's count of a replica's requests has changed, if only up and down again."""
+        self.unchanged.remove(index)
+        self.unchanged.append(index)
+
+    def in_smooth_turn(self) -> int:
+        """As nginx's source has it, step by step, for weights of 1."""
+        servers, best, many, total = self.servers, 0, False, 0
+        for index in range(1, len(servers)):
+            if servers[index].outstanding < servers[best].outstanding:
+                best, many = index, False
+            elif servers[index].outstanding == servers[best].outstanding:
+                many = True
+        if many:
+            for index in range(best, len(servers)):
+                if servers[index].outstanding == servers[best].outstanding:
+                    self.weights[index] += 1
+                    total += 1
+                    if self.weights[index] > self.weights[best]:
+                        best = index
+        self.weights[best] -= total
+        return best
 
 
 def simulate(

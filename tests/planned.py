@@ -50,6 +50,7 @@ def plan_document(
     batch_size_max: int = 16,
     batch_wait_max_s: float = 0.005,
     queue_limit: int | None = 64,
+    outstanding_max: int | None = None,
     routing: Routing = Routing.ROUND_ROBIN,
     batching: Batching = Batching.TRITON,
     preferred_sizes: tuple[int, ...] = (),
@@ -74,10 +75,12 @@ def plan_document(
     question = batch_question(
         profiles=(made,), workload=workload, objective=objective, routings=(routing,), batching=batching,
         queue_limit=queue_limit, survival=survival or Survival(), preferred_sizes=preferred_sizes,
+        outstanding_max=outstanding_max,
     )  # fmt: skip
     plan = BatchPlan(
         profile=made.name, replicas=replicas, batch_size_max=batch_size_max, batch_wait_max_s=batch_wait_max_s,
         queue_limit=queue_limit, routing=routing, batching=batching, preferred_sizes=preferred_sizes,
+        outstanding_max=outstanding_max,
     )  # fmt: skip
     rate_rps = getattr(workload, "arrival_rate_rps", None)
     known = headroom_rps is not None and rate_rps is not None

@@ -12,14 +12,16 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from functools import cache
+from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from tempfile import mkdtemp
 from typing import Any
+from unittest.mock import patch
 
 import in_process
+from manual import page
 from pydantic import TypeAdapter
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -41,9 +43,19 @@ _SHELL = re.compile(r"```sh\n(.*?)\n```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def examples() -> list[tuple[str, str]]:
-    """Command and printed output of each console block."""
-    return [pair for path in DOCUMENTS for pair in _BLOCK.findall(path.read_text(encoding="utf-8"))]
+def examples(*documents: Path) -> list[tuple[str, str]]:
+    """Command and printed output of each console block, of some documents or of all."""
+    return [
+        pair for path in documents or DOCUMENTS for pair in _BLOCK.findall(path.read_text(encoding="utf-8"))
+    ]
+
+
+def build_documents(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What became of building the pages, with each warning an error."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=False,
+    )  # fmt: skip
 
 
 def shell_commands() -> list[str]:
@@ -83,16 +95,41 @@ def output_of(command: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _write_what_is_read(arguments: Sequence[str]) -> None:
+    """Run the example that writes the plan or profile which a command reads, if there is one."""
+    flags = {"--plan", "--profile"} & set(arguments)
+    for name in [arguments[arguments.index(flag) + 1] for flag in flags] + list(arguments[1:2]):
+        writer = next((other for other, _ in examples() if f"-o {name}" in other), None)
+        if writer is not None and not (_workplace() / name).exists():
+            output_of(writer)
+
+
+_ROW = re.compile(r"^\| (.*?) \| `(capacity .*?)` \|$", re.MULTILINE)
+
+
+def questions(document: Path = README) -> list[tuple[str, str]]:
+    """The questions of a table such as the README's, each with its command."""
+    table = document.read_text(encoding="utf-8").partition("| your question |")[2].partition("\n\n")[0]
+    return _ROW.findall(table)
+
+
+def answered(line: str) -> "subprocess.CompletedProcess[str]":
+    """What became of the last command of a line, on a terminal of 80 columns, after those before it."""
+    done = None
+    for command in line.split(" && "):
+        _write_what_is_read(shlex.split(command)[1:])
+        with patch("capacity.commands.output.width", lambda: 80):
+            done = in_process.capacity(_workplace(), *shlex.split(command)[1:], environment={"NO_COLOR": "1"})
+    assert done is not None
+    return done
+
+
 @cache
 def _done(command: str) -> "subprocess.CompletedProcess[str]":
     """What became of a command, which several pages may show."""
     program, *arguments = shlex.split(command)
     environment = {"COLUMNS": "120", "NO_COLOR": "1"}
-    flags = {"--plan", "--profile"} & set(arguments)
-    for name in [arguments[arguments.index(flag) + 1] for flag in flags] + arguments[1:2]:
-        writer = next((other for other, _ in examples() if f"-o {name}" in other), None)
-        if writer is not None and not (_workplace() / name).exists():
-            output_of(writer)
+    _write_what_is_read(arguments)
     if program == "capacity":
         return in_process.capacity(_workplace(), *arguments, environment=environment)
     return subprocess.run(
@@ -121,7 +158,14 @@ def references() -> dict[Path, str]:
     folder = ROOT / "docs" / "reference"
     pages = {"commands.md": _commands_page, "python.md": _python_page, "files.md": _files_page}
     written = {folder / name: page() for name, page in pages.items()}
-    return {**written, ROOT / "capacity" / "__init__.pyi": _stub()}
+    commands = [(path, _found(path)) for path in _walk(get_command(app), ())]
+    manual = {folder / "capacity.1": page(commands)}
+    return {**written, **manual, ROOT / "capacity" / "__init__.pyi": _stub()}
+
+
+def _found(path: Sequence[str]) -> Any:
+    """A command by its path."""
+    return reduce(lambda above, name: above.commands[name], path, get_command(app))
 
 
 # What files hold, as the types that read them say.
@@ -247,17 +291,20 @@ def _stub() -> str:
     return _STUB.format(imports="\n".join(sorted(imports)), verbs="\n".join(texts))
 
 
-_OF_PYTHON = {"Any", "Callable", "False", "Iterable", "None", "Path"}
+_OF_PYTHON = {"Any", "Callable", "False", "Iterable", "None", "Path", "True"}
 _HOMES = (
-    "capacity.profile.load", "capacity.profile.llm", "capacity.traffic.workload", "capacity.traffic.lengths",
-    "capacity.answer.plan_like", "capacity.render.report",
+    "capacity.profile.load", "capacity.profile.llm", "capacity.traffic.workload", "capacity.traffic.any_lengths",
+    "capacity.answer.plan_like", "capacity.render.report.page",
     *(f"capacity.answers.{one.name}" for one in iter_modules(capacity.answers.__path__)),
 )  # fmt: skip
 
 
 def _home(name: str) -> str:
     """The module of a type."""
-    return next(home for home in _HOMES if hasattr(import_module(home), name))
+    found = {
+        home: getattr(import_module(home), name) for home in _HOMES if hasattr(import_module(home), name)
+    }
+    return next((home for home, one in found.items() if one.__module__ == home), next(iter(found)))
 
 
 def _stubbed(name: str, verb: Any) -> str:

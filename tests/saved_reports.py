@@ -7,7 +7,7 @@ from typing import Any
 
 import capacity as cap
 
-VOID = {"meta", "br", "path", "use", "rect", "image"}
+VOID = {"meta", "br", "input", "path", "use", "rect", "image"}
 QUICK = {"precision": 0.2, "batch_wait": "0ms"}
 
 

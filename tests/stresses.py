@@ -104,6 +104,16 @@ def run_of(
     )
 
 
+def runs(stress: Stress, *found: Run) -> Runs:
+    """Runs of one stress."""
+    return Runs(stress=stress, runs=found, confidence=0.95)
+
+
+def back_after(*seconds: float | None, stress: Stress | None = None, **others: float) -> Runs:
+    """Runs that recover after these numbers of seconds; None: not at all."""
+    return runs(stress or fleet_in_trouble(), *(run_of(one, **others) for one in seconds))  # type: ignore[arg-type]
+
+
 @dataclass(kw_only=True)
 class MadeUpJudge:
     """Knows what a stress comes to from a rule, by the stress and the number of the run; keeps what it was asked."""

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import GammaArrivals, Workload
 from cli import app
 
+ROOT = Path(__file__).parent.parent
 ASKED = {"rate": "120rps", "slo_p99": "80ms", "batch_wait": "0ms", "batch_size_max": 4, "precision": 0.2}
 VERBS = {
     "plan": cap.plan,
@@ -44,7 +46,20 @@ VERBS = {
     "render": cap.render_plan,
     "stress": cap.stress,
     "autoscale": cap.autoscale,
+    "agreement": cap.agreement,
+    "profile": cap.measure_profile,
+    "verify": cap.verify,
 }
+# Commands whose functions have another form: parts of the library, without flags, or two for one.
+OTHERS = {
+    "curve": cap.curve,
+    "queue": cap.queues.MMc,
+    "littles-law": cap.queues.LittlesLaw,
+    "profiles": cap.bundled_names,
+    "schema": cap.schema,
+}
+# Commands without a function, each with the reason why it has none.
+ONLY_COMMANDS: dict[str, str] = {}
 OF_THE_TERMINAL = {"file", "out", "output", "as_json", "help", "verbose"}
 # Text defaults that Python says by leaving a keyword out, since it may be given in SI instead.
 BY_DEFAULT = {"batch_wait": "0ms"}
@@ -58,6 +73,12 @@ def frame() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def answer(frame: pd.DataFrame) -> PlanAnswer:
     return cap.plan(frame, **ASKED)
+
+
+def test_every_command_is_a_function_or_says_why_not() -> None:
+    assert get_command(app).commands.keys() == VERBS.keys() | OTHERS.keys() | ONLY_COMMANDS.keys()
+    named = (ROOT / "docs" / "how-to" / "use-it-from-python.md").read_text(encoding="utf-8")
+    assert [name for name in (*OTHERS, *ONLY_COMMANDS) if f"`{name}`" not in named] == []
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -100,6 +121,10 @@ def test_text_and_si_are_the_same_question(frame: pd.DataFrame, answer: PlanAnsw
         ({"rate_rps": "120"}, "rate_rps must be a number, got '120'"),
         ({"rate_rps": float("nan")}, "rate_rps must be a number, got nan"),
         ({"rate": "120rps", "slo_p99": 80}, "slo_p99=80 has no unit"),
+        (
+            {"rate": "120rps", "objective": 0.08},
+            "objective must be a cap.Objective, got 0.08; or give slo_p99",
+        ),
     ],
 )
 def test_a_number_without_a_unit_is_refused(keywords: dict, said: str) -> None:
@@ -161,10 +186,49 @@ def test_every_answer_has_its_four_forms(frame: pd.DataFrame, tmp_path: Path) ->
         assert answer.to_dict()["schema_version"] == 1, name
         assert isinstance(answer.to_frame(), pd.DataFrame), name
         assert len(answer.explain().split()) > 10, name
-        assert answer._repr_html_().startswith("<pre>"), name
+        assert ("<table>" in answer._repr_html_()) is (name != "ExplanationAnswer"), name  # which is text
+        assert repr(answer) == f"<{name}: {answer.summary}>"
+        assert re.fullmatch(rf"<{name}: [^\n]*\d[^\n.]*(\.\d[^\n.]*)*>", repr(answer)), repr(answer)
         picture = tmp_path / f"{name}.svg"
         answer.plot().save(picture)
         assert picture.read_text(encoding="utf-8").lstrip().startswith("<?xml"), name
+
+
+def test_a_repr_is_the_first_sentence(answer: PlanAnswer, frame: pd.DataFrame) -> None:
+    sentence = " ".join(answer.explain().split(".\n")[0].split())
+    assert repr(answer) == f"<PlanAnswer: {sentence}>"
+    met = sum(one.accepted for one in answer.considered)
+    assert repr(answer.considered) == (
+        f"<Considered: {len(answer.considered)} candidates, of which {met} meet the objective>"
+    )
+
+
+def test_answers_about_one_fleet_have_its_replicas_and_its_p99(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """P99 is that of the response in seconds with its interval, as the JSON of each command has it."""
+    plan, simulated, rates, _, checked, *_, predicted, _ = all_answers(frame, tmp_path)
+    for one in (plan, simulated, rates, checked, predicted):
+        assert one.replicas == one.plan.replicas == 1
+        found = one.p99
+        assert 0.005 < found.low <= found.value <= found.high < 0.09
+    for one in (plan, simulated):
+        document = one.to_dict()["performance"]["response_quantiles_s"]["0.99"]
+        assert document == {"value": one.p99.value, "low": one.p99.low, "high": one.p99.high}
+    assert rates.p99.value == max(
+        row["response_p99_s"] for row in rates.rows() if row["verdict"] == "met"
+    )  # at the highest rate that meets the objective
+    missed = cap.plan(frame, **{**ASKED, "slo_p99": "4ms"})
+    assert (missed.replicas, missed.p99) == (None, None)
+    none = cap.max_rate(frame, 1, slo_p99="4ms")
+    assert (none.replicas, none.p99) == (1, None)
+
+
+def test_a_lost_request_is_late_in_p99(frame: pd.DataFrame) -> None:
+    lossy = cap.simulate(frame, 1, rate="700rps", queue_limit=4, precision=0.2)
+    served = lossy.performance.response_quantiles_s[0.99]
+    assert lossy.performance.loss_probability > 0.01
+    assert lossy.p99.value == float("inf")
+    assert served.value < lossy.p99.value
+    assert "P99 is infinite" in repr(lossy)
 
 
 def test_an_answer_is_saved_as_the_command_saves_it(answer: PlanAnswer, tmp_path: Path) -> None:

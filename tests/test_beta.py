@@ -53,7 +53,9 @@ def test_one_event_or_all_but_one_have_closed_forms(count: int, share: float) ->
 
 @given(parameters, parameters, shares)
 def test_quantiles_of_the_beta_distribution_are_those_of_scipy(a: float, b: float, share: float) -> None:
-    assert beta_quantile(a, b, share) == pytest.approx(float(special.betaincinv(a, b, share)), rel=1e-11)
+    """SciPy's own is off by 1.4e-11 at the middle of some symmetric laws, which is known."""
+    expected = 0.5 if a == b and share == 0.5 else float(special.betaincinv(a, b, share))
+    assert beta_quantile(a, b, share) == pytest.approx(expected, rel=1e-11)
 
 
 @given(parameters, parameters, st.floats(0.01, 0.99))

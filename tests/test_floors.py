@@ -37,7 +37,7 @@ SIMULATIONS = [
     ("kernel", "reference"),
     ("replication", "engine_replication", "case", "statistics", "scaler", "day"),
     (
-        "looks", "judge", "simulate", "compare", "saturation", "cases", "disturbed", "servers", "stress", "autoscaled",
+        "looks", "judge", "simulate", "compare", "saturation", "calibration", "cold", "warm", "cases", "disturbed", "servers", "stress", "autoscaled",
     ),
     ("validation",),
 ]  # fmt: skip
@@ -141,6 +141,7 @@ def test_questions_searches_and_explanations_name_no_kind_of_server() -> None:
 ROOMS = ("capacity.profile.", "capacity.traffic.", "capacity.server.", "capacity.formats.")
 REGISTERS = (
     "search.exact", "answer.documents", "answer.saved_plan", "render.profiles", "render.deploy.fleet",
+    "verification.kinds",
     "answers.evidence", "render.evidence",  # what a file of another tool holds: a profile, a load test, a trace
 )  # fmt: skip
 # Classes of a kind, and what only one of them has.
@@ -256,6 +257,8 @@ def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set
         met = {i for i in imports(path) if i.split(".")[0] in strangers}
         if name.startswith(("capacity.api.", "capacity.commands.")):  # where search meets the simulator
             met = {i for i in met if not i.startswith("simulations.")}
+        if name.startswith("serve_api.emulation."):  # which runs the model's own engine by a real clock
+            met = {i for i in met if not i.startswith(("simulations.reference.", "simulations.draws."))}
         assert not met, name
 
 

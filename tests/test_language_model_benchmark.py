@@ -7,10 +7,10 @@ import language_models as lm
 import numpy as np
 import pytest
 
-COST = lm.Cost(at=(1, 64, 128), decode_s=(0.007, 0.008, 0.011), per_prompt_s=2e-5, request_s=0.0)
+COST = lm.StepLaw(at=(1, 64, 128), decode_s=(0.007, 0.008, 0.011), per_prompt_s=2e-5, request_s=0.0)
 
 
-def cells(cost: lm.Cost = COST) -> list[lm.Cell]:
+def cells(cost: lm.StepLaw = COST) -> list[lm.Cell]:
     found = [
         lm.Cell(users=users, given=given, got=got, tpot_s=1.0, ttft_s=0.1)
         for users, (given, got) in product((4, 16, 64), ((512, 512), (2048, 64), (512, 64)))
@@ -36,7 +36,7 @@ def test_six_cells_of_a_known_cost_predict_the_others():
 
 def test_passes_that_take_no_longer_for_prompts_are_the_tpot_of_a_closed_loop():
     cell = lm.Cell(users=8, given=100, got=50, tpot_s=1.0, ttft_s=0.1)
-    alone = lm.Cost(at=(1, 8), decode_s=(0.01, 0.01))
+    alone = lm.StepLaw(at=(1, 8), decode_s=(0.01, 0.01))
     assert cell.predicted_s(alone) == pytest.approx(0.01)
 
 
@@ -51,7 +51,7 @@ def test_a_sender_holds_back_what_is_too_many():
         flight_max=most,
     )
     rules = lm.EngineRules(sequences_max=128, tokens_max=2048, blocks=10_000)
-    seen = lm.served(COST.table(2048, 512), rules, load, 0.01)
+    seen = lm.served(lm.table_of(COST, 2048, 512), rules, load, 0.01)
     sent_s = seen.finished_s - seen.response_s
     ended_s = np.sort(seen.finished_s)
     in_flight = np.arange(1, count + 1) - np.searchsorted(ended_s, sent_s + 1e-9, side="right")

@@ -1,12 +1,25 @@
 """No number is printed in the README and the documents that was not run."""
 
-import os
+import html
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from readme import README, ROOT, examples, is_long, output_of, python_blocks, references, shell_commands
+import yaml
+from readme import (
+    README,
+    ROOT,
+    build_documents,
+    examples,
+    is_long,
+    output_of,
+    python_blocks,
+    questions,
+    references,
+    shell_commands,
+)
 
 
 def each(found):
@@ -21,7 +34,7 @@ def test_console_example_prints_what_the_document_shows(command, printed):
 
 
 def test_the_readme_has_examples():
-    assert README.read_text(encoding="utf-8").count("```console") >= 5
+    assert README.read_text(encoding="utf-8").count("```console") >= 1
 
 
 def test_first_command_is_the_example_that_is_explained():
@@ -58,9 +71,57 @@ def test_the_picture_is_what_its_command_draws(tmp_path):
 
 def test_the_documents_build_without_a_warning(tmp_path):
     """Links, anchors and the list of pages; every page of the folder has a place."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=False,
-    )  # fmt: skip
+    done = build_documents(tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reference" / "commands.html").exists()
+    pages = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html")]
+    commands = [
+        one
+        for page in pages
+        for one in re.findall(r'<pre class="command"><code[^>]*>(.*?)</code>', page, re.S)
+    ]
+    assert sorted(html.unescape(one.removesuffix("\n")) for one in commands) == sorted(
+        command for command, _ in examples(*(ROOT / "docs").rglob("*.md"))
+    )
+    assert not any("language-console" in page for page in pages)
+
+
+def test_how_tos_stand_in_the_same_four_groups_everywhere():
+    """The navigation, the README's table and the home name each page once, in one order of groups."""
+    pages = {path.name for path in (ROOT / "docs/how-to").glob("*.md")}
+    groups = ("Plan", "Measure", "Protect", "Operate")
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    found = {name: below for one in navigation for name, below in one.items() if name in groups}
+    assert tuple(found) == groups
+    placed = {name: {path.removeprefix("how-to/") for path in below} for name, below in found.items()}
+    assert set.union(*placed.values()) == pages
+    assert sum(map(len, placed.values())) == len(pages)
+    readme, home = README.read_text(encoding="utf-8"), (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    for name, below in placed.items():
+        (row,) = re.findall(rf"^\| {name} \| (.*) \|$", readme, re.MULTILINE)
+        (item,) = re.findall(rf"^- \*\*{name}\*\*: (.*(?:\n  .*)*)", home, re.MULTILINE)
+        for text in (row, item):
+            assert set(re.findall(r"how-to/([a-z-]+\.md)", text)) == below - {"install-it.md"}
+
+
+def test_the_home_shows_questions_of_the_table():
+    home = ROOT / "docs/index.md"
+    assert len(asked := questions(home)) == 5
+    assert set(asked) < set(questions())
+
+
+def test_help_is_found_by_why_is_my_queue_long():
+    reference = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    everything, explain = (
+        " ".join(reference.partition(f"## {title}\n")[2].partition("\n## ")[0].split())
+        for title in ("capacity", "capacity explain")
+    )
+    assert "or why the queue of a running server is long, from its metrics" in everything
+    assert '"Why is my queue long?"' in explain
+
+
+def test_the_terminal_is_that_of_the_first_example():
+    drawn = subprocess.run(
+        [sys.executable, ROOT / "docs/terminal.py"], capture_output=True, text=True, check=True
+    )
+    assert drawn.stdout == (ROOT / "docs/images/terminal.svg").read_text(encoding="utf-8")

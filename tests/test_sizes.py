@@ -14,7 +14,7 @@ FILES = [
 ]
 LINES_MAX, CODE_MAX, PARAMETERS_MAX = 600, 40, 12
 COMPILED_LOOPS = {"simulations/kernel/continuous.py"}  # parts of one loop, inlined in one another
-COMPILERS = {"compiled", "borrowing", "inlined"}
+COMPILERS = {"compiled", "borrowing", "callee", "inlined"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # Names of classes that say how they are passed, and not what they are.
 BAGS = re.compile(r"(Args|Arguments|Bag|Config|Context|Kwargs|Options|Params|Parameters)$")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from capacity.search.by_hour import Schedule
     from capacity.search.max_rate import Point, Rates
     from capacity.search.recommendation import Change, RandomRouting, Recommendation
-    from capacity.traffic.lengths import AnyLengths
+    from capacity.traffic.any_lengths import AnyLengths
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -168,7 +168,7 @@ def load_test_document(report: "LoadTestReport") -> Document:
             document["tail_quantile"] = max(report.response_quantiles_s)
     document |= picked(report, "credible", "reason")
     if not report.credible:
-        document["likely_cause"] = "the load generator was saturated, or some of the users were idle"
+        document["likely_cause"] = report.likely_cause
     return document
 
 
@@ -244,7 +244,16 @@ def _lengths_of(lengths: "AnyLengths | None") -> Document:
 
 def lengths_document(lengths: "AnyLengths") -> Document:
     """Means of the lengths, and the name of their source."""
+    from capacity.traffic.any_lengths import are_sessions  # which only language models need
+
     moments = lengths.moments
+    if are_sessions(lengths):
+        return {
+            "sessions": lengths.typed,
+            "turns_mean": lengths.turns_mean,
+            "input_tokens_mean": moments.input,
+            "output_tokens_mean": moments.output,
+        }
     name = {"lengths": lengths.name} if hasattr(lengths, "name") else {}
     return {**name, "input_tokens_mean": moments.input, "output_tokens_mean": moments.output}
 
@@ -285,6 +294,12 @@ def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:
     return [plain(caveat) for caveat in caveats]
 
 
+def _caveat_document(caveat: "Caveat") -> Document:
+    """Code and message, and whether it is about a profile that the plan does not have."""
+    other = {"of_another_profile": True} if caveat.of_another_profile else {}
+    return {"code": caveat.code.value, "message": caveat.message} | other
+
+
 def rejection_document(rejection: "Rejection") -> Document:
     """A rejection with its numbers."""
     document = {"limit": rejection.reason.value, **picked(rejection, "allowed", "needed")}
@@ -319,9 +334,12 @@ def recommendation_document(
         },
         "random_routing": _random_document(recommendation.random_routing),
         "cost": _cost(recommendation),
+        "usd_per_million": recommendation.usd_per_million(question.space) or None,
         "survived": plain(recommendation.survived),
         "without_survival": _without_document(recommendation.without_survival),
         "under_poisson": _without_document(recommendation.under_poisson),
+        "alternatives": [_alternative_document(one, question) for one in recommendation.alternatives],
+        **({"alternatives_untried": plain(recommendation.untried)} if recommendation.untried else {}),
         "candidates": plain(recommendation.tally),
         "considered": considered_documents(recommendation.considered),
         "caveats": plain(recommendation.caveats),
@@ -367,8 +385,14 @@ def _random_document(routing: "RandomRouting | None") -> Document | None:
         "response_p99": plain(known),
     }
     if limit is None:
-        return document
-    return document | {"limited": _limit_document(limit) | {"found": plain(_finite(routing.found))}}
+        return document | _where_known(response_p99_least_s=routing.least)
+    found = {"found": plain(_finite(routing.found)), **_where_known(found_least=routing.least)}
+    return document | {"limited": _limit_document(limit) | found}
+
+
+def _where_known(**known: Any) -> Document:
+    """The keys that have a value."""
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _finite(interval: Interval | None) -> Interval | None:
@@ -404,13 +428,25 @@ def _cost(recommendation: "Recommendation") -> Document | None:
     return None if recommendation.hourly_usd is None else picked(recommendation, "hourly_usd")
 
 
+def _alternative_document(candidate: "Candidate", question: "Question") -> Document:
+    """A fleet that another choice would take, with its price."""
+    usd = question.hourly_usd(candidate.plan)
+    found = picked(candidate, "plan", "accepted", "verdict", "rejection", "performance", "settled")
+    return found | {"cost": None if usd is None else {"hourly_usd": usd}}
+
+
 def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
     """The stretches of sizes that meet the objective, and the curve; an end that was not found is null."""
     from capacity.search.max_rate import Point, caveats
 
     scale, closest = rates.scale, rates.closest
     refusal = closest.rejection if closest is not None and not rates.stretches else None
-    measured = {} if rates.saturation is None else {"saturation": plain(rates.saturation)}
+    measured = _where_known(
+        saturation=plain(rates.saturation) if rates.cold_rps is None else None,
+        cold_saturation_rps=None if rates.cold_rps is None else rates.cold_rps.value,
+        intervals=None if rates.cold_rps is None else {"cold_saturation_rps": plain(rates.cold_rps)},
+        warm_saturation_rps=rates.warm_rps,
+    )
     return {
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
@@ -548,6 +584,7 @@ def schedule_document(day: "Schedule") -> Document:
 # Documents of nouns that are not just their fields, by class name, so that no module of theirs is imported here.
 _FORMS: dict[str, Callable[[Any], Document]] = {
     "Candidate": candidate_document,
+    "Caveat": _caveat_document,
     "Clients": clients_document,
     "ClosedPopulation": workload_document,
     "Difference": difference_document,

@@ -8,7 +8,7 @@ from capacity.answer.saved_plan import SavedPlan, saved_form
 from capacity.errors import InputError
 from capacity.files import located
 from capacity.json_text import read_as
-from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
+from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance, Share
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure, Objective
@@ -79,6 +79,7 @@ class _LimitedDocument:
     allowed: float
     quantile: float | None = None
     found: _Ends | None = None
+    found_least: float | None = None
 
     @property
     def limit(self) -> Limit:
@@ -93,13 +94,20 @@ class _LimitedDocument:
 class _RandomDocument:
     replicas: int | None = None
     response_p99: _Ends | None = None
+    response_p99_least_s: float | None = None
     limited: _LimitedDocument | None = None
 
     def routing(self) -> RandomRouting:
         """What random routing would need."""
         p99, limited = self.response_p99, self.limited
-        found = RandomRouting(replicas=self.replicas, response_p99=None if p99 is None else p99.interval())
-        return found if limited is None else replace(found, limit=limited.limit, found=limited.value)
+        found = RandomRouting(
+            replicas=self.replicas,
+            response_p99=None if p99 is None else p99.interval(),
+            least=self.response_p99_least_s,
+        )
+        if limited is None:
+            return found
+        return replace(found, limit=limited.limit, found=limited.value, least=limited.found_least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +135,8 @@ class _AnswerDocument:
     """The parts of an answer that are read; a newer version may have more."""
 
     considered: tuple[_CandidateDocument, ...]
+    alternatives: tuple[_CandidateDocument, ...] = ()
+    alternatives_untried: tuple[dict[str, Any], ...] = ()
     caveats: tuple[Caveat, ...]
     headroom: _HeadroomDocument | None = None
     random_routing: _RandomDocument | None = None
@@ -155,9 +165,11 @@ def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
         headroom=_headroom(saved, answer.headroom),
         random_routing=None if routing is None else routing.routing(),
         hourly_usd=saved.hourly_usd,
-        considered=tuple(
-            _candidate(one, f"answer.considered[{place}]", saved)
-            for place, one in enumerate(answer.considered)
+        considered=_candidates(answer.considered, "considered", saved),
+        alternatives=_candidates(answer.alternatives, "alternatives", saved),
+        untried=tuple(
+            saved_form(saved.question).any_plan(one, f"answer.alternatives_untried[{place}]")
+            for place, one in enumerate(answer.alternatives_untried)
         ),
         caveats=answer.caveats,
         survived=trial.survived,
@@ -196,6 +208,11 @@ def _headroom(saved: SavedPlan, found: _HeadroomDocument | None) -> Headroom | N
     )
 
 
+def _candidates(found: tuple[_CandidateDocument, ...], key: str, saved: SavedPlan) -> tuple[Candidate, ...]:
+    """The candidates of a list of the answer."""
+    return tuple(_candidate(one, f"answer.{key}[{place}]", saved) for place, one in enumerate(found))
+
+
 def _candidate(found: _CandidateDocument, where: str, saved: SavedPlan) -> Candidate:
     rejection, performance, objective = found.rejection, found.performance, saved.question.objective
     return Candidate(
@@ -219,6 +236,12 @@ def _performance(found: dict[str, Any], where: str) -> Performance:
         if found.get(name) is not None:
             held: dict[Any, _Ends | None] = read_as(wanted, found[name], f"{where}.{name}")
             known[name] = {key: _interval(ends) for key, ends in held.items()}
+    if found.get("hit_share") is not None:
+        known["hit_share"] = read_as(Share, found["hit_share"], f"{where}.hit_share")
+        by_turn = read_as(
+            tuple[float, ...], found.get("hit_share_by_turn") or (), f"{where}.hit_share_by_turn"
+        )
+        known["hit_share_by_turn"] = by_turn
     return Performance(kind=read_as(Kind, found.get("kind"), f"{where}.kind"), **known)
 
 

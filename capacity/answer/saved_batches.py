@@ -41,6 +41,7 @@ class QuestionDocument:
     batch_waits_s: tuple[float, ...] | None
     routings: tuple[Routing, ...]
     queue_limit: int | None
+    outstanding_max: int | None = None
     replicas_max: int
     replicas_min: int = 1
     batch_size_min: int = 1
@@ -73,6 +74,7 @@ class QuestionDocument:
                 batching=_batching(self.batching, self.timer),
                 preferred_sizes=self.preferred_sizes,
                 queue_limit=self.queue_limit,
+                outstanding_max=self.outstanding_max,
                 batch_size_min=self.batch_size_min,
             ),
             routings=self.routings,
@@ -97,6 +99,7 @@ class PlanDocument:
     batch_wait_max_s: float = 0.0
     routing: Routing = Routing.ROUND_ROBIN
     queue_limit: int | None = None
+    outstanding_max: int | None = None
     batching: Batching | None = None
     preferred_sizes: tuple[int, ...] = ()
     timer: BatchTimer | None = None
@@ -121,6 +124,7 @@ def question_to_document(question: BatchQuestion) -> dict[str, Any]:
         "batching": space.batching,
         "preferred_sizes": space.preferred_sizes,
         "queue_limit": space.queue_limit,
+        **({} if space.outstanding_max is None else {"outstanding_max": space.outstanding_max}),
         "replicas_max": question.replicas_max,
         **{name: number for name, number in least.items() if number > 1},  # only where they limit anything
         "survival": survival_document(question.survival),
@@ -185,9 +189,9 @@ def _check_plan(plan: BatchPlan, question: BatchQuestion) -> None:
         raise InputError(
             f"answer.recommendation has too few replicas to survive what was asked; {MAKE_AGAIN}"
         )
-    asked = (question.space.batching, question.space.preferred_sizes, question.space.queue_limit)
-    found = (plan.batching, plan.preferred_sizes, plan.queue_limit)
-    if plan.routing not in question.routings or found != asked:
+    kept = ("batching", "preferred_sizes", "queue_limit", "outstanding_max")
+    is_asked = all(getattr(plan, name) == getattr(question.space, name) for name in kept)
+    if plan.routing not in question.routings or not is_asked:
         raise InputError(
-            f"answer.recommendation has a routing, batching or queue limit that was not asked for; {MAKE_AGAIN}"
+            f"answer.recommendation has a routing, batching or limit that was not asked for; {MAKE_AGAIN}"
         )

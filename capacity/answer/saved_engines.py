@@ -1,6 +1,6 @@
 """Saved engines: the question and the plan of a language model's fleet, in the form of a saved plan."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from capacity.answer.documents import Document, objective_document
@@ -18,12 +18,15 @@ from capacity.errors import InputError
 from capacity.json_text import Line, read_as
 from capacity.profile.formats import SignedProfile, signed
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
-from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.server.engine.plan import MEASURES, TokenPlan
+from capacity.server.engine.router import parse_routing
 from capacity.server.engine.space import EngineQuestion, EngineSpace
-from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.any_lengths import AnyLengths
+from capacity.traffic.lengths import TOKENS_MAX, LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.sessions.laws import SessionLaws, parse_laws
+from capacity.traffic.sessions.rows import SessionColumns, SessionRows
 from capacity.traffic.workload import ArrivalProcess
 
 LENGTHS_MAX = 200_000  # rows that a file holds
@@ -46,6 +49,15 @@ class _LawsDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _SessionsDocument:
+    """Sessions by their laws, or `rows` of `SessionRows` by name."""
+
+    sessions: Line
+    limit: int = TOKENS_MAX
+    rows: SessionColumns | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineQuestionDocument:
     """A saved question, in the form of `SavedEngines.question`."""
 
@@ -55,10 +67,11 @@ class EngineQuestionDocument:
     objective: ObjectiveDocument
     sequences_max: tuple[int, ...] | None
     batched_tokens_max: tuple[int, ...] | None
-    routings: tuple[Routing, ...]
+    routings: tuple[Line, ...]
     replicas_max: int
     cached_share: float
     in_order: bool
+    bistable: bool = False
     queue_limit: int | None = None
     survival: Survival = _NOTHING
 
@@ -72,6 +85,7 @@ class EngineQuestionDocument:
             InputError: an invalid question, or a profile or a trace that was edited.
         """
         workload = read_workload_document(self.workload, "question.workload", trace)
+        routings = [parse_routing(one, "question.routings") for one in self.routings]
         profiles = (
             one.read(f"question.profiles[{at}]", read_llm_document) for at, one in enumerate(self.profiles)
         )
@@ -84,10 +98,12 @@ class EngineQuestionDocument:
                 sequences_max=self.sequences_max,
                 batched_tokens_max=self.batched_tokens_max,
                 cached_share=self.cached_share,
+                bistable=self.bistable,
                 in_order=self.in_order,
                 queue_limit=self.queue_limit,
+                routers=tuple((routing, rules) for routing, rules in routings if rules is not None),
             ),
-            routings=self.routings,
+            routings=tuple(routing for routing, _ in routings),
             replicas_max=self.replicas_max,
             survival=self.survival,
         )
@@ -118,10 +134,11 @@ class SavedEngines:
             "objective": objective_document(question.objective),
             "sequences_max": space.sequences_max,
             "batched_tokens_max": space.batched_tokens_max,
-            "routings": [one.value for one in question.routings],
+            "routings": [space.typed_routing(one) for one in question.routings],
             "replicas_max": question.replicas_max,
             "cached_share": space.cached_share,
             "in_order": space.in_order,
+            **({"bistable": True} if space.bistable else {}),
             **({} if space.queue_limit is None else {"queue_limit": space.queue_limit}),
             **survival,
         }
@@ -138,6 +155,10 @@ class SavedEngines:
                 "give a shorter stretch of it"
             )
         lengths = question.space.lengths
+        if isinstance(lengths, SessionRows) and lengths.size > LENGTHS_MAX:
+            raise InputError(
+                f"{lengths.name} has more than {LENGTHS_MAX} turns and ids, too many for a saved plan; keep fewer"
+            )
         if isinstance(lengths, LengthRows) and len(lengths.input_tokens) > LENGTHS_MAX:
             raise InputError(
                 f"{lengths.name} has more than {LENGTHS_MAX} rows, too many for a saved plan; give a sample"
@@ -168,6 +189,10 @@ def _lengths_document(lengths: AnyLengths) -> Document:
             "name": lengths.name,
             "dropped": lengths.dropped,
         }
+    if isinstance(lengths, SessionRows):
+        return {"sessions": lengths.name, "rows": asdict(lengths.listed)}
+    if isinstance(lengths, SessionLaws):
+        return {"sessions": lengths.typed, "limit": lengths.limit}
     return {"input": asdict(lengths.input), "output": asdict(lengths.output), "limit": lengths.limit}
 
 
@@ -175,5 +200,10 @@ def _read_lengths(value: dict[str, Any]) -> AnyLengths:
     if "input_tokens" in value:
         rows = read_as(_RowsDocument, value, "question.lengths")
         return LengthRows(rows.input_tokens, rows.output_tokens, rows.name, rows.dropped)
+    if "sessions" in value:
+        found = read_as(_SessionsDocument, value, "question.lengths")
+        if found.rows is not None:
+            return SessionRows.of_listed(found.rows)
+        return replace(parse_laws(found.sessions), limit=found.limit)
     laws = read_as(_LawsDocument, value, "question.lengths")
     return LengthLaws(laws.input, laws.output, laws.limit)

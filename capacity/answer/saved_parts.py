@@ -163,6 +163,8 @@ class ObjectiveDocument:
     tpot_mean_s: float | None = None
     itl_quantiles_s: dict[float, float] | None = None
     itl_mean_s: float | None = None
+    session_response_quantiles_s: dict[float, float] | None = None
+    session_response_mean_s: float | None = None
     loss_probability: float | None = None
     utilization: float | None = None
     missed_share: float | None = None

@@ -212,6 +212,11 @@ def read_plan_file_document(
     """A saved plan from the content of its file."""
     forms = {form.format: form for form in _FORMS.values()}
     form = forms.get(str(document.get("format")))
+    if form is None and "axes" in document and "points" in document:
+        count = len(document["points"]) if isinstance(document["points"], list) else 0
+        raise InputError(
+            f"a frontier of {count} plans, not a saved plan; {MAKE_AGAIN} plan.json at one of its values"
+        )
     if form is None:
         raise InputError(f"not a saved plan (its format is not {next(iter(forms))}); {MAKE_AGAIN} plan.json")
     version = document.get("schema_version")

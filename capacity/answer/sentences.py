@@ -1,98 +1,214 @@
 """Sentences: a recommendation in words, each sentence with its numbers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from capacity.answer.saturation import hits, saturates
 from capacity.performance import Interval, Performance, format_share_interval
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, closest
 from capacity.question.objective import Limit, Measure, Objective, format_value
-from capacity.question.overload import Saturation
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
+from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.daily import DAY_S, clock
 from capacity.traffic.workload import ClosedPopulation, Demand
-from capacity.units import format_duration, format_rate, format_share
+from capacity.units import format_duration, format_growth, format_rate, format_share, format_usd
+
+# Sentences beyond which the price of a million is left out of a brief answer.
+_SENTENCES_MAX = 7
 
 
-def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
-    """The recommendation and how certain it is, why a smaller fleet is not enough, and what the plan survives."""
+def explain(
+    recommendation: Recommendation, question: Question, *, briefly: bool = False, besides: int = 0
+) -> Iterator[str]:
+    """The recommendation and how certain it is, why a smaller fleet is not enough, and what the plan survives.
+
+    Args:
+        briefly: whether what only explains is left out, such as the interval of a fleet that is not enough; and, in
+            an answer of many sentences, the price of a million, as the price by the hour says the same.
+        besides: number of lines that the answer has besides these sentences.
+    """
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
         return
     plan, performance = recommendation.plan, recommendation.performance
     price = "" if recommendation.hourly_usd is None else f" for {recommendation.hourly_usd:.3f} USD/h"
     yield (
-        f"{fleet(plan)} {_verb(plan, 'meet')} {limits_in_words(recommendation.objective)} "
+        f"{fleet(plan)}{_routed(plan)} {_verb(plan, 'meet')} {limits_in_words(recommendation.objective)} "
         f"{demand(question.workload)}{price}: {_binds(recommendation.objective, performance)}."
     )
-    yield why_not_fewer(recommendation, question, plan)
+    others = list(_others(recommendation, question, plan, briefly=briefly))
+    costs, instead = list(_costs(recommendation, question)), list(_instead(recommendation, question, plan))
+    is_short = 1 + len(others) + len(costs) + len(instead) + besides <= _SENTENCES_MAX
+    yield from others
+    yield from costs if is_short or not briefly else ()
+    yield from instead
+
+
+def _others(
+    recommendation: Recommendation, question: Question, plan: Plan, *, briefly: bool
+) -> Iterator[str]:
+    """Why a smaller fleet is not enough, what this one survives, and what it would carry or need in other cases."""
+    yield why_not_fewer(recommendation, question, plan, briefly=briefly)
     if recommendation.saturation is not None:
-        yield saturates(plan, recommendation.saturation)
-    yield from _survival(recommendation, plan)
-    yield from _under_poisson(recommendation, question, plan)
+        yield saturates(plan, recommendation.saturation, briefly=briefly)
+    if recommendation.performance is not None:
+        yield from hits(recommendation.performance)
+    yield from _survival(recommendation, question, plan)
+    yield from _under_poisson(recommendation, question, plan, briefly=briefly)
     if recommendation.headroom is not None:
         aside = "" if question.survival.spike is None else ", without the spike"
         yield (
-            f"Headroom: {_what_holds(recommendation)} still meets the objective at "
-            f"{format_headroom(recommendation.headroom)}{aside}"
-            f"{format_missed_at(recommendation.headroom, 'and misses it')}, in shorter simulations."
+            f"Headroom{_what_holds(recommendation)}: up to {format_headroom(recommendation.headroom)}{aside}"
+            f"{format_missed_at(recommendation.headroom, 'missed')}, in shorter runs."
         )
-    if recommendation.random_routing is not None:
-        yield _if_random(recommendation.random_routing, plan, recommendation.objective)
+    # One replica is sent all, however it is picked; and of a routing that was listed the alternatives say more.
+    is_told = plan.replicas > 1 and Routing.RANDOM not in question.routings
+    random = recommendation.random_routing if is_told else None
+    if random is not None:
+        yield _if_random(random, plan, briefly=briefly)
 
 
-def saturates(plan: Plan, one: Saturation) -> str:
-    """The resource that a replica runs out of first, where that was measured."""
-    what = {
-        "kv_cache": f"its KV cache, {100.0 * one.kv_utilization:.0f} % full with {one.running_mean:.0f} requests",
-        "slots": f"its {plan.at_once} sequences",
-        "tokens": f"its {plan.other_setting[1]} tokens a step, with {one.running_mean:.0f} requests running",
-    }[one.binding]
-    return (
-        f"An engine saturates at {format_rate(one.rate_rps)}, bound by {what}; "
-        f"{100.0 * one.prefill_time_share:.0f} % of its time then goes to prompts."
-    )
+def _routed(plan: Plan) -> str:
+    """How requests are routed, if not in turn."""
+    return "" if plan.routing is Routing.ROUND_ROBIN else f" behind {plan.routing.in_words}"
+
+
+def _costs(recommendation: Recommendation, question: Question) -> Iterator[str]:
+    """The whole price over a million requests, and over a million tokens of each kind, where prices are known."""
+    usd = recommendation.usd_per_million(question.space)
+    if not usd:
+        return
+    tokens = [
+        f"{format_usd(usd[what])} {what.removesuffix('_tokens')}"
+        for what in ("input_tokens", "cached_tokens", "output_tokens")
+        if what in usd
+    ]
+    of_tokens = f", or per million tokens: {', '.join(tokens)}" if tokens else ""
+    yield f"Cost: {format_usd(usd['requests'])} per million requests{of_tokens}."
+
+
+# Alternatives that are named one by one.
+_NAMED = 5
+
+
+def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
+    """What each choice that was not made would take, and its price; and which were not tried."""
+    found, untried = recommendation.alternatives, recommendation.untried
+    alike: dict[tuple[str, str], list[Plan]] = {}
+    for one in found[:_NAMED]:
+        alike.setdefault(_takes(one, question), []).append(one.plan)
+    told = [
+        f"{_choices(plans, plan)} {does[len(plans) > 1 or _is_plural(plans[0], plan)]}"
+        for does, plans in alike.items()
+    ]
+    told += [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    if untried:
+        names = ", ".join(other_choice(one, plan) for one in untried[:_NAMED])
+        more = f" and {len(untried) - _NAMED} more" if len(untried) > _NAMED else ""
+        told.append(f"not tried: {names}{more}")
+    if told:
+        yield f"Instead: {'; '.join(told)}."
+
+
+def _takes(one: Candidate, question: Question) -> tuple[str, str]:
+    """What one choice takes, by the search, as it is said of one thing and of several."""
+    if one.verdict is Verdict.INCONCLUSIVE:
+        return "is in doubt", "are in doubt"
+    if not one.accepted:
+        return "is not enough within the limits", "are not enough within the limits"
+    usd = question.hourly_usd(one.plan)
+    what = f"{one.plan.replicas}{'' if usd is None else f', {usd:.3f} USD/h'}"
+    return f"takes {what}", f"take {what}"
+
+
+def _choices(plans: Sequence[Plan], plan: Plan) -> str:
+    """Several choices in a list, the word that they have in common last once."""
+    names = [other_choice(one, plan) for one in plans]
+    last = names[-1].rpartition(" ")[2]
+    if all(name.endswith(f" {last}") for name in names):
+        names = [*(name.removesuffix(f" {last}") for name in names[:-1]), names[-1]]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _is_plural(one: Plan, plan: Plan) -> bool:
+    """Whether a choice is called by batches or sequences, of which there are several."""
+    return other_choice(one, plan) == one.size_text and not one.size_text.endswith(" 1 sequence")
+
+
+def other_choice(one: Plan, plan: Plan) -> str:
+    """What an alternative is called: its profile, its routing, or else its setting."""
+    if one.profile != plan.profile:
+        return one.profile
+    if one.routing is not plan.routing:
+        return one.routing.in_words
+    if one.size_text != plan.size_text and one.holds_s == plan.holds_s:
+        return one.size_text
+    if one.holds_s == plan.holds_s:
+        return one.server_text
+    return f"a batch wait of {format_duration(one.holds_s)}" if one.holds_s > 0.0 else "no batch wait"
 
 
 def format_headroom(headroom: Headroom) -> str:
     """The highest accepted rate, compared with today's."""
-    return _beside_today(headroom, headroom.accepted_rps)
+    return f"{format_rate(headroom.accepted_rps)} ({format_room(headroom)})"
+
+
+_ROUNDED = 1e-9  # of a digit, below which it is an error of the computation
+
+
+def format_room(headroom: Headroom) -> str:
+    """How much more than today's rate is accepted; if none is known to be, less than how much that is.
+
+    >>> format_room(Headroom(today_rps=50.0, accepted_rps=50.4, refused_rps=51.0))
+    '+0.8 %'
+    >>> format_room(Headroom(today_rps=50.0, accepted_rps=50.0, refused_rps=50.4))
+    'under 0.8 %'
+    >>> format_room(Headroom(today_rps=50.0, accepted_rps=50.0, refused_rps=80.0))
+    'none known'
+    """
+    if headroom.accepted_rps > headroom.today_rps:
+        return format_growth(headroom.accepted_rps / headroom.today_rps - 1.0)
+    if headroom.is_decided and headroom.refused_rps > headroom.today_rps:
+        percent = 100.0 * (headroom.refused_rps / headroom.today_rps - 1.0)
+        digit = 10.0 ** min(0, math.floor(math.log10(percent)))
+        return f"under {math.ceil(percent / digit - _ROUNDED) * digit:.1g} %"
+    return "none known"
 
 
 def format_missed_at(headroom: Headroom, verb: str) -> str:
     """The lowest rate above it that misses the objective; empty if that is practically the same rate."""
     if headroom.is_decided:
         return ""
-    return f", {verb} at {_beside_today(headroom, headroom.refused_rps)}"
+    refused_rps = headroom.refused_rps
+    return f", {verb} at {format_rate(refused_rps)} ({format_growth(refused_rps / headroom.today_rps - 1.0)})"
 
 
-def _beside_today(headroom: Headroom, rate_rps: float) -> str:
-    return f"{format_rate(rate_rps)} ({100.0 * (rate_rps / headroom.today_rps - 1.0):+.0f} %)"
+def _if_random(random: RandomRouting, plan: Plan, *, briefly: bool) -> str:
+    """What the same objective needs under random routing; briefly, an interval is left out if that is more."""
+    has_interval = not briefly or random.replicas == plan.replicas
+    found, who = _found_at_random(random, has_interval=has_interval), "Random routing (Kubernetes Service)"
+    if random.replicas == plan.replicas:
+        return f"{who} takes {plan.replicas} too{f': {found}' if found else ''}."
+    with_it = f"with {plan.replicas}, {found}" if found else ""
+    if random.replicas is None:
+        return f"{who}: no fleet is known to be enough{f'; {with_it}' if found else ''}."
+    return f"{who} takes {random.replicas}{f': {with_it}' if found else ''}."
 
 
-def _if_random(random: RandomRouting, plan: Plan, objective: Objective) -> str:
-    """What the same objective needs under random routing."""
-    if plan.replicas == 1:
-        return "With one replica, routing makes no difference."
-    replicas = random.replicas
-    found = _found_at_random(random)
-    if replicas is None:
-        takes = f"no fleet within the limits is known to meet {limits_in_words(objective)}"
-    elif replicas == plan.replicas:
-        takes = "the same number of replicas is enough"
-    else:
-        takes = f"the objective needs {replicas} replicas"
-    return f"Under random routing, such as a Kubernetes Service, its {found}; {takes}."
-
-
-def _found_at_random(random: RandomRouting) -> str:
-    """The limited measure and its value under random routing."""
-    limit = random.limit or Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=math.inf)
-    found = random.response_p99 if random.limit is None else random.found
-    return f"{limit.what} " + ("is not known" if found is None else f"would be {format_value(limit, found)}")
+def _found_at_random(random: RandomRouting, *, has_interval: bool) -> str:
+    """The limited measure and its value under random routing, or its lower end; empty if neither is known."""
+    limit = random.binding
+    if random.figure is not None:
+        figure = random.figure if has_interval else Interval.exact(random.figure.value)
+        return f"{limit.what} {format_value(limit, figure)}"
+    if random.least is None:
+        return ""
+    return f"{limit.what} >= {format_value(limit, Interval.exact(random.least))}"
 
 
 def _binds(objective: Objective, performance: Performance) -> str:
@@ -103,7 +219,7 @@ def _binds(objective: Objective, performance: Performance) -> str:
         found = f"{found}, with {format_loss(performance)} of the requests {performance.lost_word}"
     if len(objective.limits) == 1 or pressure is None:
         return found
-    return f"{found}, the closest to its limit, at {100.0 * pressure.value:.0f} % of it"
+    return f"{found}, closest to its limit ({100.0 * pressure.value:.0f} %)"
 
 
 def format_loss(performance: Performance | None) -> str:
@@ -154,6 +270,28 @@ def format_refusal(candidate: Candidate) -> str:
     return told if rejection.event is None else f"with {rejection.event}, {told}"
 
 
+def _floor_in_doubt(allowed_s: float, needed_s: float) -> str:
+    """Why it is not known whether the service alone is quick enough."""
+    if math.isinf(needed_s):
+        return (
+            "the samples of the profile do not tell whether the service alone stays within "
+            f"{format_duration(allowed_s)}"
+        )
+    return (
+        f"the service alone may take {format_duration(needed_s)}, judging by the profile's samples, "
+        f"and {format_duration(allowed_s)} is allowed"
+    )
+
+
+def _of_rates(served_rps: float, come_rps: float) -> str:
+    """Turns that are served of those that come.
+
+    >>> _of_rates(5.283, 7.0)
+    '5.28 of 7 turns/s'
+    """
+    return f"{served_rps:.3g} of {come_rps:.3g} turns/s"
+
+
 def _refusal(candidate: Candidate, rejection: Rejection) -> str:
     allowed, needed, limit = rejection.allowed, rejection.needed, rejection.limit
     if limit is not None and rejection.reason is not Reason.SERVICE_FLOOR:
@@ -161,16 +299,10 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
     match rejection.reason:
         case Reason.STABILITY | Reason.SURVIVAL:
             return _unstable(allowed, needed)
+        case Reason.BISTABLE:
+            return f"from empty caches and a backlog it serves {_of_rates(allowed, needed)}, and does not recover"
         case Reason.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
-            if math.isinf(needed):
-                return (
-                    "the samples of the profile do not tell whether the service alone stays within "
-                    f"{format_duration(allowed)}"
-                )
-            return (
-                f"the service alone may take {format_duration(needed)}, judging by the profile's samples, "
-                f"and {format_duration(allowed)} is allowed"
-            )
+            return _floor_in_doubt(allowed, needed)
         case Reason.SERVICE_FLOOR:
             which = "on average" if limit is None or limit.quantile is None else f"at {limit.what}"
             return (
@@ -190,9 +322,12 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
             )
 
 
+_TOO_NEAR = "too near saturation for the profile's accuracy"
+
+
 def _unstable(allowed: float, load: float) -> str:
     if load < 1.0:  # where engines saturate is measured, with an error
-        return f"load {load:.3f}, too near saturation for the profile's accuracy"
+        return f"load {load:.3f}, {_TOO_NEAR}"
     return f"unstable: load {load:.3f} >= {allowed:g}"
 
 
@@ -200,19 +335,19 @@ def _broken(candidate: Candidate, rejection: Rejection, limit: Limit) -> str:
     """The value that missed a limit, or may have missed it."""
     if rejection.is_loss and limit.quantile is not None:
         return (
-            f"{format_share(rejection.needed)} of the requests are {_lost_word(candidate)}, but {limit.what} leaves "
-            f"{format_share(rejection.allowed)} to be {_lost_word(candidate)} or late"
+            f"{format_share(rejection.needed)} of the requests are {lost_word(candidate)}, but {limit.what} leaves "
+            f"{format_share(rejection.allowed)} to be {lost_word(candidate)} or late"
         )
     found, allowed = _found(candidate, limit, rejection.needed), limit.allowed_text
     if candidate.verdict is Verdict.INCONCLUSIVE:
         lost = "" if math.isfinite(rejection.needed) else format_loss(candidate.performance)
-        rejected = f", with {lost} {_lost_word(candidate)}" if lost else ""
+        rejected = f", with {lost} {lost_word(candidate)}" if lost else ""
         return f"{limit.what} of {found}{rejected} may be above {allowed}"
     least = "" if candidate.settled else "at least "
     return f"{limit.what} of {least}{found} is above {allowed}"
 
 
-def _lost_word(candidate: Candidate) -> str:
+def lost_word(candidate: Candidate) -> str:
     """What is said of its requests that are lost."""
     return "rejected" if candidate.performance is None else candidate.performance.lost_word
 
@@ -224,13 +359,15 @@ def format_verdict(candidate: Candidate) -> str:
         return candidate.verdict.value
     event = "" if rejection.event is None else f" with {rejection.event}"
     if candidate.verdict is Verdict.INCONCLUSIVE:
-        return f"in doubt{event}{_doubts(candidate)}"
+        return f"in doubt{event}{doubts(candidate)}"
     if rejection.limit is None or rejection.reason is Reason.SERVICE_FLOOR:
         if rejection.reason in (Reason.STABILITY, Reason.SURVIVAL):
             return f"unstable{event}: load {rejection.needed:.3f}"
+        if rejection.reason is Reason.BISTABLE:
+            return f"bistable: cold {_of_rates(rejection.allowed, rejection.needed)}"
         return f"missed: {format_refusal(candidate)}"
     if rejection.is_loss and rejection.limit.quantile is not None:
-        return f"missed{event}: {format_share(rejection.needed)} {_lost_word(candidate)}"
+        return f"missed{event}: {format_share(rejection.needed)} {lost_word(candidate)}"
     return f"missed{event}: {rejection.limit.what} above {rejection.limit.allowed_text}"
 
 
@@ -241,8 +378,8 @@ _DOUBTS = {
 }
 
 
-def _doubts(candidate: Candidate) -> str:
-    """Why a row is undecided."""
+def doubts(candidate: Candidate) -> str:
+    """Why a row is undecided, after a colon; empty if that is not known."""
     return "" if candidate.doubt is None else f": {_DOUBTS[candidate.doubt]}"
 
 
@@ -256,7 +393,9 @@ def _explain_refusal(recommendation: Recommendation, question: Question) -> Iter
     )
 
 
-def why_not_fewer(recommendation: Recommendation, question: Question, plan: Plan) -> str:
+def why_not_fewer(
+    recommendation: Recommendation, question: Question, plan: Plan, *, briefly: bool = False
+) -> str:
     """Why one device fewer is not enough."""
     family = question.family(plan)
     step = family.per_device
@@ -276,13 +415,34 @@ def why_not_fewer(recommendation: Recommendation, question: Question, plan: Plan
     if nearest.accepted:
         also = f"{less} meets the limits as well: the plan has more for what else was asked"
         return f"{also}, such as to recover in time."
-    fate = fate_of_fewer(nearest.verdict)
-    if nearest.performance is None or nearest.performance.load is None:
-        return f"{less} {fate}: {fleet(nearest.plan)}: {format_refusal(nearest)}."
-    return (
-        f"{less} {fate}: {fleet(nearest.plan)} would run at load "
-        f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
-    )
+    is_told = nearest.plan.settings == plan.settings or (nearest.rejection and nearest.rejection.event)
+    setting = "" if is_told else f"{nearest.plan.with_text}, "
+    return f"{less} {fate_of_fewer(nearest.verdict)}: {setting}{_broken_briefly(nearest, has_interval=not briefly)}."
+
+
+def _broken_briefly(candidate: Candidate, *, has_interval: bool) -> str:
+    """Why a candidate was refused, without the limit that the sentence before it has told.
+
+    Args:
+        has_interval: whether a lower bound has its interval too, which others always have.
+    """
+    rejection, seen = candidate.rejection, candidate.performance
+    load = None if seen is None else seen.load
+    whole = format_refusal(candidate) if load is None else f"at load {load:.3f}, {format_refusal(candidate)}"
+    if rejection is None or rejection.is_loss or math.isinf(rejection.needed):
+        return whole
+    event = "" if rejection.event is None else f"with {rejection.event}, "
+    if rejection.limit is None and rejection.reason in (Reason.STABILITY, Reason.SURVIVAL):
+        fate = "so that its queues grow for ever" if rejection.needed >= 1.0 else _TOO_NEAR
+        return f"{event}load {rejection.needed:.3f}, {fate}"
+    if rejection.limit is None or rejection.reason is Reason.SERVICE_FLOOR:
+        return whole
+    is_bound = candidate.verdict is Verdict.MISSED and not candidate.settled
+    at = "" if load is None else f" at load {load:.3f}"
+    found = _found(candidate, rejection.limit, rejection.needed)
+    if is_bound and not has_interval:
+        found = _least(candidate, rejection.limit, rejection.needed)
+    return f"{event}{rejection.limit.what} {'>= ' if is_bound else ''}{found}{at}"
 
 
 def fate_of_fewer(verdict: Verdict) -> str:
@@ -299,7 +459,7 @@ def _is_fewer(one: Plan, plan: Plan, family: Family) -> bool:
     )
 
 
-def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
+def _survival(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
     for event in recommendation.survived:
         number = event.plan.replicas
         left = "" if event.plan == plan else f" {number} {'are' if number > 1 else 'is'} left, and"
@@ -312,34 +472,52 @@ def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
     if recommendation.hourly_usd is not None and without.hourly_usd is not None:
         saved = recommendation.hourly_usd - without.hourly_usd
         price = f", {saved:.3f} USD/h less" if saved > 0.0 else ", at the same price"
-    yield f"Without failures to survive, {fleet(without.plan)} would be enough{price}."
+    assert without.plan is not None  # noqa: S101  (see above)
+    is_smaller = replace(without.plan, replicas=plan.replicas) == plan
+    same = without.plan.profile == plan.profile
+    what = fleet(without.plan)
+    if same:
+        what = f"{without.plan.replicas}{'' if is_smaller else f' {without.plan.with_text}'}"
+    without_what = " and ".join(_what_befalls(question))
+    yield f"Without {without_what}, {what} would be enough{price}."
 
 
-def _under_poisson(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
-    """How many more replicas the fleet needs than under Poisson arrivals, and why."""
+def _what_befalls(question: Question) -> Iterator[str]:
+    """What the plan must survive: failures, a spike, or both."""
+    spike = question.survival.spike
+    if spike is None or replace(question.survival, spike=None) != Survival():
+        yield "failures"
+    if spike is not None:
+        yield "the spike"
+
+
+def _under_poisson(
+    recommendation: Recommendation, question: Question, plan: Plan, *, briefly: bool
+) -> Iterator[str]:
+    """How many more replicas the fleet needs than under Poisson arrivals, and, unless briefly, why."""
     calm = recommendation.under_poisson
     if calm is None or isinstance(question.workload, ClosedPopulation):
         return
     if calm.plan is None:
         if calm.verdict is Verdict.MISSED:
-            yield "Under Poisson arrivals at the same rate, no plan within the limits is enough."
+            yield "Under Poisson arrivals no plan within the limits is enough either."
         return
-    measured = irregularity(question.workload)
+    measured = None if briefly else irregularity(question.workload)
     why = "" if measured is None else f": {measured}"
     if calm.plan.profile != plan.profile:
-        yield f"Under Poisson arrivals at the same rate, {fleet(calm.plan)} would be enough{why}."
+        yield f"Under Poisson arrivals {fleet(calm.plan)} would be enough{why}."
         return
     more = plan.replicas - calm.plan.replicas
     difference = f"{abs(more)} {'more' if more > 0 else 'fewer'}" if more else "as many"
     yield (
-        f"Under Poisson arrivals at the same rate, {calm.plan.replicas} would be enough; these arrivals "
-        f"need {difference}{why}."
+        f"Under Poisson arrivals {calm.plan.replicas} would be enough; these arrivals need {difference}{why}."
     )
 
 
 def _what_holds(recommendation: Recommendation) -> str:
+    """Whose headroom it is, if not that of the whole fleet."""
     losses = [event for event in recommendation.survived if event.plan != recommendation.plan]
-    return "what is left after the worst failure" if losses else "the same plan"
+    return " after the worst failure" if losses else ""
 
 
 def replicas_text(scenario: AnyScenario) -> str:
@@ -374,6 +552,12 @@ def _verb(plan: Plan, verb: str) -> str:
 def limits_in_words(objective: Objective) -> str:
     """All limits, separated by commas."""
     return ", ".join(map(str, objective.limits))
+
+
+def _least(candidate: Candidate, limit: Limit, needed: float) -> str:
+    """The lower end of the value that refused a candidate."""
+    found = None if candidate.performance is None else limit.found(candidate.performance)
+    return format_value(limit, Interval.exact(needed if found is None else found.low))
 
 
 def _found(candidate: Candidate, limit: Limit, needed: float) -> str:

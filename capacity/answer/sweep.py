@@ -24,7 +24,7 @@ from capacity.files import (
     refused,
     write_whole,
 )
-from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Quantiles
+from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Quantiles, Share
 from capacity.question.grid import COUNT_MAX, Answer, Column, Outcome, Row, RowForm, Value
 from capacity.traffic.scale import RATES, Scale
 from capacity.traffic.workload import ClosedPopulation, Demand
@@ -163,6 +163,8 @@ def performance_columns(performance: Performance) -> dict[str, Value]:
     """The numbers of one performance by column, as in a sweep; what a source does not have is absent."""
     found: dict[str, Value] = {"kind": performance.kind.value}
     found |= {name: finite(getattr(performance, name)) for name in SCALAR_FIELDS}
+    if (share := performance.hit_share) is not None:
+        found |= {"hit_share": share.mean, "hit_share_low": share.low, "hit_share_high": share.high}
     for name in QUANTILE_FIELDS:
         known: Quantiles = getattr(performance, name)
         for quantile, interval in known.items():
@@ -195,8 +197,9 @@ def outcome_document(columns: Sequence[Column], rows: Sequence[Row], file: str) 
     return {"file": file, "rows": len(rows), **{one.value: count[one.value] for one in Outcome}}
 
 
-def finite(value: float | None) -> float | None:
-    """A number that a file can hold; None if it is not finite."""
+def finite(value: float | Share | None) -> float | None:
+    """A number that a file can hold, of a share its mean; None if it is not finite."""
+    value = value.mean if isinstance(value, Share) else value
     return None if value is None or not math.isfinite(value) else float(value)
 
 

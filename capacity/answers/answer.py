@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,17 @@ from capacity.answer.documents import (
     versioned,
 )
 from capacity.answer.plan_like import as_path
+from capacity.answer.sentences import format_found
 from capacity.answer.sweep import (
     write_rows,
 )
+from capacity.doors import in_keywords
+from capacity.errors import DependencyError
 from capacity.files import check_target, format_suffix, write_whole
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate
-from capacity.render.console import as_text, new_console
+from capacity.question.objective import Limit, Measure
+from capacity.render.console import as_text
 from capacity.traffic.scale import Scale
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
 
 WIDTH = 100  # columns of a page in a notebook
-
+_ONE_LINE = 10_000  # columns in which no sentence is broken
 
 # Forms in which an answer is written.
 ENDINGS = (".json", ".csv", ".parquet", ".svg", ".png")
@@ -85,10 +90,12 @@ class Answer(ABC):
         write_whole(target, (dumps(self.document()) + "\n").encode())
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas DataFrame; needs pandas."""
-        import pandas as pd
+        """The rows as a pandas DataFrame.
 
-        return pd.DataFrame(self.rows())
+        Raises:
+            DependencyError: pandas is not installed.
+        """
+        return frame_of(self.rows())
 
     def explain(self) -> str:
         """The answer in words, as the command prints it."""
@@ -99,19 +106,80 @@ class Answer(ABC):
         """The exit code of the command."""
         return 0
 
+    @property
+    def summary(self) -> str:
+        """The answer on one line, which its `repr` shows: the first sentence that the command prints."""
+        lines = (line for one in self.tables(WIDTH) for line in as_text([one], _ONE_LINE).splitlines())
+        return next(filter(str.strip, lines)).strip().removesuffix(".")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {in_keywords(self.summary)}>"
+
     def __str__(self) -> str:
         return self.explain()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        # What IPython shows; a repr with every sample of the profile helps no reader.
+        # What IPython shows.
         return {"text/plain": self.explain(), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
-        # Not as Rich does in Jupyter, which displays each part by itself and keeps none.
-        console = new_console(WIDTH, record=True, force_jupyter=False)
-        for one in self.tables(WIDTH):
-            console.print(one)
-        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        from capacity.render.html import as_html
+
+        return as_html(self.tables(WIDTH), WIDTH)
+
+
+class OfOneFleet(Answer):
+    """An answer about one fleet: its plan, how it performs, and the two figures that are asked for most."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def plan(self) -> Any:
+        """The plan of the fleet; None if there is none."""
+
+    @property
+    @abstractmethod
+    def performance(self) -> Performance | None:
+        """Performance of the fleet; None if it has none, or was not simulated."""
+
+    @property
+    def replicas(self) -> int | None:
+        """Number of replicas; None without a plan."""
+        return None if self.plan is None else int(self.plan.replicas)
+
+    @property
+    def p99(self) -> Interval | None:
+        """P99 of the response with its interval, a lost request being infinitely late; None if it is not known. [s]"""
+        return None if self.performance is None else _P99.found(self.performance)
+
+
+_P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=math.inf)
+
+
+def response_in_words(performance: Performance) -> str:
+    """P99 of the response, or the highest quantile that was asked for; else its mean."""
+    known = tuple(performance.response_quantiles_s)
+    quantile = 0.99 if 0.99 in known or not known else max(known)
+    found = replace(_P99, quantile=quantile)
+    mean = Limit(measure=Measure.RESPONSE_MEAN, allowed=math.inf)
+    return format_found(found, performance) or format_found(mean, performance)
+
+
+def frame_of(data: "Sequence[Mapping[str, Any]] | Mapping[str, Any]") -> "pd.DataFrame":
+    """Rows, or columns by name, as a pandas DataFrame.
+
+    Raises:
+        DependencyError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise DependencyError(
+            "a DataFrame needs pandas, which is not installed; pip install 'capacity-planner[frames]', "
+            "or use rows()"
+        ) from None
+    return pd.DataFrame(data)
 
 
 def size_row(scale: Scale, size: float) -> dict[str, Any]:

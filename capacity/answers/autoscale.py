@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.documents import Document, autoscaler_document, outage_document, plain, plan_document
-from capacity.answers.answer import Answer
+from capacity.answers.answer import Answer, frame_of
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.autoscaling.findings import COURSE_S, Days, Kept, ScaledScreen, setting_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
@@ -16,6 +16,7 @@ from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
 from capacity.search.caveats import outage_caveats
+from capacity.search.engines import warmth_caveats
 from capacity.search.exact import theory_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _VERDICTS = {0: "met", 3: "missed", 4: "inconclusive"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AutoscaleAnswer(Answer):
     """Cost and limited quantile of a fleet that follows its load, and of a fixed one."""
 
@@ -48,7 +49,7 @@ class AutoscaleAnswer(Answer):
     def caveats(self) -> tuple[Caveat, ...]:
         """Caveats of the answer."""
         usual = theory_of(self.fleet.profile).controlled_caveats(self.fleet.scenario)
-        return (*usual, *outage_caveats([self.fleet.scenario.outage]))
+        return (*usual, *outage_caveats([self.fleet.scenario.outage]), *warmth_caveats(self.fleet))
 
     @property
     def exit_code(self) -> int:
@@ -102,11 +103,13 @@ class AutoscaleAnswer(Answer):
         return [_row(name, days) for name, days in found]
 
     def course(self) -> "pd.DataFrame":
-        """Means of the runs minute by minute: arrivals, late ones, replicas wanted and ready."""
-        import pandas as pd
+        """Means of the runs minute by minute: arrivals, late ones, replicas wanted and ready.
 
+        Raises:
+            DependencyError: pandas is not installed.
+        """
         course = self.screen.found.course
-        return pd.DataFrame(
+        return frame_of(
             {
                 "time_s": [self.fleet.begins_s + step * COURSE_S for step in range(len(course.arrived))],
                 "arrived": course.arrived,

@@ -9,7 +9,8 @@ from rich.console import RenderableType
 from capacity.answer.documents import (
     Document,
 )
-from capacity.answers.answer import Answer, performance_row, plan_row, quantile_bars
+from capacity.answer.sentences import demand
+from capacity.answers.answer import Answer, performance_row, plan_row, quantile_bars, response_in_words
 from capacity.performance import Performance
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from capacity.render.plot import Panels, Plot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ComparisonAnswer(Answer):
     """Fleets side by side under the same requests.
 
@@ -36,6 +37,15 @@ class ComparisonAnswer(Answer):
     comparison: Comparison
     effort: Effort
     left_out: tuple[Caveat, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The traffic and the P99 of each fleet on one line."""
+        found = (
+            f"{one.name}: {response_in_words(performance)}"
+            for one, performance in zip(self.contenders, self.performances, strict=True)
+        )
+        return f"the same requests {demand(self.workload)}; {'; '.join(found)}"
 
     @property
     def scenario(self) -> Scenario[Any, Any, Any, Any]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, caveat_documents, dumps, plain
 from capacity.answers.answer import Answer
-from capacity.errors import InputError
+from capacity.errors import CapacityError, InputError
 from capacity.evidence.compared import ComparedRun
 from capacity.evidence.finding import Belief, CheckFinding, verdict_of
 from capacity.evidence.stages import sentences, waiting_of
@@ -20,9 +21,11 @@ from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.own_load_test import load_test_to_document
 from capacity.formats.own_workload import workload_to_document
 from capacity.formats.running_plan import RunningPlan
+from capacity.measurement.findings import Measurement
 from capacity.profile.formats import profile_to_document
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_formats import llm_profile_to_document
+from capacity.profile.llm_loads import Figure
 from capacity.profile.profile import ServiceProfile
 from capacity.question.caveat import Caveat
 from capacity.traffic.workload import TraceArrivals
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from capacity.render.plot import Plot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AuditAnswer(Answer):
     """Whether a load test can be believed.
 
@@ -116,11 +119,17 @@ def _ends(value: float, low: float, high: float) -> Document:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StagesAnswer(Answer):
     """Where a request's time goes in a server, and why its queue is as long as it is."""
 
     test: LoadTest
+
+    @property
+    def summary(self) -> str:
+        """The file, and the first reason, on one line."""
+        reasons = chain.from_iterable(sentences(run) for run in self.test.runs if run.stages_s)
+        return f"{self.test.tool}, {self.test.name}: {next(reasons, 'no stages')}".removesuffix(".")
 
     def document(self) -> Document:
         """Document of `capacity explain --json` for such a file."""
@@ -162,7 +171,7 @@ class StagesAnswer(Answer):
 Imported = ServiceProfile | TraceArrivals | LoadTest | RunningPlan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ImportAnswer(Answer):
     """Content of another tool's file, as a noun of this package.
 
@@ -248,18 +257,92 @@ class ImportAnswer(Answer):
         raise InputError("what was imported has no figure; use to_frame()")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MeasurementAnswer(Answer):
+    """A profile that was measured, batch size by batch size.
+
+    Attributes:
+        found: what was measured of each size, and outside the batches.
+        profile: the profile of it, which `plan` takes.
+    """
+
+    found: Measurement
+    profile: ServiceProfile
+    seed: int
+    confidence: float
+
+    @property
+    def stop(self) -> BaseException | None:
+        """The interrupt or the failure that ended the measurement early; None without one."""
+        return self.found.stop
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """Caveats of the measurement."""
+        return self.found.caveats
+
+    def document(self) -> Document:
+        """Document of `capacity profile --json`."""
+        from capacity.measurement.report import measurement_document
+
+        return measurement_document(self.found, self.profile, seed=self.seed, confidence=self.confidence)
+
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """Tables of the measurement."""
+        from capacity.measurement.report import measurement_tables
+
+        return measurement_tables(self.found, self.profile)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each batch size."""
+        return [
+            {
+                "batch_size": one.batch_size,
+                "batches": one.count,
+                "mean_s": self.profile.service_mean_s(one.batch_size),
+            }
+            for one in self.found.findings
+        ]
+
+    def write_profile(self, path: str | Path) -> None:
+        """Write the profile as a .json file, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        _write_profile(Path(path), profile_to_document(self.profile))
+
+    def plot(self) -> "Plot":
+        """Refuse: there is no figure.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a measurement has no figure; use to_frame()")
+
+
+def _write_profile(path: Path, document: Document) -> None:
+    check_target(path, "a profile", (".json",))
+    write_whole(path, (dumps(document) + "\n").encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LlmProfileAnswer(Answer):
-    """A profile of a language model, derived from sweeps.
+    """A profile of a language model, derived from sweeps, from loads or from recorded steps.
 
     Attributes:
         checked_rps: throughput that its steps give in the saturated run that checks it; None without one.
             [requests/s]
+        stop: that the steps miss the rate of that run; None if they do not, or nothing was checked.
+        figures: figures of the loads that calibrated it, or of the requests that did not calibrate its host, measured
+            and as it gives them; empty if none did.
     """
 
     profile: LlmProfile
     checked_rps: float | None
     caveats: tuple[Caveat, ...]
+    stop: CapacityError | None = None
+    figures: tuple[Figure, ...] = ()
 
     def document(self) -> Document:
         """Document of `capacity import --json` for such files, and of `capacity profile --llm --json`."""
@@ -274,30 +357,33 @@ class LlmProfileAnswer(Answer):
                 "difference": self.checked_rps / check.saturated_throughput_rps - 1.0,
                 "allowed": CHECK_SHARE,
             },
+            "figures": plain(self.figures),
             "caveats": caveat_documents(self.caveats),
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of the profile."""
-        from capacity.render.profiles import check_table, llm_profile_pieces
+        from capacity.render.profiles import calibration_table, check_table, llm_profile_pieces
         from capacity.render.tables import caveat_lines
 
         yield from llm_profile_pieces(self.profile)
         yield check_table(self.profile, self.checked_rps)
+        if self.figures:
+            told = "others" if self.profile.calibration is None else "calibrated on"
+            yield calibration_table(self.figures, told)
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a step."""
         return [asdict(step) for step in self.profile.steps]
 
-    def write_profile(self, path: Path) -> None:
+    def write_profile(self, path: str | Path) -> None:
         """Write the profile as a .json file, whole or not at all.
 
         Raises:
             InputError: the file cannot be written.
         """
-        check_target(path, "a profile", (".json",))
-        write_whole(path, (dumps(llm_profile_to_document(self.profile)) + "\n").encode())
+        _write_profile(Path(path), llm_profile_to_document(self.profile))
 
     def plot(self) -> "Plot":
         """Refuse: there is no figure yet.

@@ -14,7 +14,15 @@ from capacity.answer.documents import (
     simulation_document,
     workload_document,
 )
-from capacity.answers.answer import Answer, performance_row, plan_row, quantile_bars
+from capacity.answer.sentences import demand, fleet_in
+from capacity.answers.answer import (
+    Answer,
+    OfOneFleet,
+    performance_row,
+    plan_row,
+    quantile_bars,
+    response_in_words,
+)
 from capacity.performance import Kind, Performance
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
@@ -27,13 +35,18 @@ if TYPE_CHECKING:
     from capacity.render.plot import Panels, Plot
 
 
-class OnePlan(Answer):
+class OnePlan(OfOneFleet):
     """The performance of one plan, by any method."""
 
     __slots__ = ()
     scenario: Any
     performance: Performance
     caveats: tuple[Caveat, ...]
+
+    @property
+    def summary(self) -> str:
+        """The plan, its traffic and its P99 on one line."""
+        return f"{fleet_in(self.scenario)} {demand(self.scenario.workload)}: {response_in_words(self.performance)}"
 
     @property
     def plan(self) -> Any:
@@ -61,7 +74,7 @@ class OnePlan(Answer):
         return quantile_bars([self.performance], [f"{self.plan.replicas} x {self.plan.profile}"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PredictionAnswer(OnePlan):
     """The performance of one plan, by its exact law."""
 
@@ -78,7 +91,7 @@ class PredictionAnswer(OnePlan):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SimulationAnswer(OnePlan):
     """The performance of one plan.
 
@@ -141,7 +154,7 @@ def _request_rows(answer: SimulationAnswer) -> Iterator[dict[str, Any]]:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LawAnswer(Answer):
     """A law compared with a simulation of the queue that it describes.
 
@@ -155,6 +168,12 @@ class LawAnswer(Answer):
     theory: Performance
     performance: Performance
     effort: Effort
+
+    @property
+    def summary(self) -> str:
+        """The response by theory and in the simulation, on one line."""
+        by_theory, simulated = map(response_in_words, (self.theory, self.performance))
+        return f"{self.model}: by theory {by_theory}; in the simulation {simulated}"
 
     def document(self) -> Document:
         """Theory and simulation, by method."""

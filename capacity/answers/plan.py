@@ -25,7 +25,7 @@ from capacity.answer.saved_plan import (
     read_plan_file_document,
     write_plan_file,
 )
-from capacity.answers.answer import WIDTH, Answer, candidate_row, drawn
+from capacity.answers.answer import WIDTH, OfOneFleet, candidate_row, drawn, frame_of
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.explanation.explanation import Explanation
 from capacity.performance import Performance
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from capacity.render.plot import Plot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Considered(Sequence[Candidate]):
     """The candidates of a search, accepted and refused."""
 
@@ -62,19 +62,25 @@ class Considered(Sequence[Candidate]):
     def __len__(self) -> int:
         return len(self.candidates)
 
-    def to_frame(self) -> "pd.DataFrame":
-        """One row a candidate: the plan, its verdict, its refusal, and its performance."""
-        import pandas as pd
+    def __repr__(self) -> str:
+        met = sum(one.accepted for one in self.candidates)
+        return f"<Considered: {len(self)} candidates, of which {met} meet the objective>"
 
-        return pd.DataFrame([candidate_row(one) for one in self.candidates])
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a candidate: the plan, its verdict, its refusal, and its performance.
+
+        Raises:
+            DependencyError: pandas is not installed.
+        """
+        return frame_of([candidate_row(one) for one in self.candidates])
 
 
 # Parts of an answer that are not part of its saved plan, as they are made from it.
 _NOT_SAVED = ("explanation",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanAnswer(Answer):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PlanAnswer(OfOneFleet):
     """A recommendation and its optional parts; None for parts that were not asked for, or without a plan."""
 
     question: Question[Any, Any, Any]
@@ -114,6 +120,11 @@ class PlanAnswer(Answer):
     def hourly_usd(self) -> float | None:
         """Price of the fleet; None if the profile has none. [USD/h]"""
         return self.recommendation.hourly_usd
+
+    @property
+    def usd_per_million(self) -> float | None:
+        """Price of a million served requests at today's rate; None without a price. [USD]"""
+        return self.recommendation.usd_per_million(self.question.space).get("requests")
 
     @property
     def sustainable_rate_rps(self) -> float | None:
@@ -168,11 +179,15 @@ class PlanAnswer(Answer):
         """Tables of `capacity plan`."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
-        from capacity.render.plan import recommendation_tables, schedule_tables
-
-        yield from recommendation_tables(
-            self.recommendation, self.question, self.effort.confidence, verbose=verbose
+        from capacity.render.plan import (
+            recommendation_details,
+            recommendation_lines,
+            schedule_tables,
+            where_next,
         )
+
+        found, confidence = self.recommendation, self.effort.confidence
+        yield from recommendation_lines(found, self.question, self.day, verbose=verbose)
         if self.disturbed is not None:
             from capacity.render.recovery.plan import disturbed_plan_lines
 
@@ -184,7 +199,7 @@ class PlanAnswer(Answer):
 
             yield from recovery_plan_lines(self.recovery)
         if self.day is not None:
-            yield from schedule_tables(self.day)
+            yield from schedule_tables(self.day, verbose=verbose)
         if self.autoscaled is not None:
             from capacity.render.autoscaling.plan import autoscaled_plan_tables
 
@@ -194,6 +209,16 @@ class PlanAnswer(Answer):
             curve = self.curve()
             if curve is not None:
                 yield Text(objective_chart(curve, width=width))
+        if verbose:
+            yield from recommendation_details(found, self.question, confidence)
+        else:
+            yield where_next(found)
+
+    def _repr_html_(self) -> str:
+        # A notebook has room for the tables, which a terminal shows on demand.
+        from capacity.render.html import as_html
+
+        return as_html(self.tables(WIDTH, verbose=True), WIDTH)
 
     def to_saved(self, name: str = "plan.json") -> SavedPlan:
         """The plan as if it were read from its file; `check`, `explain`, `stress` and others take the answer itself.

@@ -10,21 +10,35 @@ from capacity.answer.documents import (
     Document,
     rates_document,
 )
-from capacity.answers.answer import Answer, candidate_row, drawn, plan_row, size_row
+from capacity.answers.answer import OfOneFleet, candidate_row, drawn, plan_row, size_row
+from capacity.performance import Performance
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
+from capacity.question.plan import Plan
 from capacity.search.max_rate import Rates
 
 if TYPE_CHECKING:
     from capacity.render.plot import Plot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatesAnswer(Answer):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RatesAnswer(OfOneFleet):
     """The arrival rates, or numbers of users, at which a plan meets its objective."""
 
     rates: Rates
     effort: Effort
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was asked about, with all its replicas."""
+        whole: Plan = self.rates.scenario.whole
+        return whole
+
+    @property
+    def performance(self) -> Performance | None:
+        """Performance at the highest accepted rate, or number of users; None if none is."""
+        most = self.rates.size_max
+        return next((one.candidate.performance for one in self.rates.points if one.size == most), None)
 
     @property
     def arrival_rate_max_rps(self) -> float | None:
@@ -56,12 +70,16 @@ class RatesAnswer(Answer):
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of `capacity max-rate`."""
+        from capacity.render.rates import rates_details, rates_tables
+
+        yield from rates_tables(self.rates, verbose=verbose)
+        if not verbose:
+            return
         from capacity.render.charts import objective_chart
         from capacity.render.figures import rate_curve
-        from capacity.render.rates import rates_tables
 
         chart = objective_chart(rate_curve(self.rates), width=width) if self.rates.points else ""
-        yield from rates_tables(self.rates, chart, self.effort.confidence)
+        yield from rates_details(self.rates, chart, self.effort.confidence)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each size that was tried."""

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.documents import Document, outage_document, plain
-from capacity.answers.answer import Answer
+from capacity.answers.answer import Answer, frame_of
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from capacity.render.plot import Panels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StressAnswer(Answer):
     """Whether a fleet recovers, why, and what would make it recover."""
 
@@ -73,6 +73,7 @@ class StressAnswer(Answer):
             "plan": plain(stress.whole),
             **outage_document(stress.outage, stress.plan),
             **_tokens_document(stress),
+            **_sessions_document(found),
             "arrival_rate_rps": stress.rate_rps,
             "load": stress.load,
             "capacity_rps": stress.capacity_rps,
@@ -89,11 +90,13 @@ class StressAnswer(Answer):
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Screen of `capacity stress`."""
         from capacity.render.recovery.screen import stress_tables
-        from capacity.render.tables import caveat_lines
+        from capacity.render.tables import notes_that_matter
 
         yield from stress_tables(self.screen, width, verbose=verbose)
-        yield Text("")
-        yield from caveat_lines(self.caveats)
+        if verbose:
+            yield Text("")
+        spikes = ", spikes that are survived" if self.screen.spikes else ""
+        yield from notes_that_matter(self.caveats, f"the course{spikes}", verbose=verbose)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for the fleet as it is, for the smallest that recovers, and for each setting that was tried."""
@@ -104,16 +107,18 @@ class StressAnswer(Answer):
         return [_row(name, runs) for name, runs in found]
 
     def course(self) -> "pd.DataFrame":
-        """Means of the runs by seconds from the trigger on: share of first tries that succeed, attempts sent."""
-        import pandas as pd
+        """Means of the runs by seconds from the trigger on: share of first tries that succeed, attempts sent.
 
+        Raises:
+            DependencyError: pandas is not installed.
+        """
         from capacity.render.recovery.screen import course_of
 
         found, begins_s = self.screen.found, int(self.stress.begins_s)
         last = min(len(run.course.came) for run in found.runs)
         success, sent = course_of(found, 0, last, 1)
         seconds = [second - begins_s for second in range(last)]
-        return pd.DataFrame({"second": seconds, "success": success, "attempts_rps": sent})
+        return frame_of({"second": seconds, "success": success, "attempts_rps": sent})
 
     def plot(self) -> "Panels":
         """Success and attempts over time, and the spikes that are survived."""
@@ -184,6 +189,14 @@ def _tokens_document(stress: Stress) -> Document:
     from capacity.answer.documents import lengths_document
 
     return {**lengths_document(server.lengths), "cached_share": server.cached_share}
+
+
+def _sessions_document(found: Runs) -> Document:
+    """Sessions before, during and after the trigger; empty where requests come by themselves."""
+    around = found.sessions_around
+    if around["before"] is None:
+        return {}
+    return {"sessions": {when: plain(mean) for when, mean in around.items()}}
 
 
 def _ends(interval: Interval) -> Document:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -19,23 +20,37 @@ from capacity.answer.documents import (
 from capacity.answer.saved_plan import (
     SavedPlan,
 )
-from capacity.answers.answer import Answer, candidate_row, drawn, quantile_bars
+from capacity.answer.sentences import fleet
+from capacity.answers.answer import Answer, OfOneFleet, candidate_row, drawn, quantile_bars
 from capacity.explanation.explanation import Explanation
+from capacity.performance import Performance
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
+from capacity.question.plan import Plan
 
 if TYPE_CHECKING:
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Panels, Plot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckAnswer(Answer):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CheckAnswer(OfOneFleet):
     """Whether a saved plan still meets its objective."""
 
     answer: GateAnswer
     saved: SavedPlan
     effort: Effort
+
+    @property
+    def plan(self) -> Plan:
+        """The saved plan."""
+        plan: Plan = self.saved.plan
+        return plan
+
+    @property
+    def performance(self) -> Performance | None:
+        """Performance of the fleet now; None if theory refused the plan."""
+        return self.answer.performance
 
     @property
     def verdict(self) -> Verdict:
@@ -89,13 +104,21 @@ class CheckAnswer(Answer):
         return quantile_bars([self.answer.performance], [self.saved.plan.profile])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ExplanationAnswer(Answer):
     """Why a saved plan is as it is."""
 
     saved: SavedPlan
     verdict: Verdict
     explanation: Explanation
+
+    @property
+    def summary(self) -> str:
+        """The plan and what limits it, on one line."""
+        from capacity.render.explanation import sections
+
+        first = next(chain.from_iterable(told for _, told in sections(self.explanation)))
+        return f"{fleet(self.saved.plan)}: {first}".removesuffix(".")
 
     @property
     def exit_code(self) -> int:

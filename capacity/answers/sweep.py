@@ -1,6 +1,7 @@
 """Answers of `sweep` and `curve`."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -32,18 +33,28 @@ if TYPE_CHECKING:
     from capacity.render.plot import Plot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SweepAnswer(Answer):
     """A grid of fleets, one row each.
 
     Attributes:
         path: file that holds the rows; None if the answer holds them.
+        limit_s: limit of the highest quantile, which the picture marks; None for none. [s]
     """
 
     grid: Grid[Any]
     table: SweepTable
     cells: tuple[Row, ...]
     path: Path | None = None
+    limit_s: float | None = None
+
+    @property
+    def summary(self) -> str:
+        """The number of rows by outcome, and the profiles, on one line."""
+        outcome = [column.name for column in self.table.columns].index("outcome")
+        counts = Counter(str(row[outcome]) for row in self.cells)
+        found = ", ".join(f"{count} {what}" for what, count in counts.items())
+        return f"{len(self.cells)} rows of {', '.join(one.name for one in self.grid.profiles)}: {found}"
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -92,7 +103,10 @@ class SweepAnswer(Answer):
         return [dict(zip(names, row, strict=True)) for row in self.cells]
 
     def plot(self, what: str | None = None) -> "Plot":
-        """The highest quantile of a duration against the arrival rate, one line for each fleet.
+        """The highest quantile of a duration: a map of replicas and batches, or lines against the arrival rate.
+
+        It is a map where the replicas and one of the settings vary, and nothing else. A map outlines the fleets whose
+        intervals end within the limit, if there is one.
 
         Args:
             what: ttft, tpot, itl, response or wait, of those that the fleets have; None for the first that users see.
@@ -106,7 +120,7 @@ class SweepAnswer(Answer):
         known = [one for one in self.table.form.durations if not one.endswith("_with_losses")]
         if what is not None and what not in known:
             raise InputError(f"there is no figure of {what!r}; use one of {', '.join(known)}")
-        return draw_sweep(self.table, self.cells, what or self._first)
+        return draw_sweep(self.table, self.cells, what or self._first, self.limit_s)
 
     @property
     def _first(self) -> str:
@@ -114,11 +128,13 @@ class SweepAnswer(Answer):
         return next(iter(self.table.form.shown.values())).removesuffix("_with_losses")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LoadCurveAnswer(SweepAnswer):
     """One fleet from nearly no load to nearly full load, or from one user to many."""
 
     plan: Plan
+
+    summary = Answer.summary  # its first sentence
 
     def points(self) -> list[tuple[float | None, float, Interval]]:
         """Load, size [requests/s, or users] and the quantile with its interval [s], rising; users have no load.

@@ -1,6 +1,8 @@
 """What a verb was asked, from its flags: a question, a scenario or a grid, for any kind of server."""
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 from capacity.errors import InputError
@@ -8,10 +10,19 @@ from capacity.profile.load import ProfileLike
 from capacity.question import parse
 from capacity.question.arguments import Asked, many
 from capacity.question.autoscaler import read_autoscaler
-from capacity.question.grid import Grid, parse_counts, populations, workloads
+from capacity.question.grid import (
+    POINTS_MAX,
+    VARIED_MAX,
+    Grid,
+    Varied,
+    parse_counts,
+    populations,
+    workloads,
+)
 from capacity.question.objective import Objective
 from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario, Scenario, require_losses, with_autoscaler
+from capacity.question.verbs import VERBS, in_both, keywords, typed_name
 from capacity.recovery.parse import with_clients
 from capacity.server.asked import AskedFleet
 from capacity.server.kinds import asked_of
@@ -128,10 +139,50 @@ def asked_grid(asked: Asked) -> Grid[Any]:
         workloads=tuple(parse.within(with_clients(one, asked), asked.between) for one in demands),
         replicas=replicas,
         autoscaler=read_autoscaler(asked, min(replicas, default=1)),
-        routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
+        routings=kind.routings(asked)
+        if asked.get("sessions") is not None
+        else tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
         settings=settings,
         survival=parse.read_survival(asked),
     )
+
+
+def asked_varied(asked: Asked) -> tuple[Varied, ...]:
+    """The flags of a verb with a list or a range of values, each of which is a question of its own.
+
+    Raises:
+        InputError: more of them than a table shows, too many values, or a flag that goes with none.
+    """
+    flags = {name: flag for name, flag in keywords(asked.verb).items() if flag.is_axis}
+    read = (
+        Varied.of(name, flag, typed_name(name, flag), *(asked[one] for one in in_both(name, flag)))
+        for name, flag in flags.items()
+    )
+    found = tuple(one for one in read if one is not None)
+    names = [typed_name(one.name, flags[one.name]) for one in found]
+    if len(found) > VARIED_MAX:
+        raise InputError(
+            f"{', '.join(names)} have several values each, and a frontier has {VARIED_MAX} such flags at most; "
+            "give one value of the others"
+        )
+    count = math.prod(len(one.values) for one in found)
+    if count > POINTS_MAX:
+        raise InputError(
+            f"{' and '.join(names)} ask{'s' if len(names) == 1 else ''} for {count} plans, above the {POINTS_MAX} of "
+            "one frontier; take a larger step"
+        )
+    for name, why in VERBS[asked.verb].alone.items() if found else ():
+        if asked.is_said(name):
+            typed = typed_name(name, VERBS[asked.verb].flags[name])
+            raise InputError(f"leave out {typed} with several values of {names[0]}: {why}")
+    return found
+
+
+def asked_at(asked: Asked, varied: Sequence[Varied]) -> Iterator[Asked]:
+    """What a verb was asked at each point; the last flag changes fastest."""
+    for values in product(*(one.values for one in varied)):
+        changes = [one.asked_at(value) for one, value in zip(varied, values, strict=True)]
+        yield asked.but(**{name: value for change in changes for name, value in change.items()})
 
 
 def _profiles(given: Sequence[ProfileLike]) -> tuple[AskedFleet, list[Any]]:

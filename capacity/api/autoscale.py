@@ -15,11 +15,13 @@ from capacity.api.asked import STARTS, asked_scenario, with_answer_as_plan
 from capacity.autoscaling.scaled_fleet import JUDGED, ScaledFleet
 from capacity.doors import door
 from capacity.errors import InputError
+from capacity.performance import Performance
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.autoscaler import (
     REPLICAS_MAX,
     Autoscaler,
+    Metric,
     Target,
     read_target,
     require_alone,
@@ -29,12 +31,13 @@ from capacity.question.autoscaler import (
 )
 from capacity.question.budget import Effort
 from capacity.question.objective import Objective
-from capacity.question.plan import Plan
+from capacity.question.plan import FIXED_PLACES, Plan
 from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario
 from capacity.question.verbs import VERBS
 from capacity.recovery.parse import with_clients
 from capacity.server.kinds import asked_of
+from capacity.traffic.any_lengths import tokens_each
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ClosedPopulation, Workload
 
@@ -42,15 +45,21 @@ if TYPE_CHECKING:
     from capacity.answers.autoscale import AutoscaleAnswer
     from capacity.api.work import Work
     from capacity.autoscaling.cheapest import AutoscaledPlan
+    from capacity.autoscaling.findings import Days
     from capacity.question.question import Question
+    from simulations.autoscaled import DaySimulation
 
 RUNS_MAX = 1000
 _NOTHING = Survival()
-# Limits of a search: most replicas, as a multiple of those for the peak; fewest requests in all runs of a fleet; and
-# fewest runs.
+# Limits of a search: most replicas, as a multiple of those for the peak; fewest requests in all runs of a fleet, of
+# engines their tokens, which take as long to simulate; and fewest runs.
 _AMPLE, _SEARCH_REQUESTS, _SEARCH_RUNS = 4, 20_000_000, 2
+# Requests beyond the limited quantile in all runs of a fleet, on a day that passes faster.
+_BEYOND_MIN = 1_000
 _TARGET, _MOST = "utilization:0.6", 10  # of an autoscaler that nothing else is known of
-_SEARCH_CONFIDENCE = 0.5  # enough to choose by: what is chosen is confirmed
+# Enough to choose by, since what is chosen is confirmed; and by an excerpt of a day, which must be clear, since whole
+# days take long.
+_SEARCH_CONFIDENCE, _EXCERPT_CONFIDENCE = 0.5, 0.9
 
 
 @door("autoscale")
@@ -96,13 +105,24 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
     if day is None:
         raise InputError("--autoscale needs the rates of a day; give --daily, a .csv of time,rate_rps")
     require_alone(asked)
+    if asked.get("outstanding_max") is not None:
+        raise InputError(FIXED_PLACES)
     _judged(question.objective, question.objective)
 
 
 def plan_autoscaled(
-    question: "Question", plan: Plan, asked: Asked, day: DailyCurve, work: "Work"
+    question: "Question",
+    plan: Plan,
+    asked: Asked,
+    day: DailyCurve,
+    work: "Work",
+    at_peak: Performance | None = None,
 ) -> "AutoscaledPlan | None":
-    """The cheapest autoscaler that holds the objective over a day with a plan's servers; None if none is asked for."""
+    """The cheapest autoscaler that holds the objective over a day with a plan's servers; None if none is asked for.
+
+    Args:
+        at_peak: performance of the plan at the highest rate.
+    """
     if asked.autoscale is None:
         return None
     from capacity.autoscaling.cheapest import AutoscaledPlan, cheapest
@@ -122,16 +142,18 @@ def plan_autoscaled(
         question.survival,
     )
     effort, runs = work.effort, asked.runs
-    few = max(_SEARCH_RUNS, min(runs, math.ceil(_SEARCH_REQUESTS / fleet.requests)))
+    hurry = _SEARCH_RUNS * tokens_each(asked_of.lengths) * fleet.requests / _SEARCH_REQUESTS
+    few = max(_SEARCH_RUNS, min(runs, math.ceil(_SEARCH_RUNS / hurry)))
     judge = DaySimulation(seed=effort.seed, runs=runs, confidence=effort.confidence, mapper=work.mapper)
     work.report(f"{few} to {runs} runs of {fleet.requests:.3g} requests each for every fleet")
     screen, searched, passed_over = cheapest(
         fleet,
         choices,
-        replace(judge, runs=few, confidence=_SEARCH_CONFIDENCE),
+        partial(_searched, replace(judge, runs=few)),
         partial(judge.certify, few=few),
         work.report,
-        hurry=_SEARCH_RUNS * fleet.requests / _SEARCH_REQUESTS,
+        hurry=min(hurry, _SEARCH_RUNS * fleet.requests * (1.0 - fleet.quantile_max) / _BEYOND_MIN),
+        at_peak=_levels(at_peak, plan),
     )
     return AutoscaledPlan(
         screen=screen,
@@ -140,6 +162,21 @@ def plan_autoscaled(
         passed_over=passed_over,
         flags=tuple(_flags(asked)),
     )
+
+
+def _searched(judge: "DaySimulation", fleet: ScaledFleet) -> "Days":
+    """Days of a fleet that a search tries."""
+    confidence = _EXCERPT_CONFIDENCE if fleet.stands_for else _SEARCH_CONFIDENCE
+    return replace(judge, confidence=confidence)(fleet)
+
+
+def _levels(at_peak: Performance | None, plan: Plan) -> dict[Metric, float]:
+    """What a replica has of each metric, as far as it is known."""
+    if at_peak is None:
+        return {}
+    requests = None if at_peak.in_system_mean is None else at_peak.in_system_mean / plan.replicas
+    found = {Metric.CONCURRENCY: requests, Metric.UTILIZATION: at_peak.utilization}
+    return {metric: level for metric, level in found.items() if level is not None}
 
 
 def _flags(asked: Asked) -> Iterator[str]:
@@ -225,11 +262,12 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
     survival = parse.read_survival(asked)
     survival = usual.survival if survival == _NOTHING else survival
     scaler = _bounded(asked, usual.autoscaler, survival, scenario.profile.instances_per_device)
+    changed = asked_of([scenario.profile]).changed(scenario, asked)
     found = _fleet_on(
         replace(
             scenario,
             profile=_priced(scenario.profile, asked),
-            plan=replace(scenario.plan, replicas=scaler.replicas_max, **_changes(asked)),
+            plan=replace(changed, replicas=scaler.replicas_max),
             workload=with_clients(workload, asked),
             objective=_judged(parse.read_objective(asked), scenario.objective),
             autoscaler=scaler,
@@ -257,18 +295,6 @@ def _bounded(asked: Asked, usual: Autoscaler, survival: Survival, per_device: in
     require_bounds(least, most)
     target = usual.target if asked.autoscale is None else read_target(asked.autoscale)
     return with_durations(replace(usual, target=target, replicas_min=least, replicas_max=most), asked)
-
-
-def _changes(asked: Asked) -> dict[str, Any]:
-    """What flags change of the plan."""
-    routing = None if asked.routing is None else parse.read_routing(asked.routing)
-    changes = {
-        "batch_size_max": asked.batch_size_max,
-        "batch_wait_max_s": asked.batch_wait,
-        "routing": routing,
-        "queue_limit": asked.queue_limit,
-    }
-    return {name: value for name, value in changes.items() if value is not None}
 
 
 def _judged(given: Objective, usual: Objective) -> Objective:

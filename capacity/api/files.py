@@ -1,11 +1,12 @@
 """Files of other tools, as verbs take them."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capacity.errors import CapacityError, InputError
-from capacity.files import is_file
+from capacity.files import is_file, read_text
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadTest
 from capacity.formats.registry import Kind, format_of, known_format, read_document
@@ -15,22 +16,35 @@ if TYPE_CHECKING:
 
 
 def document_of(source: str | Path) -> Document:
-    """A file, or the answer of a URL, within limits.
+    """A file, the answer of a URL, or for `-` what stdin has, within limits.
 
     Raises:
         InputError, DependencyError: it cannot be read.
     """
     text = str(source)
-    if text.startswith(("http://", "https://")):
-        from capacity.measurement.http import read_url
+    if text == "-":
+        return _stdin()
+    if is_url(source):
+        from capacity.measurement.url import read_url
 
         return Document.of(text[:200], read_url(text))
     return Document.read(Path(source))
 
 
+@cache
+def _stdin() -> Document:
+    """What stdin has, which comes only once and is asked for by each who wants to know its format."""
+    return Document.of("stdin", read_text(Path("/dev/stdin")))
+
+
+def is_url(source: str | Path) -> bool:
+    """Whether a source is the address of a page."""
+    return str(source).startswith(("http://", "https://"))
+
+
 def is_of_another_tool(source: str | Path) -> bool:
     """Whether a file has a known format; False if it cannot be read, which others report."""
-    if str(source).startswith(("http://", "https://")):
+    if is_url(source) or str(source) == "-":
         return True  # no plan is saved there
     try:
         return known_format(document_of(source)) is not None
@@ -38,38 +52,71 @@ def is_of_another_tool(source: str | Path) -> bool:
         return False
 
 
-def is_sweep(source: str | Path) -> bool:
-    """Whether a file is a run over a language model's server, with its single requests."""
-    document = document_of(source)
+# What files of a language model's server are read for, the most telling first.
+_OF_ENGINES = (Kind.STEPS, Kind.RUNS, Kind.LOADS)
+
+
+def engine_kind(source: str | Path) -> Kind | None:
+    """What a file has of a language model's server: its steps, or requests one by one; None if neither or a URL."""
+    if is_url(source):
+        return None
+    kind = _engine_kind(document_of(source))
+    return None if kind is Kind.LOADS else kind
+
+
+def _engine_kind(document: Document) -> Kind | None:
+    """The most that a file tells of a language model's engine; None if it is of anything else."""
     found = known_format(document)
-    if found is None or Kind.RUNS not in found.READERS or Kind.PROFILE in found.READERS:
-        return False
+    if found is None or Kind.PROFILE in found.READERS:
+        return None
     has_requests = getattr(found, "has_requests", None)
-    return has_requests is None or bool(has_requests(document))
+    kinds = [one for one in _OF_ENGINES if one in found.READERS]
+    if has_requests is not None and not has_requests(document):
+        kinds = [one for one in kinds if one is not Kind.RUNS]
+    return kinds[0] if kinds else None
 
 
-def require_sweeps(sources: Sequence[str | Path]) -> None:
-    """Refuse several files of which one is no sweep over a language model's server.
+def counts_drafts(document: Document) -> bool:
+    """Whether a file is read beside others of an engine, for what it drafted."""
+    found = known_format(document)
+    return found is not None and Kind.DRAFTS in found.READERS
+
+
+def require_engines(sources: Sequence[str | Path]) -> Kind:
+    """What several files have of one language model's server; refuses what cannot be read together.
 
     Raises:
-        InputError: a file of another format, or of an unknown one.
+        InputError: a file of another format, or of an unknown one, or steps beside loads.
     """
-    for source in sources:
-        document = document_of(source)
-        found = format_of(document)
-        if Kind.RUNS not in found.READERS:
+    documents = [document_of(source) for source in sources]
+    kinds = []
+    documents = [one for one in documents if not counts_drafts(one)] or documents
+    for document in documents:
+        found, kind = format_of(document), _engine_kind(document)
+        if kind is None:
             raise InputError(
-                f"{document.name} is from {found.NAME}, and several files are read together only where all are sweeps "
-                "over the server of a language model; import it by itself"
+                f"{document.name} is from {found.NAME}, and several files are read together only where all are of the "
+                "server of one language model: sweeps, loads, or its own steps; import it by itself"
             )
+        kinds.append(kind)
+    others = [
+        document.name for document, kind in zip(documents, kinds, strict=True) if kind is not Kind.STEPS
+    ]
+    if others and len(others) < len(documents):
+        steps = documents[kinds.index(Kind.STEPS)].name
+        raise InputError(
+            f"{steps} holds steps of an engine and {others[0]} loads on one, which are not read together; import each "
+            "kind by itself"
+        )
+    return Kind.LOADS if Kind.LOADS in kinds else kinds[0]
 
 
-def is_of_sweeps(sources: Sequence[str]) -> bool:
-    """Whether files are sweeps; a URL is none."""
+def is_of_engines(sources: Sequence[str]) -> bool:
+    """Whether files make the profile of a language model."""
     if len(sources) > 1:
         return True
     try:
-        return not sources[0].startswith("http") and is_sweep(sources[0])
+        return engine_kind(sources[0]) is not None
     except CapacityError:
         return False
 

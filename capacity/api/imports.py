@@ -1,21 +1,23 @@
 """The verb `import_file`: the content of a file of another tool."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.answers.evidence import ImportAnswer
-from capacity.api.files import document_of, is_sweep, require_sweeps, sources
+from capacity.api.files import document_of, engine_kind, require_engines, sources
 from capacity.doors import door
 from capacity.errors import CapacityError, InputError, quoted
 from capacity.evidence.recorded import read_recorded
 from capacity.formats.document import Document
-from capacity.formats.registry import Format, Kind, format_of, read, read_document
+from capacity.formats.registry import Format, Kind, format_of, read_document
+from capacity.profile.load import load_llm
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.arguments import Asked
+from capacity.units import require_count
 
 if TYPE_CHECKING:
     from capacity.answers.evidence import LlmProfileAnswer
@@ -31,25 +33,58 @@ def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
         DependencyError: a URL does not answer.
     """
     paths, kind = sources(asked["files"]), asked.kind
-    if kind is not None or (len(paths) == 1 and not is_sweep(paths[0])):
+    if asked.profile is not None:
+        if kind is not None:
+            raise InputError(
+                "--profile takes single requests, and --as what a file is read for; leave one out"
+            )
+        return with_host(paths, asked)
+    if asked.is_told("every"):
+        raise InputError("--every is of --profile, to which requests add the time of a host; give both")
+    if kind is not None or (len(paths) == 1 and engine_kind(paths[0]) is None):
         if len(paths) > 1:
             raise InputError(f"--as {kind} reads one file, got {len(paths)}")
         return content_of(paths[0], kind, asked)
-    require_sweeps(paths)
-    from capacity.api.profile import asked_engine, profile_of_sweeps, sweep_settings
-    from simulations.saturation import require_check
-
+    held = require_engines(paths)
     if asked.device_kind is not None:
-        raise InputError(
-            "--kind is of a profile of batch times, and these are sweeps over an engine; leave it out"
-        )
-    engine = asked_engine(asked)
-    settings = sweep_settings(engine, asked)
-    runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
-    asked.progress("working out the steps")
-    answer = profile_of_sweeps(runs, engine, settings)
-    require_check(answer.profile)
-    return answer
+        raise InputError("--kind is of a profile of batch times, and these are of an engine; leave it out")
+    from capacity.api.profile import OF_FILES
+
+    return OF_FILES[held](paths, asked)
+
+
+def with_host(paths: Sequence[str | Path], asked: Asked) -> "LlmProfileAnswer":
+    """A profile of an engine, with what its host takes for each step by requests that it served.
+
+    Raises:
+        InputError: not the profile of a language model, files without single requests, or an invalid setting.
+        DomainError: settings or steps beyond those of the profile.
+    """
+    from capacity.answers.evidence import LlmProfileAnswer
+    from capacity.profile.llm_loads import load_of_run
+    from capacity.search.engines import llm_profile_caveats
+    from capacity.server.engine.asked import with_engine_flags
+    from simulations.calibration.host import host_of
+
+    require_count("--every", asked.every)
+    base = with_engine_flags(load_llm(asked.profile), {**asked, "draft_tokens": None})
+    told = ("name", "model", "device", "precision", "hourly_usd")
+    base = replace(base, **{name: asked[name] for name in told if asked[name] is not None})
+    limits = base.limits_measured
+    settings = (
+        asked.sequences_max or limits.sequences_max,
+        asked.batched_tokens_max or limits.batched_tokens_max,
+    )
+    base.require(*settings)
+    runs = [run for path in paths for run in read_document(document_of(path), Kind.RUNS)]
+    asked.progress("calibrating the time of the host")
+    found = host_of(base, [load_of_run(run) for run in runs], settings, slice(0, None, asked.every))
+    return LlmProfileAnswer(
+        profile=found.profile,
+        checked_rps=None,
+        caveats=tuple(llm_profile_caveats(found.profile)),
+        figures=found.figures,
+    )
 
 
 # Kinds in order: the first that a file holds is read.
@@ -65,7 +100,7 @@ _OF_PROFILES = (
 
 _OF_ENGINES = (
     "devices", "kv_tokens", "block_tokens", "sequences_max", "batched_tokens_max", "engine_policy", "prefix_caching",
-    "async_scheduling", "chunked_prefill",
+    "async_scheduling", "chunked_prefill", "draft_tokens",
 )  # fmt: skip
 
 

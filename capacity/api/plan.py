@@ -1,10 +1,10 @@
 """The verb `plan`: the cheapest fleet that meets an objective."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capacity.api.asked import asked_question
-from capacity.api.work import Work, at_work
+from capacity.api.asked import asked_at, asked_question, asked_varied
+from capacity.api.work import Report, Work, at_work
 from capacity.doors import door
 from capacity.question import parse
 from capacity.question.arguments import Asked
@@ -12,15 +12,22 @@ from capacity.question.arguments import Asked
 if TYPE_CHECKING:
     from capacity.answers.plan import PlanAnswer
     from capacity.api.trouble import Trouble
+    from capacity.performance import Performance
     from capacity.question.plan import Plan
     from capacity.question.question import Question
     from capacity.recovery.disturbance import Disturbances
     from capacity.traffic.daily import DailyCurve
 
 
+# `Any` stands for a FrontierAnswer: whether text is a list no type says, and nearly all callers ask for one plan, which
+# a union would have them narrow.
 @door("plan")
-def plan(asked: Asked) -> "PlanAnswer":
+def plan(asked: Asked) -> "PlanAnswer | Any":
     """The cheapest fleet that meets the objective, how certain that is, and why fewer are not enough.
+
+    A list or a range, as in `slo_p99="20ms:100ms:10ms"`, asks at each of its values: the answer is then a
+    `FrontierAnswer`, whose `points` are the answers to the single questions. A keyword that takes several values
+    itself, as `batch_wait=["2ms", "4ms"]`, chooses among them.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -32,26 +39,66 @@ def plan(asked: Asked) -> "PlanAnswer":
     >>> answer.plan.replicas, answer.verdict.value
     (1, 'met')
     """
+    varied = asked_varied(asked)
+    if not varied:
+        one = _read(asked)
+        with at_work(asked.effort, asked.progress) as work:
+            return _answered(one, work)
+    from capacity.answers.frontier import FrontierAnswer
+
+    loaded = asked.but(profile=[parse.find_profile(one) for one in asked.profile])
+    # All are read first, so that a mistake is found before any work.
+    points = [_read(one) for one in asked_at(loaded, varied)]
+    with at_work(asked.effort, asked.progress) as work:
+        found = [
+            _answered(one, work.reporting(_numbered(work.report, number, len(points))))
+            for number, one in enumerate(points, start=1)
+        ]
+    return FrontierAnswer(varied=varied, points=tuple(found))
+
+
+class _Point(NamedTuple):
+    """One question, as it was asked and as it was read."""
+
+    asked: Asked
+    question: "Question"
+    day: "DailyCurve | None"
+    trouble: "Trouble | None"
+    disturbances: "Disturbances | None"
+
+
+def _read(asked: Asked) -> _Point:
+    """The question of one plan."""
     from capacity.api.autoscale import require_controlled
     from capacity.api.trouble import in_trouble, read_trouble
     from capacity.recovery.parse import read_disturbances
 
     day = parse.read_curve(asked.daily, asked.rate, asked.users)
     question = asked_question(asked, asked.rate if day is None else day.peak_rate_rps)
-    effort = asked.effort
     require_controlled(asked, question, day)
     trouble = read_trouble(asked)
     disturbances = read_disturbances(asked.pause, asked.request_class)
     question = in_trouble(question, trouble, disturbances)
     if asked.before is not None:
         asked.before(question)
-    with at_work(effort, asked.progress) as work:
-        answer = _planned(question, trouble, disturbances, work)
-        if answer.plan is not None and day is not None:
-            answer = replace(answer, **_over_the_day(answer.question, answer.plan, day, asked, work))
-        if answer.plan is not None and asked.explain:
-            answer = _explained(answer, answer.plan, work)
+    return _Point(asked, question, day, trouble, disturbances)
+
+
+def _answered(point: _Point, work: Work) -> "PlanAnswer":
+    """The answer to one question, with the parts that were asked for."""
+    asked, day = point.asked, point.day
+    answer = _planned(point.question, point.trouble, point.disturbances, work)
+    if answer.plan is not None and day is not None:
+        seen = answer.recommendation.performance
+        answer = replace(answer, **_over_the_day(answer.question, answer.plan, day, asked, work, seen))
+    if answer.plan is not None and asked.explain:
+        answer = _explained(answer, answer.plan, work)
     return answer
+
+
+def _numbered(report: Report, number: int, count: int) -> Report:
+    """Progress that says which question of how many it is about."""
+    return lambda message: report(f"plan {number} of {count}: {message}")
 
 
 def _planned(
@@ -89,7 +136,12 @@ def _planned(
 
 
 def _over_the_day(
-    question: "Question", plan: Any, day: "DailyCurve", asked: Asked, work: Work
+    question: "Question",
+    plan: Any,
+    day: "DailyCurve",
+    asked: Asked,
+    work: Work,
+    at_peak: "Performance | None",
 ) -> dict[str, Any]:
     """Parts of an answer: the replicas of each hour, and the autoscaler, if one is asked for."""
     from capacity.api.autoscale import plan_autoscaled
@@ -98,7 +150,7 @@ def _over_the_day(
     hours = schedule(question, plan, day.hourly_rates_rps, work.judge, work.report)
     return {
         "day": replace(hours, flags=parse.day_flags(asked.daily), curve=day),
-        "autoscaled": plan_autoscaled(question, plan, asked, day, work),
+        "autoscaled": plan_autoscaled(question, plan, asked, day, work, at_peak),
     }
 
 

@@ -32,10 +32,14 @@ def max_rate(asked: Asked) -> "RatesAnswer":
     from capacity.answers.rates import RatesAnswer
     from capacity.search.max_rate import find_rates
     from simulations.servers import require_sound
+    from simulations.warm import warm_saturation_rps
 
     with at_work(effort, asked.progress) as work:
         require_sound(scenario.profile, work.report)
         rates = find_rates(scenario, work.judge, work.report, effort.confidence)
+        if rates.cold_rps is not None:
+            work.report("finding the rate that settles from empty caches")
+            rates = replace(rates, warm_rps=warm_saturation_rps(scenario))
     return RatesAnswer(rates=rates, effort=effort)
 
 

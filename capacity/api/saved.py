@@ -1,21 +1,36 @@
-"""The verbs `check`, `explain` and `render_plan`: what becomes of a saved plan."""
+"""The verbs `check`, `explain`, `render_plan` and `verify`: what becomes of a saved plan."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capacity.answer.plan_like import PlanLike, as_saved
 from capacity.api.work import Work, at_work
 from capacity.doors import door
-from capacity.errors import InputError
+from capacity.errors import DependencyError, InputError
 from capacity.question.arguments import Asked
+from capacity.question.budget import Effort
+from capacity.question.parse import seconds_of
 from capacity.server.kinds import asked_of
+from capacity.traffic.any_lengths import are_sessions
+from capacity.traffic.lengths import LengthRows
 
 if TYPE_CHECKING:
     from capacity.answer.check import Finding, GateInputs
     from capacity.answer.saved_plan import SavedPlan
     from capacity.answers.evidence import StagesAnswer
     from capacity.answers.saved import CheckAnswer, ExplanationAnswer
+    from capacity.answers.verification import VerificationAnswer
+    from capacity.api.work import Report
+    from capacity.measurement.http import Address
+    from capacity.traffic.lengths import Pairs
+    from capacity.traffic.workload import Workload
+    from capacity.verification.conversations import ConversationSchedule
+    from capacity.verification.load_test import LoadTest
+    from capacity.verification.run import Arrivals
+    from capacity.verification.subject import Subject
 
 
 @door("check")
@@ -66,10 +81,12 @@ def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Findin
 
 @door("explain")
 def explain(asked: Asked) -> "ExplanationAnswer | StagesAnswer":
-    """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
+    """Why a saved plan is as it is, and what would save most; or why the queue of a running server is long, from its
+    metrics.
 
-    The plan is confirmed again with its saved random numbers; the search is not repeated. For a server's statistics
-    it says where a request's time goes, and why the queue is as long as it is.
+    A plan is confirmed again with its saved random numbers, without the search, and explained by what limits it and
+    what the answer depends on. "Why is my queue long?" is answered from a server's statistics or its /metrics: where a
+    request's time goes, how many wait, and what would shorten the queue.
 
     Raises:
         InputError: a file without a plan, or one without a confirmation.
@@ -131,8 +148,9 @@ def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str
     Args:
         plan: a file written by `capacity plan -o`, or an answer of `plan`.
         target: `triton`, `kubernetes`, `keda`, `kserve`, `ray-serve`, `bentoml`, `compose`, `serve-api`, `k6` or
-            `prometheus` for a fleet that batches, `vllm` or `llama-server` for a language model; `envoy`, `istio` or
-            `grpc` for the clients of a plan of either that recovers.
+            `prometheus` for a fleet that batches; `vllm`, `sglang`, `llama-server`, `kubernetes`, `keda`, `kserve`,
+            `inference-pool`, `prometheus`, `guidellm` or `aiperf` for a language model; of either `haproxy` or
+            `nginx`, and `envoy`, `istio` or `grpc` for the clients of a plan that recovers.
         arrivals: `trace:FILE`, if the plan's trace was too long to be saved with it.
 
     Raises:
@@ -168,3 +186,146 @@ def stages_of(source: str | Path) -> "StagesAnswer":
             "perf_analyzer's results have"
         )
     return StagesAnswer(test=replace(test, runs=tuple(run for run in test.runs if run.stages_s)))
+
+
+@door("verify")
+def verify(asked: Asked) -> "VerificationAnswer":
+    """What a plan predicts beside an open-loop load test of the server that runs it.
+
+    It sends requests for as long as `duration` says, `runs` times. An interrupt, or an error in a later run, ends it
+    with what there is: the answer's `stop` is then what ended it.
+
+    Raises:
+        InputError: an argument that cannot be read, no plan, or a server that refuses the requests.
+        UnstableError: the plan cannot sustain the rate.
+        DependencyError: a server does not answer, or aiohttp is not installed.
+    """
+    from capacity.answers.verification import VerificationAnswer
+    from capacity.measurement.http import import_aiohttp
+    from capacity.verification.kinds import kind_of
+    from capacity.verification.quantities import read_tolerances, with_tolerances
+    from capacity.verification.subject import asked_subject, check_urls
+    from capacity.verification.verification import Verifier
+
+    import_aiohttp()
+    report = asked.progress
+    subject = asked_subject(asked, report)
+    quantities = kind_of(subject.profile).quantities
+    tolerances = read_tolerances(asked.tolerance, quantities)
+    effort = Effort(**{name: asked[name] for name in ("seed", "confidence", "precision", "workers")})
+    load = _load_test(asked, subject)
+    notes = check_urls(asked.url, subject.plan)
+    addresses, seen = _read_metrics(asked.metrics, asked.url, subject, report)
+    verifier = Verifier(
+        subject=subject,
+        load=replace(load, metrics=addresses),
+        effort=effort,
+        workbench=asked.get("workbench") or partial(at_work, report=report),
+    )
+    found = verifier.verify(with_tolerances(tolerances, verifier.quantiles, quantities), (*notes, *seen))
+    return VerificationAnswer(found=found, environment=_environment(asked.url))
+
+
+def _load_test(asked: Asked, subject: "Subject") -> "LoadTest":
+    """The load that is sent, before the addresses of metrics are known."""
+    from capacity.verification.kinds import kind_of
+    from capacity.verification.load_test import LoadTest
+    from simulations.draws.arrivals import Seed, Stage, Stream
+
+    kind = kind_of(subject.profile)
+
+    def draw(workload: "Workload", number: int) -> "Arrivals":
+        """The arrivals that the simulator would draw for a run."""
+        seed = Seed(value=asked.seed, stage=Stage.VERIFY, replication=number)
+        return Stream(workload, asked.requests_max, seed)
+
+    return LoadTest(
+        target=kind.target(asked, subject),
+        workload=subject.workload,
+        draw=draw,
+        **_drawn_requests(subject, asked.seed),
+        warm_up_s=asked.warm_up,
+        duration_s=asked.duration,
+        runs=asked.runs,
+        seed=asked.seed,
+        report=asked.progress,
+        routing=subject.plan.routing,
+        requests_max=asked.requests_max,
+        is_calibrated=kind.is_calibrated and seconds_of(asked, "request_overhead") is None,
+    )
+
+
+def _drawn_requests(subject: "Subject", seed: int) -> "dict[str, Any]":
+    """What draws the lengths of requests, or the sessions whose turns they are, by name in `LoadTest`."""
+    if subject.lengths is None:
+        return {}
+    if are_sessions(subject.lengths):
+        return {"sessions": partial(_drawn_sessions, subject, seed)}
+    return {"lengths": partial(_drawn_lengths, subject, seed)}
+
+
+def _drawn_sessions(subject: "Subject", seed: int, number: int, lasting_s: float) -> "ConversationSchedule":
+    """The sessions that the simulator would draw for a run."""
+    from capacity.verification.conversations import ConversationSchedule
+    from simulations.draws.arrivals import Purpose, Seed, Stage
+    from simulations.engine_replication import draw_sessions
+
+    own = Seed(value=seed, stage=Stage.VERIFY, replication=number)
+    drawn = draw_sessions(subject.scenario, lasting_s, own)
+    salt = int(own.generator(Purpose.STEPS).integers(2**63))
+    block_tokens = subject.profile.kv.block_tokens
+    return ConversationSchedule.of(drawn.turns, drawn.starts_s, lasting_s, block_tokens, salt)
+
+
+def _drawn_lengths(subject: "Subject", seed: int, number: int, count: int) -> "Pairs":
+    """The lengths that the simulator would draw for the first requests of a run, or those of a trace."""
+    import numpy as np
+
+    from simulations.draws.arrivals import Purpose, Seed, Stage
+
+    lengths = subject.lengths
+    assert lengths is not None  # noqa: S101  (or nothing is drawn)
+    assert not are_sessions(lengths)  # noqa: S101  (which are drawn otherwise)
+    if subject.requests["in_order"] and isinstance(lengths, LengthRows):
+        given, got = (np.array(column[:count]) for column in (lengths.input_tokens, lengths.output_tokens))
+        return given, got
+    generator = Seed(value=seed, stage=Stage.VERIFY, replication=number).generator(Purpose.LENGTHS)
+    return lengths.draw(generator.random((count, 2)))
+
+
+def _read_metrics(
+    given: Sequence[str], urls: Sequence[str], subject: "Subject", report: "Report"
+) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
+    """Addresses of the metrics, and a note if they cannot be read; an error if they were asked for.
+
+    Another note, reported before the run, says that servers batch otherwise than planned.
+    """
+    from capacity.verification.kinds import kind_of
+    from capacity.verification.subject import metrics_addresses
+
+    kind = kind_of(subject.profile)
+    addresses, note = metrics_addresses(given, urls, subject.plan, kind.told_by_metrics)
+    if note is not None:
+        return (), (note,)
+    try:
+        watched, notes = kind.look(addresses, subject)
+    except DependencyError as error:
+        if given:
+            raise DependencyError(f"{error}; give other --metrics, or none") from None
+        return (), (f"{kind.told_by_metrics} are not known: {error}",)
+    for each in notes:
+        report(f"note: {each}")
+    return watched, notes
+
+
+def _environment(urls: Sequence[str]) -> dict[str, Any]:
+    """Where the load came from and went to."""
+    from importlib.metadata import version
+
+    from capacity.files import versions
+    from capacity.measurement.findings import machine, process
+    from capacity.measurement.http import parse_address
+
+    shown = [parse_address(url, "--url").shown for url in urls]
+    sender = {**machine(), **process()}
+    return {"urls": shown, "sender": sender, "versions": versions() | {"aiohttp": version("aiohttp")}}

@@ -1,4 +1,4 @@
-"""The verbs `simulate` and `predict`: the performance of one fleet, by simulation or by an exact law."""
+"""The verbs `simulate`, `predict` and `agreement`: the performance of one fleet, by simulation or an exact law."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +17,7 @@ from capacity.server.kinds import asked_of
 from capacity.traffic.workload import is_patient
 
 if TYPE_CHECKING:
+    from capacity.answers.agreement import AgreementAnswer
     from capacity.answers.performance import LawAnswer, PredictionAnswer, SimulationAnswer
     from capacity.performance import Interval, Performance
     from capacity.question.caveat import Caveat
@@ -164,6 +165,31 @@ def simulate_law(
         )
         found = simulation(law)
     return LawAnswer(model=name, theory=law.performance(quantiles), performance=found, effort=effort)
+
+
+@door("agreement")
+def agreement(asked: Asked) -> "AgreementAnswer":
+    """The simulator compared with exact theory, queue by queue; the short grid takes minutes.
+
+    Raises:
+        InputError: an argument that cannot be read.
+    """
+    from capacity.answers.agreement import AgreementAnswer
+    from simulations.replication import Engine
+    from simulations.validation.agreement import compare
+    from simulations.validation.grid import Grid, systems
+
+    effort = asked.effort
+    grid, engine = (
+        parse.read_choice(Grid, asked.grid, "--grid"),
+        parse.read_choice(Engine, asked.engine, "--engine"),
+    )
+    rows = []
+    with at_work(effort, asked.progress) as work:
+        for system in systems(grid):
+            work.report(f"simulating {system.name}")
+            rows += compare(system, effort.seed, effort.requests_max, work.mapper, engine)
+    return AgreementAnswer(compared=tuple(rows), seed=effort.seed)
 
 
 def sampling_intervals(

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from capacity.answer.plan_like import as_saved
 from capacity.api.asked import STARTS, asked_scenario, at_rate, with_answer_as_plan
-from capacity.api.trouble import OF_STRESS, protection_of
+from capacity.api.trouble import OF_STRESS, caches_of, protection_of
 from capacity.doors import door
 from capacity.errors import InputError
 from capacity.question import parse
 from capacity.question.arguments import Asked
 from capacity.question.overload import Saturation
-from capacity.question.plan import REPLICAS_LIMIT, with_queue_limit
+from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.scenario import AnyScenario
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import (
@@ -19,6 +19,7 @@ from capacity.recovery.parse import (
     has_clients,
     read_cold,
     read_shedding,
+    read_slow_start_s,
     read_trigger,
 )
 from capacity.recovery.stress import DETECTION_S, Stress
@@ -121,21 +122,27 @@ def _stress(asked: Asked) -> Stress:
     scenario = scenario.after(replace(parse.read_survival(asked), breakdowns=None))
     scenario.require_any_left()
     server, plan = server_of(scenario, _saturated), scenario.plan
-    if asked.queue_limit is not None:
-        plan = with_queue_limit(plan, asked.queue_limit)
     return Stress(
         server=server,
         workload=scenario.workload,
         plan=plan,
         clients=clients or scenario.workload.clients,
         trigger=trigger,
-        protection=protection_of(server, plan, shed, asked.abandoned, ejection=asked.ejection),
+        protection=protection_of(
+            server,
+            plan,
+            shed,
+            asked.abandoned,
+            asked.ejection_rule or ("envoy" if asked.ejection else None),
+            read_slow_start_s(asked),
+        ),
         detection_s=DETECTION_S if asked.detection is None else asked.detection,
         startup_s=asked.startup_time or 0.0,
         cold=cold,
         breakdowns=breakdowns,
         horizon_s=asked.horizon or 0.0,
         outage=scenario.outage,
+        caches=caches_of(scenario) if server.has_sessions else None,
     )
 
 
@@ -160,14 +167,9 @@ def _saved_fleet(saved: "SavedPlan", asked: Asked) -> AnyScenario:
     kind = asked_of([saved.profile])
     kind.refuse(asked, _IN_TROUBLE)
     scenario: AnyScenario = saved.question.scenario(saved.plan)
-    changes = {
-        "replicas": asked.replicas,
-        "batch_size_max": asked.batch_size_max,
-        "batch_wait_max_s": asked.batch_wait,
-        "routing": None if asked.routing is None else parse.read_routing(asked.routing),
-    }
-    plan = replace(scenario.plan, **{name: value for name, value in changes.items() if value is not None})
-    scenario = replace(scenario, plan=plan, workload=_open_workload(saved, asked.rate))
+    scenario = replace(
+        scenario, plan=kind.changed(scenario, asked), workload=_open_workload(saved, asked.rate)
+    )
     kind.require(scenario)
     return scenario
 

@@ -1,5 +1,6 @@
 """The verb `sweep`: a grid of fleets."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ def sweep(asked: Asked) -> "SweepAnswer":
     Raises:
         InputError: an argument that cannot be read, or too many cells.
     """
-    return swept(asked_grid(asked), asked, asked.output)
+    limit_s = asked.limit  # read before any work
+    return replace(swept(asked_grid(asked), asked, asked.output), limit_s=limit_s)
 
 
 def swept(grid: "Grid[Any]", asked: Asked, output: Any = None) -> "SweepAnswer":

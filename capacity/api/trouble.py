@@ -10,14 +10,14 @@ from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
 from capacity.question import parse
 from capacity.question.objective import Measure
 from capacity.question.overload import Saturated
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import AnyScenario
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, limits_queue, require_effect
-from capacity.recovery.parse import clients_of, read_protection, read_trigger
+from capacity.recovery.parse import clients_of, read_protection, read_slow_start_s, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
-from capacity.recovery.stress import DETECTION_S, Stress
+from capacity.recovery.stress import DETECTION_S, Caches, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.kinds import server_of
 from capacity.server.server import Server
@@ -38,6 +38,7 @@ OF_STRESS = (
     "abandoned",
     "detection",
     "startup_time",
+    "slow_start",
     "cold_batches",
     "client",
     "attempts",
@@ -48,12 +49,17 @@ OF_STRESS = (
 
 
 def protection_of(
-    server: Server, plan: Any, shed: str, abandoned: str | None = None, *, ejection: bool = False
+    server: Server,
+    plan: Any,
+    shed: str,
+    abandoned: str | None = None,
+    ejection: str | None = None,
+    slow_start_s: int = 0,
 ) -> Protection:
     """Protection by flags; what becomes of abandoned attempts is by default what such a server can do best."""
     margin_s = server.late_margin_s(plan) if server.sheds else 0.0
     usual = Abandoned.STOPPED if server.stops else Abandoned.SERVED
-    return read_protection(shed, margin_s, abandoned or usual, ejection=ejection)
+    return read_protection(shed, margin_s, abandoned or usual, ejection, slow_start_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +73,13 @@ class Trouble:
     detection_s: float
     startup_s: float
     flags: tuple[str, ...]
+    slow_start_s: int = 0
 
     @property
     def replicas_min(self) -> int:
         """The smallest fleet of which the trigger leaves something."""
-        return 1 if self.trigger.left(1) > 0.0 else max(self.trigger.replicas, 1) + 1
+        least = max(self.trigger.replicas, 1)
+        return 1 if self.trigger.waits(1) else least if self.trigger.waits(least) else least + 1
 
     def stress_of(self, scenario: AnyScenario, saturated: Saturated) -> Stress:
         """The trouble of a plan.
@@ -87,15 +95,31 @@ class Trouble:
             plan=scenario.plan,
             clients=self.clients,
             trigger=self.trigger,
-            protection=protection_of(server, scenario.plan, self.shed),
+            protection=protection_of(server, scenario.plan, self.shed, slow_start_s=self.slow_start_s),
             detection_s=self.detection_s,
             startup_s=self.startup_s,
+            caches=caches_of(scenario) if server.has_sessions else None,
         )
 
 
+def caches_of(scenario: AnyScenario) -> Caches | None:
+    """The caches of a fleet that serves turns; None where no rate from empty ones is known."""
+    from simulations.cold import cold_saturation_rps
+    from simulations.saturation import session_requests
+
+    cold_rps = cold_saturation_rps(scenario)
+    if cold_rps is None:
+        return None
+    return Caches(
+        fills_s=sum(session_requests(scenario)) / float(scenario.workload.arrival_rate_rps),
+        cold_each_rps=cold_rps / scenario.plan.replicas,
+        held=scenario.profile.kv.usable_tokens / scenario.lengths.moments.input,
+    )
+
+
 _TROUBLE = (
-    "trigger", "detection", "detection_s", "client", "timeout", "timeout_s", "deadline", "deadline_s", "attempts",
-    "backoff", "retry_budget", "retry_burst", "retry_on", "hedge", "hedge_s", "shed",
+    "trigger", "detection", "detection_s", "slow_start", "slow_start_s", "client", "timeout", "timeout_s", "deadline",
+    "deadline_s", "attempts", "backoff", "retry_budget", "retry_burst", "retry_on", "hedge", "hedge_s", "shed",
 )  # fmt: skip
 
 
@@ -125,18 +149,30 @@ def _require_rate_alone(given: Mapping[str, Any]) -> None:
         raise InputError(
             "--recover-within is not planned together with --pause or --class; ask for one at a time"
         )
+    if given.get("outstanding_max") is not None:
+        raise InputError(
+            "--recover-within is not planned with a limit of outstanding requests; leave out one of them"
+        )
 
 
 def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients: Clients) -> None:
     """Refuse flags of trouble that change nothing; a start-up time may also belong to a --spike."""
     flags, routing = given_flags(given, OF_STRESS), given["routing"]
+    has_sessions = given.get("sessions") is not None
+    routings = (
+        (Routing.SESSION,)  # a line for each replica, whichever it is
+        if has_sessions
+        else parse.read_routings([routing] if isinstance(routing, str) else list(routing or ()))
+    )
+    for one in () if has_sessions else routings:
+        Protection(slow_start_s=read_slow_start_s(given)).require_weights(one)
     require_effect(
         Effects(
             flags=flags if given["spike"] is None else flags - {"startup_time"},
             trigger=trigger,
             clients=clients,
-            protection=read_protection(given["shed"] or "none", 0.0, "served", ejection=False),
-            routings=parse.read_routings([routing] if isinstance(routing, str) else list(routing or ())),
+            protection=read_protection(given["shed"] or "none", 0.0, "served"),
+            routings=routings,
             limits_queue=limits_queue(given),
         )
     )
@@ -160,7 +196,8 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     if within_s is None:
         return None
     _require_trouble(within_s, given)
-    if parse.duration_s(given["timeout"], given["timeout_s"], "--timeout") is None:
+    waits = parse.duration_s(given["timeout"], given["timeout_s"], "--timeout") is None
+    if waits and given.get("sessions") is None:  # of patient clients sessions alone may pile up for ever
         raise InputError("--recover-within needs the clients' --timeout, such as 500ms")
     _require_rate_alone(given)
     trouble = _trouble(given, within_s)
@@ -182,6 +219,7 @@ def _trouble(given: Mapping[str, Any], within_s: float) -> Trouble:
         shed=given["shed"] or "none",
         detection_s=DETECTION_S if detection_s is None else detection_s,
         startup_s=startup_s or 0.0,
+        slow_start_s=read_slow_start_s(given),
         flags=flags_of(given),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.question import parse
 from capacity.question.arguments import silent
-from capacity.question.budget import Effort
+from capacity.question.budget import Effort, Replayed
 
 if TYPE_CHECKING:
     from capacity.performance import Performance, Window
@@ -24,6 +24,10 @@ class Work:
 
     def __init__(self, effort: Effort, mapper: "Mapper", report: Report) -> None:
         self.effort, self.mapper, self.report = effort, mapper, report
+
+    def reporting(self, report: Report) -> "Work":
+        """The same workers, with another report of progress."""
+        return Work(self.effort, self.mapper, report)
 
     @property
     def judge(self) -> "SimulationJudge":
@@ -46,12 +50,19 @@ class Work:
 
     def replay(self, scenario: Any) -> "tuple[tuple[TokenDraws, TokenRecords], Performance]":
         """Each request of a trace with its times, and the performance over all of them."""
-        from simulations.cases.engine import replay
+        from simulations.cases.replay import replay
         from simulations.replication import Engine
 
         self.report("serving the requests of the trace")
         draws, records, performance = replay(scenario, scenario.quantiles, Engine(self.effort.engine))
         return (draws, records), performance
+
+    def replays(self, parts: Sequence[Replayed], quantiles: Sequence[float]) -> "Performance":
+        """Performance over the requests of load tests."""
+        from simulations.cases.replay import replays
+        from simulations.replication import Engine
+
+        return replays(parts, quantiles, Engine(self.effort.engine))
 
     def window(self, scenario: Any, found: "Performance") -> "Window | None":
         """A short stretch of a run, for a picture; None where nothing is to be seen."""

@@ -14,14 +14,17 @@ from capacity.question.scenario import Scenario
 from capacity.server.kinds import asked_of
 
 if TYPE_CHECKING:
-    from capacity.answers.workload import WorkloadAnswer
+    from capacity.answers.workload import SessionsAnswer, WorkloadAnswer
     from capacity.question.comparison import PoissonError
+    from capacity.traffic.sessions.rows import SessionRows
     from capacity.traffic.workload import TraceArrivals
 
 
 @door("workload")
-def describe_workload(asked: Asked) -> "WorkloadAnswer":
+def describe_workload(asked: Asked) -> "WorkloadAnswer | SessionsAnswer":
     """How heavy and bursty recorded traffic is, whether it is Poisson, and what assuming Poisson would cost.
+
+    Of recorded sessions: how they grow and go on, and what caches of their prefixes would find at best.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -32,6 +35,8 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
     from capacity.traffic.lengths import has_lengths, read_token_trace
 
     profile, trace = asked.profile, Path(asked.trace)
+    if profile is None and (sessions := _sessions(str(asked.trace))) is not None:
+        return _of_sessions(sessions, asked)
     if (profile is None) != (asked.replicas is None):
         raise InputError("give --profile and --replicas together, or neither to describe the trace alone")
     effort = asked.effort
@@ -47,6 +52,23 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
     measured = parse.read_profile(profile, asked.request_overhead)
     error = _poisson_error(measured, about.trace, asked)
     return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
+
+
+def _sessions(text: str) -> "SessionRows | None":
+    """Recorded sessions, by a bundled name or from a file of them; None of other recordings."""
+    from capacity.traffic.sessions.parse import bundled_sessions, has_sessions, read_bundled, read_sessions
+
+    if text in bundled_sessions():
+        return read_bundled(text)
+    return read_sessions(Path(text)) if has_sessions(Path(text)) else None
+
+
+def _of_sessions(rows: "SessionRows", asked: Asked) -> "SessionsAnswer":
+    from capacity.answers.workload import SessionsAnswer
+    from capacity.traffic.sessions.description import REPLICAS, SessionsDescription
+
+    replicas = REPLICAS if asked.replicas is None else tuple(sorted({1, asked.replicas}))
+    return SessionsAnswer(description=SessionsDescription(rows=rows, replicas=replicas))
 
 
 def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Asked) -> "PoissonError[Any]":

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate, chain
 from typing import Any
 
 from capacity.errors import DomainError, InputError
@@ -13,6 +14,7 @@ from capacity.question.autoscaler import Autoscaler
 from capacity.question.objective import Limit, Measure
 from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve, clock
 from capacity.traffic.workload import (
     DeterministicArrivals,
@@ -42,10 +44,12 @@ class ScaledFleet:
         floors_s: what no fleet beats at a limited quantile, such as the fastest batch; left out if it is not known. [s]
         spells: spells of service times, which all replicas share; None if there are none.
         survival: failures in the worst of which this fleet is, and those of other sizes that it is compared with.
+        stands_for: minutes of the day that each minute of an excerpt stands for; empty on the day itself.
 
     Raises:
         DomainError: a run would have too many requests.
-        InputError: there is no day, or the arrivals cannot follow a rate that changes.
+        InputError: there is no day, the arrivals cannot follow a rate that changes, or no replica may stay for the
+            next turns of sessions.
     """
 
     scenario: AnyScenario
@@ -53,6 +57,7 @@ class ScaledFleet:
     floors_s: Mapping[Limit, float] = field(default_factory=dict)
     spells: Spells | None = None
     survival: Survival = field(default_factory=Survival)
+    stands_for: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         workload = self.scenario.workload
@@ -63,6 +68,11 @@ class ScaledFleet:
         if not isinstance(workload.arrivals, PoissonArrivals | GammaArrivals | DeterministicArrivals):
             raise InputError(
                 "bursts and traces do not follow a rate that changes; use --arrivals poisson or gamma:cv=2"
+            )
+        scaler = self.scenario.autoscaler
+        if scaler is not None and not scaler.replicas_min and are_sessions(self.scenario.lengths):
+            raise InputError(
+                "sessions go on where none begins: at least one replica stays; give --replicas-min 1"
             )
         self.require_requests(REQUESTS_MAX)
 
@@ -144,6 +154,11 @@ class ScaledFleet:
         return self.ends_s - self.begins_s
 
     @property
+    def whole_s(self) -> float:
+        """Length of the part of the day that is observed, or that an excerpt stands for. [s]"""
+        return _MINUTE_S * sum(self.stands_for) if self.stands_for else self.lasts_s
+
+    @property
     def limits(self) -> tuple[Limit, ...]:
         """Limits on quantiles of how long requests take, lost ones counted as late; an infinite one without any."""
         return tuple(one for one in self.scenario.objective.limits if one.measure in JUDGED) or (_UNLIMITED,)
@@ -217,9 +232,7 @@ class ScaledFleet:
         """
         seen = [(max(from_s, self.warm_up_s), to_s, rate_rps) for from_s, to_s, rate_rps in self.steps]
         steps = [(to_s - from_s, rate_rps) for from_s, to_s, rate_rps in seen if to_s > from_s]
-        total = math.fsum(lasts_s * rate_rps for lasts_s, rate_rps in steps)
-        burstiness = self.arrivals.cv if isinstance(self.arrivals, GammaArrivals) else 1.0
-        allowed = (1.0 - (limit.quantile or 0.0)) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
+        allowed = self._late_max(limit)
         if limit.measure is Measure.TTFT:  # what is served has its first token
             allowed += replicas * self.plan.at_once
         serves_rps = replicas * self.replica_rps
@@ -228,6 +241,20 @@ class ScaledFleet:
             left = max(0.0, left + (rate_rps - serves_rps) * lasts_s)
             most = max(most, left)
         return most - serves_rps * limit.allowed > allowed
+
+    def _late_max(self, limit: Limit) -> float:
+        """Requests of a run that may be late, and ten standard errors of how many come."""
+        total = self.mean_rate_rps * self.lasts_s
+        burstiness = self.arrivals.cv if isinstance(self.arrivals, GammaArrivals) else 1.0
+        return (1.0 - (limit.quantile or 0.0)) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
+
+    @property
+    def waiting_max(self) -> float:
+        """Requests that may wait at once in a run that keeps its limits; infinite without a limit.
+
+        Those that wait for longer than the limit are late, and the others came within it.
+        """
+        return min(self._late_max(one) + self.peak_rate_rps * one.allowed for one in self.limits)
 
     @property
     def replica_hourly_usd(self) -> float | None:
@@ -258,8 +285,8 @@ class ScaledFleet:
         """
         if times <= 1.0:
             return self
-        seen = [one for one in self.curve.steps() if one[1] > self.begins_s and one[0] < self.ends_s]
-        times_s = tuple(max(0.0, from_s - self.begins_s) / times for from_s, _, _ in seen)
+        seen = self.curve.part()
+        times_s = tuple((from_s - self.begins_s) / times for from_s, _, _ in seen)
         rates_rps = tuple(rate_rps for _, _, rate_rps in seen)
         day = replace(
             self.curve, times_s=times_s, rates_rps=rates_rps, begins_s=0.0, ends_s=self.lasts_s / times
@@ -267,8 +294,45 @@ class ScaledFleet:
         workload = replace(self.scenario.workload, day=day)
         return replace(self, scenario=replace(self.scenario, workload=workload))
 
+    def excerpt(self, times: float) -> "ScaledFleet":
+        """The same fleet on an excerpt of its day, shorter where the rate stays the same for long.
+
+        What follows a change of the rate, for as long as a warm-up, is left whole. Of the rest of a step one minute in
+        about `times` is left, in which each request counts that many times; a fleet does nearly the same in the others.
+        Before the excerpt comes the rate at its end, as on a day that repeats itself. Where steps are no whole minutes,
+        it is the whole day.
+        """
+        seen = self.curve.part()
+        if any((to_s - from_s) % _MINUTE_S for from_s, to_s, _ in seen):
+            return self
+        settled = math.ceil(self.warm_up_s / _MINUTE_S)
+        counts = [
+            _minutes_left(round((to_s - from_s) / _MINUTE_S), settled, times) for from_s, to_s, _ in seen
+        ]
+        edges_s = [_MINUTE_S * edge for edge in accumulate(map(len, counts), initial=0)]
+        day = replace(
+            self.curve,
+            times_s=tuple(edges_s[:-1]),
+            rates_rps=tuple(rate_rps for _, _, rate_rps in seen),
+            begins_s=0.0,
+            ends_s=edges_s[-1],
+        )
+        scenario = replace(self.scenario, workload=replace(self.scenario.workload, day=day))
+        return replace(self, scenario=scenario, stands_for=tuple(chain.from_iterable(counts)))
+
     def _of(self, replicas: int, autoscaler: Autoscaler | None) -> "ScaledFleet":
         """The same fleet with this many replicas, of which the failures take theirs."""
         plan = replace(self.plan, replicas=replicas)
         whole = replace(self.scenario, plan=plan, outage=None, autoscaler=autoscaler)
         return replace(self, scenario=whole.after(self.survival))
+
+
+def _minutes_left(minutes: int, settled: int, times: float) -> list[int]:
+    """How many minutes each minute stands for that is left of a step, those until the fleet has settled for themselves.
+
+    >>> _minutes_left(20, 5, 4.0)
+    [1, 1, 1, 1, 1, 4, 4, 4, 3]
+    """
+    first = min(minutes, settled)
+    left = math.ceil((minutes - first) / times)
+    return [1] * first + [(minutes - first + left - 1 - place) // left for place in range(left)]

@@ -5,12 +5,15 @@ from capacity.commands.options import answering
 
 @answering("capacity:explain")
 def explain() -> None:
-    """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
+    """Why a saved plan is as it is, and what would save most; or why the queue of a running server is long, from its
+    metrics.
 
-    The plan is simulated again with its saved random numbers; the search is not repeated. For a server's statistics
-    it says where a request's time goes, and why the queue is as long as it is.
+    A plan is simulated again with its saved random numbers, without the search, and explained by what limits it and
+    what the answer depends on. "Why is my queue long?" is answered from a server's statistics or its /metrics: where a
+    request's time goes, how many wait, and what would shorten the queue.
 
     Examples:
       capacity explain plan.json
       capacity explain http://127.0.0.1:8000/v2/models/resnet/stats
+      capacity explain http://127.0.0.1:8002/metrics
     """

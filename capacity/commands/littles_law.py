@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from capacity.commands.options import flags
-from capacity.commands.output import Format, emit_document
+from capacity.commands.output import Format, emit_said
 from capacity.errors import InputError
 from capacity.question.flag import COUNT, DURATION, NUMBER, RATE, Flag
 from capacity.units import parse_duration_s, parse_rate_rps
@@ -40,10 +40,11 @@ def littles_law(context: typer.Context, users: int | None, output: Format, *, as
     from capacity.answer.documents import load_test_document, plain
 
     if users is None:
-        emit_document(plain(_solved(context.params)), output, as_json=as_json)
+        law = _solved(context.params)
+        emit_said(plain(law), law.in_words, output, as_json=as_json)
         return
     report = _load_test(context.params)
-    emit_document(load_test_document(report), output, as_json=as_json)
+    emit_said(load_test_document(report), report.in_words, output, as_json=as_json)
     raise typer.Exit(0 if report.credible else 4)
 
 

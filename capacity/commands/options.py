@@ -104,7 +104,8 @@ _OF_ALL = {
 
 def parameter(name: str, flag: Flag) -> Parameter:
     """A flag as Typer reads it from a signature."""
-    typed: Any = GenericAlias(list, (flag.kind.typed,)) if flag.is_many else flag.kind.typed
+    one: Any = str if flag.is_axis else flag.kind.typed  # which a list or a range is typed as
+    typed: Any = GenericAlias(list, (one,)) if flag.is_many else one
     kind = typed | None if flag.default is None else typed
     default = Parameter.empty if flag.default is REQUIRED else flag.default
     return Parameter(

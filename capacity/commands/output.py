@@ -82,6 +82,14 @@ def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Fo
         return ask(verb, context.params, told, **others, progress=report)
 
 
+def ask_aloud(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Found:
+    """Call a verb that measures: each message is a line on stderr, as a spinner would take its time."""
+    from capacity.doors import ask
+
+    told = [name for name in context.params if is_typed(context, name)]
+    return ask(verb, context.params, told, **others, progress=lambda message: typer.echo(message, err=True))
+
+
 def is_typed(context: typer.Context, name: str) -> bool:
     """Whether a flag was typed, and has no value by default, from a file or from the environment."""
     source = context.get_parameter_source(name)
@@ -194,6 +202,13 @@ def emit_document(document: "Document", output: Format, *, as_json: bool) -> Non
         yield document_table(document)
 
     emit_pieces(output, as_json=as_json, document=lambda: document, tables=tables)
+
+
+def emit_said(document: "Document", words: str, output: Format, *, as_json: bool) -> None:
+    """Print a small document, as JSON or as a sentence."""
+    from rich.text import Text
+
+    emit_pieces(output, as_json=as_json, document=lambda: document, tables=lambda: [Text(words)])
 
 
 def print_version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag)

@@ -27,7 +27,7 @@ from capacity.question.flag import (
     argument,
     reads,
 )
-from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
+from capacity.question.parse import read_choice, read_quantiles, read_routing, read_service_rate_rps
 from capacity.units import (
     QUANTILES,
     SCV_MAX,
@@ -536,7 +536,6 @@ def _read_scalability(throughput_one: str, sigma: float, kappa: float) -> "Unive
 )
 def bulk(context: typer.Context, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
     """Dynamic batching: up to B requests at once, greedy, with a minimum batch or a batch wait."""
-    from capacity.question.plan import Routing
     from capacity.queues.batch.which_law import BatchService, BulkQuestion
     from capacity.server.batch.batching import BatchTimer
 
@@ -549,7 +548,7 @@ def bulk(context: typer.Context, quantile: list[float] | None, output: Format, *
         batch_wait_max_s=parse_duration_s(given["batch_wait"], "--batch-wait"),
         timer=read_choice(BatchTimer, given["timer"], "--timer"),
         batch_service=read_choice(BatchService, given["batch_service"], "--batch-service"),
-        routing=read_choice(Routing, given["routing"], "--routing"),
+        routing=read_routing(given["routing"]),
         think_time_s=None if think_time is None else parse_duration_s(think_time, "--think-time"),
         **{name: given[name] for name in ("batch_size_min", "service_cv", "replicas", "users")},
     )

@@ -13,7 +13,9 @@ _PLAN = typer.Argument(help="A plan saved by capacity plan -o.", metavar="FILE",
 _TARGET = option(
     "--target",
     help="What is to run it: triton, kubernetes, keda, kserve, ray-serve, bentoml, compose, serve-api, k6, prometheus; "
-    "envoy, istio or grpc for the clients of a plan that recovers; or vllm for a language model. Repeatable.",
+    "haproxy or nginx in front of any plan; envoy, istio or grpc for the clients of a plan that recovers; of a "
+    "language model vllm, sglang, llama-server, kubernetes, keda, kserve, inference-pool, prometheus, guidellm and "
+    "aiperf. Repeatable.",
     metavar="TARGET",
 )
 _ARRIVALS = option(

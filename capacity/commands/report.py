@@ -30,8 +30,8 @@ def report(
 ) -> None:
     """A saved plan as one page of HTML for those who decide: verdict, charts, tables, assumptions.
 
-    The plan is simulated again with its saved random numbers; the search is not repeated. The page needs no
-    script and no network, and prints on two sheets.
+    The plan is simulated again with its saved random numbers; the search is not repeated. Sliders on the page
+    move among the fleets around the plan. It needs no network, can be read without script, and prints on two sheets.
 
     Examples:
       capacity report plan.json -o report.html

@@ -26,6 +26,7 @@ from capacity.search.what_if import (
     with_demand,
     with_service,
 )
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_patient, is_trace
 
 
@@ -296,7 +297,7 @@ def explain_plan(
         ),
         savings=tuple(find_savings(asker, question, plan, less)),
         requests=asker.requests,
-        saturation=theory_of(question.profile(plan.profile)).saturation(question.scenario(plan), judge),
+        saturation=_saturation(question, plan, judge),
     )
 
 
@@ -331,3 +332,13 @@ def _given(asker: Asker, question: Question, plan: Plan, base: Candidate, what: 
         shift=shift_of(question, base, candidate),
         replicas=fewest_replicas(asker, question, plan, candidate),
     )
+
+
+def _saturation(question: Question, plan: Plan, judge: Judge) -> Saturation | None:
+    """What one replica does while requests always wait; None where that depends on what caches find."""
+    if are_sessions(question.space.lengths):
+        return None
+    found: Saturation | None = theory_of(question.profile(plan.profile)).saturation(
+        question.scenario(plan), judge
+    )
+    return found

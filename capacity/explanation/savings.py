@@ -108,7 +108,11 @@ def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
 def _routing(asker: Asker, question: Question, plan: Plan, less: Candidate) -> Iterator[Saving]:
     fleets = dict.fromkeys((replace(plan, replicas=less.plan.replicas), less.plan))
     for routing in SIMPLICITY:
-        if routing is plan.routing or routing is Routing.RANDOM:  # which knows least, and never does better
+        if (
+            routing is plan.routing.base or routing is Routing.RANDOM
+        ):  # which knows least, and never does better
+            continue
+        if routing.needs_sessions and not plan.routing.needs_sessions:  # of which this question may have none
             continue
         for fleet in fleets:
             try:

@@ -12,6 +12,7 @@ from capacity.formats.document import Document, Part, each, number, seconds_per
 from capacity.formats.load_test import LoadTest
 from capacity.formats.seen_runs import load_run, load_test
 from capacity.json_text import VALUES_MAX
+from capacity.profile.llm_loads import SeenLoad, load_of_run
 from capacity.profile.llm_runs import REQUESTS_MAX, SeenRequest, SeenRun, token_gaps
 
 NAME = "aiperf profile, its profile_export.jsonl"
@@ -34,6 +35,15 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
         aiperf 0.13.0, aiperf.common.models.record_models, `MetricRecordInfo`.
     """
     return (_run(document, keeps_gaps=True),)
+
+
+def read_loads(document: Document) -> tuple[SeenLoad, ...]:
+    """The loads, by their single requests.
+
+    Raises:
+        InputError: as `read_runs`.
+    """
+    return tuple(load_of_run(run) for run in read_runs(document))
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -93,7 +103,7 @@ def _counts(one: Part, metadata: Part) -> bool:
 def _request(metrics: Part, due_ns: int | None) -> SeenRequest:
     """A request on a clock that starts when it is sent."""
     output_tokens = metrics.part("output_sequence_length").whole("value")
-    first_s = _seconds(metrics, "time_to_first_token")
+    first_s, gaps_s = _seconds(metrics, "time_to_first_token"), _chunk_gaps_s(metrics)
     return SeenRequest(
         input_tokens=metrics.part("input_sequence_length").whole("value"),
         output_tokens=output_tokens,
@@ -101,7 +111,8 @@ def _request(metrics: Part, due_ns: int | None) -> SeenRequest:
         first_s=first_s,
         last_s=first_s if output_tokens == 1 else _seconds(metrics, "request_latency"),
         due_s=None if due_ns is None else _NS * due_ns,
-        gaps_s=token_gaps(_chunk_gaps_s(metrics), output_tokens),
+        gaps_s=token_gaps(gaps_s, output_tokens),
+        events=min(len(gaps_s) + 1, output_tokens) if gaps_s else 0,
     )
 
 
@@ -122,4 +133,4 @@ def _chunk_gaps_s(metrics: Part) -> list[float]:
     return [scale * gap for gap in gaps]
 
 
-READERS = {"runs": read_runs, "load-test": read_load_test}
+READERS = {"runs": read_runs, "loads": read_loads, "load-test": read_load_test}

@@ -12,6 +12,7 @@ from capacity.errors import InputError, quoted
 from capacity.formats.document import Document, Part, placed, seconds_per
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
+from capacity.profile.llm_loads import SeenLoad, spread_lengths
 
 NAME = "aiperf profile, its profile_export_aiperf.json"
 _NEEDED = {"request_latency", "request_throughput", "request_count", "input_config"}
@@ -40,6 +41,51 @@ def read_load_test(document: Document) -> LoadTest:
     return LoadTest(tool="aiperf", name=document.name, runs=(run,), notes=notes)
 
 
+def read_loads(document: Document) -> tuple[SeenLoad, ...]:
+    """The one load, with lengths as the quantiles of prompts and of answers say.
+
+    Raises:
+        InputError: an unknown unit, a value that cannot be, or no lengths, rate or times.
+    """
+    report = Part(document.name, document.object)
+    return (placed(document, document.name, partial(_load, report)),)
+
+
+# What aiperf calls the inter token latency is the mean time per output token of a request.
+_MEASURES = {"ttft": "time_to_first_token", "tpot": "inter_token_latency", "e2e": "request_latency"}
+
+
+def _load(report: Part) -> SeenLoad:
+    sending = _sending(report)
+    count = _count(report, "request_count") or 0
+    figures = {
+        f"{name}_{'mean' if key == 'avg' else key}": scale * part.number(key)
+        for name, metric in _MEASURES.items()
+        if metric in report
+        for part in [report.part(metric)]
+        for scale in [seconds_per(part.text("unit"), part.where)]
+        for key in part.keys
+        if key == "avg" or _QUANTILE.fullmatch(key)
+    }
+    given, got = (_lengths(report.part(f"{what}_sequence_length"), count) for what in ("input", "output"))
+    return SeenLoad(
+        name=report.where,
+        requests=count,
+        input_tokens=given,
+        output_tokens=got,
+        figures=figures,
+        rate_rps=sending.get("rate_asked_rps"),
+        users=None if sending.get("users") is None else int(sending["users"]),
+        is_even=sending.get("is_even", False),
+    )
+
+
+def _lengths(metric: Part, count: int) -> tuple[int, ...]:
+    levels = {"min": 0.0, "max": 1.0} | {f"p{at}": at / 100.0 for at in (1, 5, 10, 25, 50, 75, 90, 95, 99)}
+    quantiles = {level: metric.number(key) for key, level in levels.items() if key in metric}
+    return spread_lengths(quantiles or {0.5: metric.number("avg")}, max(1, count), len(metric.where))
+
+
 def _run(report: Part) -> LoadRun:
     latency = report.part("request_latency")
     unit_s = seconds_per(latency.text("unit"), latency.where)
@@ -57,7 +103,7 @@ def _run(report: Part) -> LoadRun:
             for key in latency.keys
             if (found := _QUANTILE.fullmatch(key))
         },
-        **_sending(report),
+        **{name: value for name, value in _sending(report).items() if name != "is_even"},
     )
 
 
@@ -72,6 +118,7 @@ def _sending(report: Part) -> dict[str, Any]:
         return {
             "loop": Loop.OPEN,
             "rate_asked_rps": phase.number("rate"),
+            "is_even": "type" in phase and phase.text("type") == "constant",
             "schedule_delay_mean_s": _seconds(report, "credit_to_start_latency", "avg"),
             "schedule_delay_p99_s": _seconds(report, "credit_to_start_latency", "p99"),
         }
@@ -97,4 +144,4 @@ def _count(report: Part, metric: str) -> int | None:
     return report.part(metric).whole("avg") if metric in report else None
 
 
-READERS = {"load-test": read_load_test}
+READERS = {"loads": read_loads, "load-test": read_load_test}

@@ -13,12 +13,11 @@ from capacity.files import located
 from capacity.formats.document import Document, Part
 from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.seen_runs import load_run, load_test
+from capacity.profile.llm_loads import SeenLoad, load_of_run
 from capacity.profile.llm_runs import SeenRequest, SeenRun
 
 NAME = "guidellm benchmark, as JSON"
 _VERSION = 2
-# Chunks per token; a smaller number means that steps, of which only the mean is known, bring several tokens each.
-_CHUNKS_MIN = 0.9
 _OTHERS = ("incomplete", "errored")
 # When a request was sent; one that failed in the generator itself has no start of its own.
 _STARTS = ("request_start", "resolve_start")
@@ -51,6 +50,15 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     if not benchmarks:
         raise InputError(f"{document.name} has no benchmarks; run guidellm again")
     return tuple(_run(one) for one in benchmarks)
+
+
+def read_loads(document: Document) -> tuple[SeenLoad, ...]:
+    """The loads, by their single requests.
+
+    Raises:
+        InputError: as `read_runs`.
+    """
+    return tuple(load_of_run(run) for run in read_runs(document))
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -124,11 +132,6 @@ def _require_all(benchmark: Part, status: str) -> None:
 
 def _request(one: Part) -> SeenRequest:
     timings, output_tokens = one.part("info").part("timings"), one.whole("output_tokens")
-    if timings.whole("token_iterations") < _CHUNKS_MIN * output_tokens:
-        raise InputError(
-            f"{output_tokens} tokens came in {timings.whole('token_iterations')} chunks; turn off speculative "
-            "decoding, and have the server send each token by itself (a stream interval of 1)"
-        )
     return SeenRequest(
         input_tokens=one.whole("prompt_tokens"),
         output_tokens=output_tokens,
@@ -136,6 +139,7 @@ def _request(one: Part) -> SeenRequest:
         first_s=timings.number("first_token_iteration"),
         last_s=timings.number("last_token_iteration"),
         due_s=timings.number("targeted_start") if "targeted_start" in timings else None,
+        events=min(timings.whole("token_iterations"), output_tokens),
     )
 
 
@@ -147,4 +151,4 @@ def _span(one: Part) -> Iterator[tuple[float, float]]:
         yield timings.number("request_start"), ends[0]
 
 
-READERS = {"runs": read_runs, "load-test": read_load_test}
+READERS = {"runs": read_runs, "loads": read_loads, "load-test": read_load_test}

@@ -11,6 +11,7 @@ from capacity.errors import InputError
 from capacity.formats.document import Document, Part, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
+from capacity.profile.llm_loads import SeenLoad, spread_lengths
 
 NAME = "inference-perf (stage_N_lifecycle_metrics.json, summary_lifecycle_metrics.json)"
 _LATE_S = 0.01  # mean delay of sending from which it is reported
@@ -38,6 +39,55 @@ def read_load_test(document: Document) -> LoadTest:
     is_of_server = "latency" not in successes
     run = placed(document, document.name, partial(_of_server if is_of_server else _of_client, report))
     return LoadTest(tool="inference-perf", name=document.name, runs=(run,), notes=_notes(run, is_of_server))
+
+
+def read_loads(document: Document) -> tuple[SeenLoad, ...]:
+    """The one load as its client saw it. Its times per token are of lines, and are left out.
+
+    "Constant" load is exponential gaps rescaled to the stage, so requests come at random whatever it is called.
+
+    Raises:
+        InputError: a report of the server's metrics, no lengths, or numbers that cannot be.
+
+    Source:
+        kubernetes-sigs/inference-perf, inference_perf/loadgen/load_timer.py.
+    """
+    report = Part(document.name, document.object)
+    if "latency" not in report.part("successes"):
+        raise InputError(
+            f"{document.name} has the server's metrics, not those of its clients; give stage_N_lifecycle_metrics.json"
+        )
+    return (placed(document, document.name, partial(_load, report)),)
+
+
+def _load(report: Part) -> SeenLoad:
+    load, successes = report.part("load_summary"), report.part("successes")
+    count, users = successes.whole("count"), _optional(load, "concurrency")
+    latency = successes.part("latency")
+    figures = {
+        f"{name}_{'p50' if key == 'median' else key}": latency.part(measure).number(key)
+        for name, measure in (("ttft", "time_to_first_token"), ("e2e", "request_latency"))
+        if measure in latency
+        for key in ("mean", "median", "p90", "p95", "p99")
+        if key in latency.part(measure)
+    }
+    rate_rps = _optional(load, "requested_rate")
+    given, got = (_lengths(successes.part(f"{what}_len"), count) for what in ("prompt", "output"))
+    return SeenLoad(
+        name=report.where,
+        requests=count,
+        input_tokens=given,
+        output_tokens=got,
+        figures=figures,
+        rate_rps=None if users else rate_rps,
+        users=None if not users else int(users),
+    )
+
+
+def _lengths(metric: Part, count: int) -> tuple[int, ...]:
+    quantiles = {q: one.value for q, one in _quantiles(metric).items()}
+    quantiles |= {level: metric.number(key) for key, level in (("min", 0.0), ("max", 1.0)) if key in metric}
+    return spread_lengths(quantiles or {0.5: metric.number("mean")}, count, len(metric.where))
 
 
 def _of_client(report: Part) -> LoadRun:
@@ -113,4 +163,4 @@ def _optional(part: Part, key: str) -> float | None:
     return part.number(key) if key in part else None
 
 
-READERS = {"load-test": read_load_test}
+READERS = {"loads": read_loads, "load-test": read_load_test}

@@ -21,4 +21,6 @@ def refuse(document: Document) -> NoReturn:
     )
 
 
-READERS = dict.fromkeys(("profile", "workload", "load-test", "plan", "runs"), refuse)
+READERS = dict.fromkeys(
+    ("profile", "workload", "load-test", "plan", "runs", "steps", "loads", "drafts"), refuse
+)

@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from capacity.errors import DependencyError, InputError
+from capacity.errors import InputError
 from capacity.files import ROWS_MAX, printable
 from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, loop_of, run_of, unit_of
 from capacity.formats.document import Document, placed
 from capacity.formats.load_test import QUEUE, LoadRun, LoadTest, Loop
 from capacity.performance import Interval
+from capacity.profile.speculation import Speculation
 
 NAME = "a page of Prometheus metrics (GET /metrics)"
 LINE_LENGTH_MAX = 8192  # the parser takes quadratic time
@@ -31,6 +32,8 @@ _TRITON_COUNTERS = {
     *(f"{_TRITON}{name}" for name in ("count", "exec_count")),
     *(f"{_TRITON}{stage}_duration_us" for stage in _TRITON_STAGES),
 }
+# vLLM's counters of drafts, and of those whose token at a position was accepted.
+DRAFTS, ACCEPTED = "vllm:spec_decode_num_drafts_total", "vllm:spec_decode_num_accepted_tokens_per_pos_total"
 
 Labels = tuple[tuple[str, str], ...]
 Series = dict[Labels, dict[str, float]]  # value by labels and by part of the metric, such as _sum
@@ -54,7 +57,6 @@ def read_load_test(document: Document) -> LoadTest:
 
     Raises:
         InputError: not such a page, no times in it, or counts that contradict each other.
-        DependencyError: prometheus-client is not installed.
 
     Source:
         Prometheus text format 0.0.4 and OpenMetrics 1.0; Triton docs/user_guide/metrics.md; vLLM
@@ -70,6 +72,42 @@ def read_load_test(document: Document) -> LoadTest:
             "request_latency_seconds; save the page after requests were sent"
         )
     return LoadTest(tool="prometheus", name=document.name, runs=runs, notes=(SINCE_START, *_notes(samples)))
+
+
+def read_drafts(document: Document) -> Speculation:
+    """What the server drafted since it started, and how much of it was accepted.
+
+    Raises:
+        InputError: it does not count what was accepted by position.
+
+    Source:
+        vLLM 0.33.0, vllm/v1/spec_decode/metrics.py, `SpecDecodingProm`.
+    """
+    found = drafts_of(_samples(document))
+    if found is None:
+        raise InputError(
+            f"{document.name} does not count drafts ({DRAFTS}), for which it would be read beside sweeps or steps; "
+            "save the page of the server that drafts, or leave it out"
+        )
+    return found
+
+
+def drafts_of(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Speculation | None:
+    """What vLLM's counters say of drafts; None if there are none.
+
+    Raises:
+        InputError: drafts without a count of what was accepted by position.
+    """
+    drafts, accepted = 0.0, defaultdict[int, float](float)
+    for shown, labels, value in samples:
+        name = shown.replace("vllm_", "vllm:", 1)  # as OpenMetrics has it
+        if name == DRAFTS:
+            drafts += count(value, name)
+        elif name == ACCEPTED and labels.get("position", "").isdecimal():
+            accepted[int(labels["position"])] += count(value, name)
+    if drafts and not accepted:
+        raise InputError(f"{DRAFTS} is {drafts:g}, and there is no {ACCEPTED}; save the whole page")
+    return Speculation.counted(drafts, [accepted[at] for at in range(max(accepted, default=-1) + 1)])
 
 
 def _samples(document: Document) -> list[_Sample]:
@@ -92,13 +130,9 @@ def _samples(document: Document) -> list[_Sample]:
 
 
 def _parsed(text: str) -> Iterator[_Sample]:
-    try:
-        from prometheus_client import parser
-        from prometheus_client.openmetrics import parser as openmetrics_parser
-    except ModuleNotFoundError:
-        raise DependencyError(
-            "reading metrics needs prometheus-client; install it with pip install 'capacity-planner[measure]'"
-        ) from None
+    from prometheus_client import parser
+    from prometheus_client.openmetrics import parser as openmetrics_parser
+
     is_open = text.rstrip().endswith("# EOF")
     parse = (
         openmetrics_parser.text_string_to_metric_families
@@ -274,4 +308,4 @@ def _labels(labels: Mapping[str, str], without: str = "") -> Labels:
     return tuple(sorted((key, value) for key, value in labels.items() if key != without))
 
 
-READERS = {"load-test": read_load_test}
+READERS = {"load-test": read_load_test, "drafts": read_drafts}

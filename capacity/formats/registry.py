@@ -19,8 +19,11 @@ class Kind(StrEnum):
     """What a file is read for.
 
     RUNS are a language model's requests as its clients saw them, of which several sweeps together make a profile;
-    their readers return a tuple of `capacity.profile.llm_runs.SeenRun`. A PLAN has the settings of a server that runs
-    today, a `capacity.formats.running_plan.RunningPlan`.
+    their readers return a tuple of `capacity.profile.llm_runs.SeenRun`. STEPS are those of its engine, one by one
+    (`capacity.profile.llm_steps.SeenSteps`), and LOADS what a load generator reports of each load on it, in figures
+    or by single requests (`capacity.profile.llm_loads.SeenLoad`), both as tuples too. DRAFTS are what its server
+    counted of them (`capacity.profile.speculation.Speculation`). A PLAN has the settings of a server that runs today,
+    a `capacity.formats.running_plan.RunningPlan`.
     """
 
     PROFILE = "profile"
@@ -28,6 +31,9 @@ class Kind(StrEnum):
     LOAD_TEST = "load-test"
     PLAN = "plan"
     RUNS = "runs"
+    STEPS = "steps"
+    LOADS = "loads"
+    DRAFTS = "drafts"
 
 
 # What reads a file of each kind.
@@ -37,6 +43,9 @@ _USES = {
     Kind.LOAD_TEST: "capacity audit",
     Kind.PLAN: "capacity import",
     Kind.RUNS: "capacity import, with all sweeps of the server",
+    Kind.LOADS: "capacity import, with three loads or more of one engine",
+    Kind.STEPS: "capacity import, with all records of the engine",
+    Kind.DRAFTS: "capacity import, beside sweeps or steps of the engine",
 }
 
 

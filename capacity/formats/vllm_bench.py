@@ -17,7 +17,9 @@ from capacity.formats.document import Document, Part, each, number, placed, whol
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.seen_runs import load_run, load_test
 from capacity.performance import Interval
+from capacity.profile.llm_loads import SeenLoad, load_of_run
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
+from capacity.profile.speculation import Speculation
 
 NAME = "vllm bench serve --save-result"
 # Measures of totals, in order of preference; the response is left out unless it is asked for.
@@ -30,6 +32,8 @@ _NOTES = {
     ),
 }
 _QUANTILE = re.compile(r"(median|p([0-9]{1,2}(?:\.[0-9]{1,6})?))_(ttft|e2el)_ms")
+_FIGURE = re.compile(r"(mean|median|p[0-9]{1,2}(?:\.[0-9]{1,6})?)_(ttft|tpot|e2el)_ms")
+_DRAFTED, _ACCEPTED = "spec_decode_num_drafts", "spec_decode_per_position_acceptance_rates"
 _COLUMNS = ("input_lens", "output_lens", "ttfts", "itls", "start_times")
 
 
@@ -50,7 +54,7 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
         InputError: no columns of single requests, requests that failed, or values that cannot be.
 
     Source:
-        vLLM 0.19.0, vllm/benchmarks/serve.py, `benchmark`.
+        vLLM 0.19.0 and 0.33.0, vllm/benchmarks/serve.py, `benchmark`.
     """
     whole_run = Part(document.name, document.object)
     missing = [name for name in _COLUMNS if name not in whole_run]
@@ -64,11 +68,72 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     if len({len(column) for column in columns}) > 1:
         raise InputError(f"{document.name}: {', '.join(_COLUMNS)} must be equally long")
     _require_success(whole_run, document.name)
+    speculation = located(document.name, partial(_speculation, whole_run))
     requests = tuple(
         located(f"{document.name} request {at}", partial(_request, *cells))
         for at, cells in enumerate(zip(*columns, strict=True))
     )
-    return (SeenRun(name=document.name, requests=requests),)
+    run = SeenRun(name=document.name, requests=requests, model=_model(whole_run), speculation=speculation)
+    return (run,)
+
+
+def read_loads(document: Document) -> tuple[SeenLoad, ...]:
+    """The one load, by single requests if all of them are there, else by the totals, whose lengths are means.
+
+    Raises:
+        InputError: values that cannot be, no rate and no number in flight, or neither responses nor times per token.
+    """
+    totals = Part(document.name, document.object)
+    if _DRAFTED in totals:
+        raise InputError(
+            f"{document.name} is of a server that drafts, whose figures do not say in how many steps tokens came; give "
+            "files with --save-detailed alone"
+        )
+    if all(name in totals for name in _COLUMNS):
+        return tuple(load_of_run(run) for run in read_runs(document))
+    return (placed(document, document.name, partial(_load, totals)),)
+
+
+def _load(totals: Part) -> SeenLoad:
+    completed, rate, most = (
+        totals.whole("completed"),
+        totals.value("request_rate"),
+        totals.value("max_concurrency"),
+    )
+    if completed < 1:
+        raise InputError(f"{totals.where} has no request that was answered; run it again")
+    has_rate = isinstance(rate, int | float) and math.isfinite(rate)
+    in_flight = totals.whole("max_concurrency") if most else None
+    figures = {}
+    for key in totals.keys:
+        match = _FIGURE.fullmatch(key)
+        if match:
+            at = "p50" if match[1] == "median" else match[1]
+            figures[f"{match[2].removesuffix('el')}_{at}"] = totals.number(key) / 1e3
+    given, got = (totals.whole(f"total_{what}_tokens") / completed for what in ("input", "output"))
+    return SeenLoad(
+        name=totals.where,
+        requests=completed,
+        input_tokens=(max(1, round(given)),),
+        output_tokens=(max(1, round(got)),),
+        figures={name: value for name, value in figures.items() if value > 0.0},
+        rate_rps=float(rate) if has_rate else None,
+        users=None if has_rate else in_flight or completed,
+        in_flight_max=in_flight if has_rate else None,
+        model=_model(totals),
+    )
+
+
+def _speculation(run: Part) -> Speculation | None:
+    """What the server drafted and accepted during the run, as its counters say; None if it drafted nothing."""
+    if _DRAFTED not in run:
+        return None
+    rates = each(run.list(_ACCEPTED), _ACCEPTED, number)
+    return Speculation(draft_tokens=len(rates), acceptance_rates=tuple(rates), in_steps=True)
+
+
+def _model(run: Part) -> str | None:
+    return run.text("model_id") if "model_id" in run else None
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -169,7 +234,8 @@ def _request(given: Any, got: Any, ttft: Any, gaps: Any, start: Any) -> SeenRequ
         first_s=first_s,
         last_s=first_s + sum(gaps_s),
         gaps_s=token_gaps(gaps_s, output_tokens),
+        events=min(len(gaps_s) + 1, output_tokens),
     )
 
 
-READERS = {"runs": read_runs, "load-test": read_load_test}
+READERS = {"runs": read_runs, "loads": read_loads, "load-test": read_load_test}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.measurement.findings import MEASURED_BY, Measurement, SizeFinding, server_machine
-from capacity.measurement.http import Address, Exchange
+from capacity.measurement.http import Address
 from capacity.measurement.metrics import (
     Histogram,
     Histograms,
@@ -20,6 +20,7 @@ from capacity.measurement.metrics import (
 from capacity.measurement.overhead import request_work
 from capacity.measurement.rounds import Clock, Report, Sleep
 from capacity.measurement.sections import SECTIONS_MAX, SECTIONS_MIN, ratio_interval
+from capacity.measurement.url import Page
 from capacity.performance import Interval
 from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
 from capacity.question.caveat import Caveat, CaveatCode
@@ -46,7 +47,7 @@ class Window(NamedTuple):
 
 
 def watch(
-    exchange: Exchange, duration_s: float, *, clock: Clock = time.monotonic, sleep: Sleep = time.sleep
+    page: Page, duration_s: float, *, clock: Clock = time.monotonic, sleep: Sleep = time.sleep
 ) -> Window:
     """Scrape, wait, scrape; about twenty times if there is time.
 
@@ -56,7 +57,7 @@ def watch(
         DependencyError: the first or the last scrape failed.
         KeyboardInterrupt: the last scrape failed after an interrupt.
     """
-    scrapes, began_s = [scrape(exchange)], clock()
+    scrapes, began_s = [scrape(page)], clock()
     count = min(SECTIONS_MAX, int(duration_s / _SECTION_MIN_S))
     count, interrupt = count if count >= SECTIONS_MIN else 1, None
     try:
@@ -64,11 +65,11 @@ def watch(
             sleep(max(0.0, began_s + duration_s * number / count - clock()))
             if number < count:
                 with suppress(DependencyError):  # the last scrape tells whether the server is gone
-                    scrapes.append(scrape(exchange))
+                    scrapes.append(scrape(page))
     except KeyboardInterrupt as stop:
         interrupt = stop
     try:
-        scrapes.append(scrape(exchange))
+        scrapes.append(scrape(page))
     except DependencyError:
         if interrupt is not None:
             raise interrupt from None
@@ -92,9 +93,8 @@ def measure_metrics(
         InconclusiveError: it served too few batches.
         KeyboardInterrupt: an interrupt before the first window.
     """
-    with Exchange(address, timeout_s=timeout_s) as exchange:
-        report(f"watching the server's metrics for {duration_s:.0f} s")
-        window = watch(exchange, duration_s)
+    report(f"watching the server's metrics for {duration_s:.0f} s")
+    window = watch(Page(address=address, timeout_s=timeout_s), duration_s)
     before, after = window.scrapes[0], window.scrapes[-1]
     try:
         gained = sectioned(gains(before, after, where), window.scrapes, where)

@@ -10,21 +10,20 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from capacity.errors import DependencyError, InputError
-from capacity.files import printable, text_of
+from capacity.files import printable
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import aiohttp
     from yarl import URL
 
@@ -121,11 +120,11 @@ class TooLongError(ValueError):
 
 
 def import_aiohttp() -> Any:
-    """The library. Raises InputError: it is not installed."""
+    """The library. Raises DependencyError: it is not installed."""
     try:
         import aiohttp
     except ImportError:
-        raise InputError(
+        raise DependencyError(
             "measuring a server needs aiohttp, which is not installed; "
             "pip install 'capacity-planner[measure]'"
         ) from None
@@ -171,10 +170,15 @@ def _url(address: Address) -> "URL":
 
 @asynccontextmanager
 async def posted(
-    client: "aiohttp.ClientSession", address: Address, body: bytes
+    client: "aiohttp.ClientSession",
+    address: Address,
+    body: bytes,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> "AsyncIterator[aiohttp.ClientResponse]":
     """An answer to a POST that can be read as it arrives; raises as `ask` does."""
-    async with client.request("POST", _url(address), data=body, allow_redirects=False) as answer:
+    async with client.request(
+        "POST", _url(address), data=body, headers=headers, allow_redirects=False
+    ) as answer:
         yield answer
 
 
@@ -198,7 +202,6 @@ async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | N
 
 
 _RAISE_TIMEOUT = "raise --timeout, or fix the server"  # for commands that have this flag
-_SAVE_FIRST = "save what it answers to a file, such as by curl -o FILE, and give that"
 LOOK_AT_SERVER = "is it overloaded? its metrics must answer at once"
 
 
@@ -226,22 +229,6 @@ async def fetch(
     return answer
 
 
-def read_url(text: str, timeout_s: float = 30.0) -> str:
-    """The text that a URL returns to a GET.
-
-    Raises:
-        InputError: no such address, or an answer that is not UTF-8.
-        DependencyError: no answer in time, or one that fails.
-    """
-    address = parse_address(text, "the URL")
-
-    async def got() -> Answer:
-        async with session(timeout_s) as client:
-            return await fetch(client, address, slow=_SAVE_FIRST)
-
-    return text_of(asyncio.run(got()).body, f"the answer of {printable(text)[:80]}")
-
-
 def _named(address: Address) -> str:
     return f"{address.host}:{address.port}{printable(address.path)[:_EXCERPT]}"
 
@@ -251,19 +238,30 @@ def explained(
     client: "aiohttp.ClientSession", address: Address, slow: str = _RAISE_TIMEOUT
 ) -> Iterator[None]:
     """Turn failures inside into a DependencyError that names the address and what to do."""
-    aiohttp, name = import_aiohttp(), _named(address)
     try:
         yield
-    except TooLongError as error:
-        raise DependencyError(f"{name} {error}") from None
-    except TimeoutError:
-        limit_s = client.timeout.total or math.inf
-        raise DependencyError(f"{name} gave no complete answer within {limit_s:g} s; {slow}") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        number = getattr(error, "errno", None) or 0
-        told = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
-        reason = printable(told or f"{type(error).__name__} {error}")[:_EXCERPT]
-        raise DependencyError(f"{name} cannot be reached: {reason}; is it running?") from None
+    except (import_aiohttp().ClientError, OSError, ValueError) as error:
+        raise unanswered(address, error, client.timeout.total or math.inf, slow) from None
+
+
+def unanswered(
+    address: Address, error: Exception, limit_s: float, slow: str = _RAISE_TIMEOUT
+) -> DependencyError:
+    """The error for a request without a whole answer, which names the address and what to do.
+
+    Args:
+        limit_s: the time that it had. [s]
+    """
+    name = _named(address)
+    if isinstance(error, TooLongError):
+        return DependencyError(f"{name} {error}")
+    if isinstance(error, TimeoutError):
+        return DependencyError(f"{name} gave no complete answer within {limit_s:g} s; {slow}")
+    number = getattr(error, "errno", None) or 0
+    is_of_system = number > 0 and not hasattr(error, "reason")  # numbers of TLS are its own
+    told = os.strerror(number) if is_of_system else getattr(error, "strerror", None)
+    reason = printable(told or f"{type(error).__name__} {error}")[:_EXCERPT]
+    return DependencyError(f"{name} cannot be reached: {reason}; is it running?")
 
 
 def require_success(address: Address, status: int, headers: "Mapping[str, str]", body: bytes) -> None:

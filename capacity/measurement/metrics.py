@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 from capacity.errors import DependencyError, quoted
 from capacity.files import printable
 from capacity.measurement.http import Exchange
+from capacity.measurement.url import Page
 from capacity.performance import Interval
 from capacity.profile.profile import BATCH_SIZE_LIMIT
 
@@ -99,12 +100,8 @@ def read_page(page: bytes) -> Scrape:
 
 
 def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
-    try:
-        from prometheus_client.parser import text_string_to_metric_families
-    except ModuleNotFoundError:
-        raise DependencyError(
-            "reading metrics needs prometheus-client; install it with pip install 'capacity-planner[measure]'"
-        ) from None
+    from prometheus_client.parser import text_string_to_metric_families
+
     try:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -114,7 +111,7 @@ def _samples(text: str) -> Iterator[tuple[str, Labels, float]]:
         raise DependencyError(f"the metrics are not in Prometheus' text format ({reason})") from None
 
 
-def scrape(exchange: Exchange) -> Scrape:
+def scrape(exchange: Exchange | Page) -> Scrape:
     """The metrics as they are now."""
     return read_page(exchange.ask().body)
 

@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
@@ -92,13 +92,14 @@ class Rounds:
             yield (number + 1) * naps // self.samples > number * naps // self.samples
 
 
-def parse_batch_sizes(text: str) -> tuple[int, ...]:
-    """Sizes from text such as `1,2,4,8`, in any order.
+def parse_batch_sizes(given: str | Iterable[int]) -> tuple[int, ...]:
+    """Sizes from text such as `1,2,4,8`, or from numbers, in any order.
 
-    >>> parse_batch_sizes("8, 1,2")
-    (1, 2, 8)
+    >>> parse_batch_sizes("8, 1,2"), parse_batch_sizes([2, 1])
+    ((1, 2, 8), (1, 2))
     """
-    words = [word.strip() for word in text.split(",")]
+    listed = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
+    words = [str(one).strip() for one in listed]
     for word in words:
         if not (word.isascii() and word.isdigit() and len(word) <= 9):
             raise InputError(f"--batch-sizes has {quoted(word)}, which is not a batch size; write 1,2,4,8")

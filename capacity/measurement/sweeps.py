@@ -12,14 +12,19 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from capacity.errors import InconclusiveError, InputError
+from capacity.errors import DependencyError, InconclusiveError, InputError
+from capacity.formats.prometheus_text import ACCEPTED, DRAFTS, drafts_of
 from capacity.measurement.completions import Prompt, complete
 from capacity.measurement.http import Address, session
+from capacity.measurement.metrics import Scrape, gain, scrape
+from capacity.measurement.url import Page
 from capacity.profile.llm_runs import SeenRequest, SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
+from capacity.profile.speculation import Speculation
 
 if TYPE_CHECKING:
     import aiohttp
@@ -38,6 +43,8 @@ _SATURATED, _IN_FLIGHT, _INPUT, _OUTPUT = 6, 2, 512, 128
 _TOKENS = (100, 10_000)
 # A client that takes this share of a core may see tokens late.
 _CPU_SHARE_MAX = 0.8
+# A page of metrics is near, or there is none.
+_PAGE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +150,7 @@ class Server:
             await self._request(client, (_SHORTEST, 2), dice)
             for number, run in enumerate(runs, 1):
                 report(f"{run.name}: {run.requests} requests (run {number} of {len(runs)})")
+                before = self._counters()
                 began_s, began_cpu_s = time.perf_counter(), time.thread_time()
                 requests = [
                     one for wave in run.waves for one in await self._wave(client, wave, run.in_flight, dice)
@@ -154,8 +162,17 @@ class Server:
                         "have come earlier than they were seen; measure from a faster machine, or a smaller "
                         "--sequences-max"
                     )
-                found.append(_since(SeenRun(name=run.name, requests=tuple(requests)), began_s))
+                drafts = _drafts(before, self._counters())
+                seen = SeenRun(name=run.name, requests=tuple(requests), speculation=drafts)
+                found.append(_since(seen, began_s))
         return found
+
+    def _counters(self) -> Scrape | None:
+        """The server's counters, as vLLM shows them; None if it shows none."""
+        page = Page(address=replace(self.address, target="/metrics"), timeout_s=min(self.timeout_s, _PAGE_S))
+        with suppress(DependencyError):
+            return scrape(page)
+        return None
 
     async def _wave(
         self, client: "aiohttp.ClientSession", wave: tuple[Lengths, ...], in_flight: int, dice: random.Random
@@ -183,6 +200,17 @@ class Server:
         return await complete(
             client, self.address, Prompt(model=self.model, tokens=tokens, output_tokens=lengths[1])
         )
+
+
+def _drafts(before: Scrape | None, after: Scrape | None) -> Speculation | None:
+    """What was drafted between two scrapes, and accepted; None if the server does not count that."""
+    if before is None or after is None:
+        return None
+    return drafts_of(
+        (name, dict(labels), rise)
+        for name in (DRAFTS, ACCEPTED)
+        for labels, rise in gain(before, after, name).items()
+    )
 
 
 def _since(run: SeenRun, began_s: float) -> SeenRun:

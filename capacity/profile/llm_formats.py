@@ -10,6 +10,7 @@ from capacity.errors import InputError, quoted
 from capacity.files import csv_rows, located, printable
 from capacity.json_text import Line, read_as
 from capacity.profile.llm import (
+    Calibration,
     Coefficients,
     Engine,
     KvCache,
@@ -19,6 +20,7 @@ from capacity.profile.llm import (
     SaturationCheck,
     Scheduler,
 )
+from capacity.profile.speculation import Speculation
 from capacity.profile.steps import StepTiming
 from capacity.units import is_number
 
@@ -54,6 +56,8 @@ class _LlmDocument:
     engine: Engine | None = None
     overhead: Overhead | None = None
     check: SaturationCheck | None = None
+    calibration: Calibration | None = None
+    speculation: Speculation | None = None
     source: dict[Line, Line] | Line | None = None
 
 
@@ -176,20 +180,44 @@ def with_settings(
     prefix_caching: bool | None = None,
     async_scheduling: bool | None = None,
     chunked_prefill: bool | None = None,
+    long_prefill_tokens: int | None = None,
+    watermark: float | None = None,
+    mixed_chunk: bool | None = None,
+    draft_tokens: int | None = None,
 ) -> LlmProfile:
     """The profile with the cache and engine settings of the flags in place of those in its file."""
-    kv = replace(
-        profile.kv,
-        tokens=profile.kv.tokens if kv_tokens is None else kv_tokens,
-        block_tokens=profile.kv.block_tokens if block_tokens is None else block_tokens,
-    )
-    today = profile.engine
-    engine = replace(
-        today,
-        scheduler=today.scheduler if scheduler is None else scheduler,
-        prefix_caching=today.prefix_caching if prefix_caching is None else prefix_caching,
-        async_scheduling=today.async_scheduling if async_scheduling is None else async_scheduling,
-        chunked_prefill=today.chunked_prefill if chunked_prefill is None else chunked_prefill,
-    )
+    kv = profile.kv if kv_tokens is None else profile.kv.of_size(kv_tokens)
+    kv = kv if block_tokens is None else replace(kv, block_tokens=block_tokens)
+    settings = {
+        "scheduler": scheduler,
+        "prefix_caching": prefix_caching,
+        "async_scheduling": async_scheduling,
+        "chunked_prefill": chunked_prefill,
+        "long_prefill_tokens": long_prefill_tokens,
+        "watermark": watermark,
+        "mixed_chunk": mixed_chunk,
+    }
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    engine = replace(profile.engine, **given)
     source = {key: text for key, text in profile.source.items() if key != "kv" or kv_tokens is None}
-    return replace(profile, kv=kv, engine=engine, source=source)
+    speculation = _drafting(profile, draft_tokens)
+    return replace(profile, kv=kv, engine=engine, source=source, speculation=speculation)
+
+
+def _drafting(profile: LlmProfile, tokens: int | None) -> Speculation | None:
+    """What the engine drafts with this many tokens a draft; None for 0.
+
+    Raises:
+        InputError: the profile says nothing of drafts, or has fewer tokens in one.
+    """
+    known = profile.speculation
+    if known is None or tokens is None:
+        if tokens:
+            raise InputError(
+                f"profile {profile.name} does not say how many drafted tokens are accepted; add its speculation, or "
+                "leave --draft-tokens out"
+            )
+        return known
+    if tokens == 0 and not known.in_steps:
+        return None
+    return known.drafting(tokens)

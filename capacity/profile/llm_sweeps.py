@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from capacity.errors import InputError
 from capacity.profile.llm import KvCache, LimitsMeasured, SaturationCheck
-from capacity.profile.llm_runs import SeenRequest, SeenRun
+from capacity.profile.llm_runs import SeenRequest, SeenRun, drafted
+from capacity.profile.speculation import Speculation
 from capacity.profile.steps import NODES_MAX, StepTiming
 
 Floats = npt.NDArray[np.float64]
@@ -35,6 +36,9 @@ _STEPS_KEPT, _STEPS_MIN = 8, 3  # steps of a part, and of one that is all there 
 # The cost of reading shows only if the same number of requests read this many times more in another step.
 _READ_RATIO = 4.0
 _P99 = 2.326  # standard normal quantile
+# Tokens of one step come within this share of its duration.
+_SAME_STEP = 0.25
+_LOADS_MIN = 3  # runs that may be loads of which each is simulated
 _EMPIRICAL_MIN = 100  # from this many steps on, P99 is counted
 # A prompt this short costs hardly more than a step that decodes; and how near a limit counts as being at it.
 _SHORT_PROMPT, _NEAR = 256, 0.02
@@ -51,20 +55,24 @@ class EngineSettings:
         sequences_max: most requests that it runs at once.
         batched_tokens_max: most tokens of one of its steps.
         request_overhead_s: time of a request outside the engine; None to work it out. [s]
+        draft_tokens: tokens that it drafts for each request in a step, 0 for none; runs whose server counted them say
+            it themselves.
     """
 
     kv: KvCache
     sequences_max: int
     batched_tokens_max: int
     request_overhead_s: float | None = None
+    draft_tokens: int = 0
 
 
-class _Observed(NamedTuple):
+class ObservedStep(NamedTuple):
     """A step, or the mean of several, in which some requests decoded and no prompt was computed.
 
     Attributes:
         steps: number of steps in the mean.
         seen_by: number of observations of the same steps.
+        at_s: when it began. [s]
     """
 
     requests: int
@@ -72,6 +80,7 @@ class _Observed(NamedTuple):
     seconds: float
     steps: float = 1.0
     seen_by: float = 1.0
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,7 @@ class Swept:
         overhead_s: time of a request outside the engine, not included in the steps. [s]
         check: the throughput of the saturated run; None if there was none.
         source: where they come from, in words, by aspect.
+        speculation: what was drafted and accepted; None if nothing was drafted.
     """
 
     steps: tuple[StepTiming, ...]
@@ -91,6 +101,12 @@ class Swept:
     overhead_s: float
     check: SaturationCheck | None
     source: dict[str, str]
+    speculation: Speculation | None = None
+
+
+def are_sweeps(runs: Sequence[SeenRun]) -> bool:
+    """Whether runs are sweeps, of which one has prompts with one output token each, and not loads."""
+    return len(runs) < _LOADS_MIN or any(all(one.output_tokens == 1 for one in run.requests) for run in runs)
 
 
 def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
@@ -99,6 +115,7 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
     Raises:
         InputError: a sweep is missing (says which, and how to run it), or the saturated run cannot be compared.
     """
+    runs = [run.drafting(settings.draft_tokens) for run in runs]
     saturated = [run for run in runs if run.in_flight_max > settings.sequences_max]
     sweeps = [run for run in runs if run.in_flight_max <= settings.sequences_max]
     if len(saturated) > 1:
@@ -125,7 +142,9 @@ def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
         overhead_s=overhead_s or 0.0,
         check=saturation_check(saturated[0], settings, context) if saturated else None,
         source=_source(decode, prompts, overhead_s, settings)
+        | _streams(runs)
         | _left_out(len(alone) - sum(map(len, prompts.values())), left_out),
+        speculation=drafted(runs),
     )
 
 
@@ -145,6 +164,13 @@ def _source(
         if overhead_s is None
         else "what the first token of the shortest prompts takes longer than a step of one request",
     }
+
+
+def _streams(runs: Sequence[SeenRun]) -> dict[str, str]:
+    """How tokens came where not each step sent its own, in words."""
+    most = max(run.interval for run in runs)
+    told = f"tokens came {most} at a time, always as many, and each is taken for a step of its own"
+    return {"streams": told} if most > 1 else {}
 
 
 def _left_out(stalled: int, lengths: Sequence[int]) -> dict[str, str]:
@@ -168,7 +194,7 @@ def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
     Raises:
         InputError: there are none, or all read about the same.
     """
-    steps = [row for run in runs for row in _rows(list(_observed(run)))]
+    steps = [row for run in runs for row in _rows(list(observed_steps(run)))]
     if not steps:
         is_bare = any(not run.has_stamps for run in runs)
         lengths = "256 output tokens each, since only their ends are known" if is_bare else "64 output tokens"
@@ -189,15 +215,27 @@ def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
     return steps
 
 
-def _observed(run: SeenRun) -> Iterator[_Observed]:
+def observed_steps(run: SeenRun) -> Iterator[ObservedStep]:
+    """Steps of a run in which requests decoded and no prompt was computed or waited, as far as its clients saw them."""
+    interval = run.interval
     if not run.has_stamps:
         yield from _whole_requests(run)
         return
-    stamps = {id(one): np.array(one.stamps_s) for one in run.requests if one.has_stamps}
+    stamps = _stamps(run, interval)
     for begin_s, end_s, members in _windows(run):
-        stamped = [stamps[id(one)] for one in members if one.has_stamps]
+        stamped = [stamps[id(one)] for one in members if id(one) in stamps]
         if stamped:
-            yield from _steps_within(begin_s, end_s, members, stamped)
+            yield from _steps_within(begin_s, end_s, members, stamped, interval)
+
+
+def _stamps(run: SeenRun, interval: int) -> dict[int, Floats]:
+    """Times of the events of each request, by its identity, where events tell steps apart. [s]"""
+    is_plain = run.speculation is None and interval == 1
+    return {
+        id(one): np.array(one.stamps_s)
+        for one in run.requests
+        if one.has_stamps and not (is_plain and one.events < one.output_tokens)
+    }
 
 
 def _windows(run: SeenRun) -> Iterator[tuple[float, float, list[SeenRequest]]]:
@@ -227,18 +265,78 @@ def _events(run: SeenRun) -> Iterator[tuple[float, int, str]]:
 
 
 def _steps_within(
-    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[Floats]
-) -> Iterator[_Observed]:
-    """The steps of a window: from one token of the witnesses to the next."""
+    begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[Floats], interval: int
+) -> Iterator[ObservedStep]:
+    """The steps of a window: from one event of the witnesses to the next, which takes `interval` of them."""
     witnesses = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
     within = [stamps[slice(*np.searchsorted(stamps, [begin_s, end_s + 1e-9]))] for stamps in witnesses]
     reference = max(within, key=len)
+    if interval > 1 and len(reference) and reference[-1] >= end_s - 1e-9:
+        reference = reference[:-1]  # the last event of an answer takes the steps that are left
     if len(reference) < 2:
         return
-    ends_s = np.median([_nearest(stamps, reference) for stamps in witnesses], axis=0)
+    nearest = np.array([_nearest(stamps, reference) for stamps in witnesses])
+    if interval > 1:  # others send theirs after other steps
+        apart_s = np.median(np.abs(nearest - reference), axis=1)
+        nearest = nearest[apart_s <= _SAME_STEP * np.median(np.diff(reference)) / interval]
+    ends_s = np.median(nearest, axis=0)
     read = sum(_context(one, float(reference[0])) for one in members)
+    grown = sum(one.tokens_a_gap for one in members)
+    middle = 0.5 * (1.0 - 1.0 / interval)  # of the steps of an event
     for number, seconds in enumerate(np.diff(ends_s).tolist()):
-        yield _Observed(len(members), read + number * len(members), seconds)
+        kv_tokens, at_s = read + (number + middle) * grown, float(reference[number])
+        yield ObservedStep(len(members), kv_tokens, seconds / interval, interval, at_s=at_s)
+
+
+class PromptStep(NamedTuple):
+    """A step that computed the last part of some prompts beside requests that decoded, by the latter's tokens.
+
+    Attributes:
+        prompt_tokens: tokens of those prompts, in whole.
+        read: tokens that the decoding requests read.
+        at_s: when it began. [s]
+    """
+
+    prompt_tokens: float
+    requests: float
+    read: float
+    seconds: float
+    at_s: float
+
+
+def prompt_steps(run: SeenRun) -> Iterator[PromptStep]:
+    """Steps at whose end first tokens came, while other requests of the run decoded and their stamps date the step."""
+    ordered = sorted(run.requests, key=lambda one: one.first_s)
+    interval = run.interval
+    known = (
+        _stamps(run, interval) if interval == 1 else {}
+    )  # or a step with prompts is one of several in an event
+    stamps = {key: found for key, found in known.items() if len(found) > 1}
+    active: list[SeenRequest] = []
+    begin = 0
+    while begin < len(ordered):
+        first_s = ordered[begin].first_s
+        active = [one for one in active if one.last_s >= first_s]
+        dated = [_dated(stamps[id(one)], first_s) for one in active if id(one) in stamps][:_WITNESSES]
+        seconds, late_s = np.median(dated, axis=0).tolist() if dated else (0.0, 0.0)
+        end = begin + 1
+        while end < len(ordered) and ordered[end].first_s - first_s <= _SAME_STEP * seconds:
+            end += 1
+        group = ordered[begin:end]
+        if seconds > 0.0 and abs(late_s) <= _SAME_STEP * seconds:
+            read = sum(_context(one, first_s - seconds) for one in active)
+            tokens = sum(one.input_tokens for one in group)
+            yield PromptStep(tokens, len(active), read, seconds, first_s - seconds)
+        active += group
+        begin = end
+
+
+def _dated(stamps: Floats, at_s: float) -> tuple[float, float]:
+    """Gap before the token that is nearest to an instant, 0 before the first; and how much later it came. [s]"""
+    after = int(np.clip(np.searchsorted(stamps, at_s), 1, len(stamps) - 1))
+    place = after - 1 if at_s - stamps[after - 1] < stamps[after] - at_s else after
+    gap_s = float(stamps[place] - stamps[place - 1]) if place else 0.0
+    return gap_s, float(stamps[place]) - at_s
 
 
 def _nearest(stamps: Floats, to: Floats) -> Floats:
@@ -253,7 +351,7 @@ def _context(one: SeenRequest, at_s: float) -> float:
     return one.input_tokens + 1.0 + max(0.0, min(share, 1.0)) * (one.output_tokens - 1)
 
 
-def _whole_requests(run: SeenRun) -> Iterator[_Observed]:
+def _whole_requests(run: SeenRun) -> Iterator[ObservedStep]:
     """Mean step of each request with hardly any other prompt in its time, if no single gap is known."""
     events = sorted(_events(run), key=lambda event: event[0])
     times = np.array([event[0] for event in events])
@@ -272,21 +370,22 @@ def _whole_requests(run: SeenRun) -> Iterator[_Observed]:
     columns = (waiting > 0, decoding, decoding**2, reading)
     totals = [np.concatenate([[0.0], np.cumsum(one * spans)]) for one in columns]
     for one in run.requests:
-        if one.output_tokens < 2 or one.last_s <= one.first_s:
+        if one.events < 2 or one.last_s <= one.first_s:
             continue
         first, last = np.searchsorted(times, [one.first_s, one.last_s])
         impure, together, squared, read = (
             (total[last] - total[first]) / (one.last_s - one.first_s) for total in totals
         )
-        steps, requests = one.output_tokens - 1, max(1, round(together))
+        steps = one.output_tokens - 1 if run.speculation is None else one.events - 1
+        requests = max(1, round(together))
         if impure <= _IMPURE_MAX and squared - 2 * together * requests + requests**2 <= _CHANGE_MAX:
             seconds = (one.last_s - one.first_s) / steps
-            yield _Observed(requests, max(read, requests), seconds, steps, requests)
+            yield ObservedStep(requests, max(read, requests), seconds, steps, requests, one.first_s)
 
 
-def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
+def _rows(observed: Sequence[ObservedStep]) -> Iterator[StepTiming]:
     """Observations of one run as rows: by number of requests, and by what they read in a few parts."""
-    groups: dict[int, list[_Observed]] = {}
+    groups: dict[int, list[ObservedStep]] = {}
     for one in observed:
         groups.setdefault(one.requests, []).append(one)
     for requests, group in sorted(groups.items()):
@@ -300,9 +399,9 @@ def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
                 yield _row(requests, part)
 
 
-def _row(requests: int, part: Sequence[_Observed]) -> StepTiming:
+def _row(requests: int, part: Sequence[ObservedStep]) -> StepTiming:
     """The row of similar observations. The variance of a mean over n steps is n times smaller."""
-    _, kv, seconds, steps, seen_by = (np.array(column, dtype=float) for column in zip(*part, strict=True))
+    _, kv, seconds, steps, seen_by, _ = (np.array(column, dtype=float) for column in zip(*part, strict=True))
     mean_s = float(np.average(seconds, weights=steps))
     spread_s = math.sqrt(float((steps * (seconds - mean_s) ** 2).sum()) / max(1, len(part) - 1))
     read = max(requests, round(float(np.average(kv, weights=steps))))

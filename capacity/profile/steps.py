@@ -119,6 +119,17 @@ class StepTable:
         )  # fmt: skip
         return tuple(np.ascontiguousarray(one) for one in tables)
 
+    def plus(self, seconds: float) -> "StepTable":
+        """The table of passes that each take so much longer. [s]"""
+        if not seconds:
+            return self
+        return replace(
+            self,
+            decode_s=self.decode_s + seconds,
+            prefill_s=self.prefill_s + seconds,
+            mixed_s=self.mixed_s + seconds,
+        )
+
     def mean_s(
         self, prefill_tokens: float = 0, past: float = 0, decode_requests: float = 0, kv_tokens: float = 0
     ) -> float:
@@ -228,17 +239,20 @@ def linear_table(
     per_decode_request_s: float,
     per_kv_token_s: float,
     limits: tuple[int, int, int],
+    per_prefill_kv_token_s: float = 0.0,
 ) -> StepTable:
     """The table of a pass that is linear in its prompt tokens, decoding requests and cached tokens read.
 
     Args:
         limits: largest number of decoding requests, of prompt tokens in a pass and of tokens in a context.
+        per_prefill_kv_token_s: seconds for each prompt token and token of its past, which it attends to.
     """
     sequences, tokens, context = (float(limit) for limit in limits)
     prefill = np.array([0.0, tokens])
     requests, contexts, past = np.array([0.0, sequences]), np.array([0.0, context]), np.array([0.0, context])
     decode_s = base_s + requests[:, None] * (per_decode_request_s + per_kv_token_s * contexts[None, :])
-    prefill_s = (base_s + per_prefill_token_s * prefill)[:, None] + np.zeros(2)[None, :]
+    per_token_s = per_prefill_token_s + per_prefill_kv_token_s * past
+    prefill_s = base_s + prefill[:, None] * per_token_s[None, :]
     return StepTable(
         prefill_tokens=prefill,
         past=past,

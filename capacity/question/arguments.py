@@ -8,7 +8,7 @@ from capacity.errors import InputError, quoted
 from capacity.question import parse
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
-from capacity.question.flag import ON_OFF, REQUIRED, SHARE, SWITCH, Flag
+from capacity.question.flag import COUNT, ON_OFF, REQUIRED, SHARE, SWITCH, Flag
 from capacity.question.verbs import EFFORT, VERBS, in_both, keywords, typed_name
 
 
@@ -31,7 +31,7 @@ class Asked(Mapping[str, Any]):
     """
 
     def __init__(self, verb: str, given: Mapping[str, Any], told: Collection[str] | None = None) -> None:
-        self._verb, self._flags = verb, keywords(verb)
+        self.verb, self._flags = verb, keywords(verb)
         self._told = frozenset(
             name
             for name, flag in self._flags.items()
@@ -39,11 +39,13 @@ class Asked(Mapping[str, Any]):
             if _is_said(flag, given.get(one)) and (told is None or name in told)
         )
         _refuse_idle(verb, self._told)
+        _refuse_several(self._flags, given)
         usual = {
             name: None if flag.default is REQUIRED else flag.default for name, flag in self._flags.items()
         }
         in_si = dict.fromkeys(_units(self._flags))
         self._given = {"progress": silent, **in_si, **usual, **given}
+        self._given |= {name: _counted(name, flag, self._given[name]) for name, flag in self._flags.items()}
         if self._given["progress"] is None:
             self._given["progress"] = silent
         for name, flag in self._flags.items():  # a default is not given twice
@@ -53,11 +55,15 @@ class Asked(Mapping[str, Any]):
 
     def but(self, **changes: Any) -> "Asked":
         """The same with changes, which count as typed."""
-        return Asked(self._verb, {**self._given, **changes}, self._told | changes.keys())
+        return Asked(self.verb, {**self._given, **changes}, self._told | changes.keys())
 
     def is_told(self, name: str) -> bool:
         """Whether the caller typed a flag, if only its default."""
         return name in self._told
+
+    def is_said(self, name: str) -> bool:
+        """Whether a flag says something: a switch that is off does not."""
+        return _is_said(self._flags[name], self._given[name])
 
     def __getitem__(self, name: str) -> Any:
         return self._given[name]
@@ -118,6 +124,22 @@ def _refuse_idle(verb: str, told: Set[str]) -> None:
                 )
 
 
+def _refuse_several(flags: Mapping[str, Flag], given: Mapping[str, Any]) -> None:
+    """Refuse a list or a range of a flag of which `plan` alone takes one.
+
+    Raises:
+        InputError: names the first.
+    """
+    for name, flag in flags.items():
+        value, of_plan = given.get(name), VERBS["plan"].flags.get(name)
+        takes_one = of_plan is not None and of_plan.is_axis and not flag.is_axis and not flag.is_many
+        if takes_one and isinstance(value, str) and ("," in value or ":" in value):
+            raise InputError(
+                f"{typed_name(name, flag)} {quoted(value)} has several values; give one, or ask `capacity plan`, which "
+                "takes a list or a range"
+            )
+
+
 def _why_idle(other: str, typed: str, flag: Flag) -> str:
     """Why a flag changes nothing beside another: a saved plan has its own, or the other leaves out what it is for."""
     if other in ("plan", "plans"):
@@ -129,6 +151,16 @@ def _is_said(flag: Flag, value: Any) -> bool:
     """Whether a value says something: a switch that is off does not."""
     is_empty = isinstance(value, list | tuple) and not value
     return value is not None and not is_empty and not (value is False and flag.kind is SWITCH)
+
+
+def _counted(name: str, flag: Flag, value: Any) -> Any:
+    """A whole number that was typed as text, since a list or a range may be; these, and other values, as they are."""
+    if not flag.is_axis or flag.kind != COUNT or not isinstance(value, str | list):
+        return value
+    if isinstance(value, list):
+        return [_counted(name, flag, one) for one in value]
+    is_several = "," in value or ":" in value
+    return value if is_several else parse.read_count(value, typed_name(name, flag))
 
 
 def read_switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)
@@ -197,6 +229,11 @@ def is_given(given: Mapping[str, Any], name: str) -> bool:
     value = given.get(name)
     is_off = value is False and FLAGS[name].kind is SWITCH if name in FLAGS else False
     return value is not None and value not in ([], ()) and not is_off
+
+
+def only_given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _differs(given: Mapping[str, Any], name: str, flag: Flag) -> bool:

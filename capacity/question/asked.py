@@ -24,6 +24,7 @@ from capacity.question.flag import (
     QUANTILE,
     RATE,
     REQUIRED,
+    SESSIONS,
     SHARE,
     SIZES,
     TEXT,
@@ -31,7 +32,7 @@ from capacity.question.flag import (
     Reads,
     switch,
 )
-from capacity.question.plan import Routing
+from capacity.question.plan import ANY_ROUTINGS, PLAIN_ROUTINGS, Routing
 
 # Former flags and their replacements, for commands that have the first flag of the replacement.
 GONE = {
@@ -55,8 +56,14 @@ def _panel(title: str, **flags: Flag) -> Iterator[tuple[str, Flag]]:
         yield name, flag.but(panel=title)
 
 
-ROUTINGS = tuple(one.value for one in Routing)
-ROUTINGS_IN_WORDS = f"{', '.join(ROUTINGS[:-1])} or {ROUTINGS[-1]}"
+ROUTINGS = tuple(one.value for one in PLAIN_ROUTINGS)
+_HELP = {"random": "random (a Kubernetes Service)"}
+_ANY = tuple(one.value for one in ANY_ROUTINGS)
+ROUTINGS_IN_WORDS = (
+    f"{', '.join(_HELP.get(one, one) for one in _ANY[:-1])} or {_ANY[-1]}; as balancers have them, "
+    f"{', '.join(one for one in ROUTINGS if one not in _ANY)}; with --sessions also "
+    f"{', '.join(one.value for one in Routing if one.needs_sessions)}"
+)
 _PROFILE_NAMES = "capacity.profile.load:all_bundled_names"
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 STATISTICS = (*QUANTILES, "mean")
@@ -64,6 +71,7 @@ TOKEN_MEASURES = {
     "ttft": "the time to the first token",
     "tpot": "the time per output token",
     "itl": "the time between two output tokens",
+    "session": "a session, from its first turn to its last answer",
 }
 _SHORT = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "mean": "mean"}
 _SUCH = {"p50": ": 50ms", "p99": ": 200ms"}
@@ -224,12 +232,18 @@ FLAGS: Mapping[str, Flag] = dict(
                 TEXT.named("ROUTING"),
                 "round-robin",
                 f"{ROUTINGS_IN_WORDS}.",
-                values=ROUTINGS,
+                values=tuple(one.value for one in Routing),
             ),
             queue_limit=Flag(
                 COUNT,
                 None,
                 "Queue capacity per replica; requests that find it full are rejected.",
+            ),
+            outstanding_max=Flag(
+                COUNT,
+                None,
+                "Most requests at a replica, in its batch and its queue; further ones wait at the balancer.",
+                engines_lack="that requests wait at a balancer is not simulated for engines",
             ),
             replicas_max=Flag(COUNT, 1024, "Largest number of replicas to consider."),
             hourly_usd=Flag(
@@ -259,6 +273,19 @@ FLAGS: Mapping[str, Flag] = dict(
                 values=("azure-conversation-2023", "input=lognormal:mean=512,cv=1;output=geometric:mean=200"),
                 of_engines=True,
             ),
+            sessions=Flag(
+                SESSIONS,
+                None,
+                "Sessions whose turns repeat what came before, in place of --lengths: a file of turns, or laws: "
+                "turns=geometric:mean=5;think=exponential:mean=20s;system=1200;first=lognormal:mean=800,cv=1;"
+                "user=lognormal:mean=200,cv=1;output=geometric:mean=250.",
+                reads=Reads.INPUT,
+                of_engines=True,
+            ),
+            allow_bistable=switch(
+                "With --sessions: take a fleet that serves them while its caches are warm, though it would not come "
+                "back from empty ones and a backlog."
+            ).but(of_engines=True),
             cached_share=Flag(
                 SHARE,
                 None,
@@ -275,8 +302,8 @@ FLAGS: Mapping[str, Flag] = dict(
             engine_policy=Flag(
                 TEXT.named("POLICY"),
                 None,
-                "How the engine composes its steps: vllm-v1 or llama-cpp.",
-                values=("vllm-v1", "llama-cpp"),
+                "How the engine composes its steps: vllm-v1 (as 0.33 does), vllm-v1@0.19, sglang or llama-cpp.",
+                values=("vllm-v1", "vllm-v1@0.19", "sglang", "llama-cpp"),
                 of_engines=True,
             ),
             prefix_caching=Flag(
@@ -300,6 +327,31 @@ FLAGS: Mapping[str, Flag] = dict(
                 values=("on", "off"),
                 of_engines=True,
             ),
+            long_prefill_tokens=Flag(
+                COUNT,
+                None,
+                "Most tokens of one prompt in a step, while there are other requests. Default: all that fit.",
+                of_engines=True,
+            ),
+            watermark=Flag(
+                SHARE,
+                None,
+                "Share of the KV cache that stays free when a request starts beside others: 2%. Default: none.",
+                of_engines=True,
+            ),
+            mixed_chunk=Flag(
+                ON_OFF,
+                None,
+                "Whether SGLang computes answers in steps of prompts too: on or off.",
+                values=("on", "off"),
+                of_engines=True,
+            ),
+            draft_tokens=Flag(
+                COUNT,
+                None,
+                "Tokens drafted for each request in a step, up to the profile's; 0 turns speculation off.",
+                of_engines=True,
+            ),
             sequences_max=Flag(
                 COUNT,
                 None,
@@ -307,7 +359,11 @@ FLAGS: Mapping[str, Flag] = dict(
                 of_engines=True,
             ),
             batched_tokens_max=Flag(
-                COUNT, None, "Most tokens of a step of the engine. Default: as measured.", of_engines=True
+                COUNT,
+                None,
+                "Most tokens of a step of the engine. Default: as measured; in plans with a limit on ITL also half of "
+                "it and less.",
+                of_engines=True,
             ),
             replay=switch(
                 "Serve exactly the requests of the --arrivals trace, from an empty fleet.",
@@ -397,13 +453,14 @@ FLAGS: Mapping[str, Flag] = dict(
             trigger=Flag(
                 TEXT,
                 None,
-                "What goes wrong: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, "
-                "pause:500ms,10/min, straggler:3x,60s or rollout.",
+                "What goes wrong: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, restart:1,20s, "
+                "restart:all,20s, spot:1,2min,10min, pause:500ms,10/min, straggler:3x,60s or rollout.",
                 values=(
                     "spike:2x,30s",
                     "lose:1,60s",
                     "crash:1,30s",
                     "hang:1,60s",
+                    "restart:all,20s",
                     "spot:1,2min,10min",
                     "pause:500ms,10/min",
                     "straggler:3x,60s",
@@ -414,6 +471,11 @@ FLAGS: Mapping[str, Flag] = dict(
                 DURATION,
                 None,
                 "From a crash or a hang until the balancer sends nothing there any more. Default: 30s.",
+            ),
+            slow_start=Flag(
+                DURATION,
+                None,
+                "How long the weight of a replica that is back grows, as HAProxy's slowstart: 30s. Default: 0s.",
             ),
             cold_batches=Flag(
                 TEXT,
@@ -454,8 +516,9 @@ FLAGS: Mapping[str, Flag] = dict(
             shed=Flag(
                 TEXT,
                 None,
-                "Which waiting requests are turned away: none (default), late, late:50ms, codel or lifo.",
-                values=("none", "late", "late:50ms", "codel", "lifo"),
+                "Which requests are turned away: none (default), late, late:50ms, codel, lifo, or new:8 (sessions that "
+                "begin where 8 wait).",
+                values=("none", "late", "late:50ms", "codel", "lifo", "new:8"),
             ),
             abandoned=Flag(
                 TEXT,
@@ -464,7 +527,13 @@ FLAGS: Mapping[str, Flag] = dict(
                 "stopped by engines of language models.",
                 values=("served", "dropped", "stopped"),
             ),
-            ejection=switch("The balancer ejects replicas that fail five times in a row, as Envoy does."),
+            ejection=switch("The balancer leaves out replicas that fail five times, by the rule of Envoy."),
+            ejection_rule=Flag(
+                TEXT,
+                None,
+                "The same by another rule: envoy (five in a row, for 30 s and more) or nginx (for a second or two).",
+                values=("envoy", "nginx"),
+            ),
         ),
         *_panel(
             "Simulation",
@@ -494,7 +563,7 @@ FLAGS: Mapping[str, Flag] = dict(
             quantile=Flag(QUANTILE, None, "Quantile to report: 0.999; repeatable.", is_many=True),
             fresh=switch("Start over, ignoring the rows that an interrupted run left."),
             verbose=switch(
-                "Show every figure, and how much work the search did.",
+                "Show every figure, all notes, and what was considered.",
                 "--verbose",
                 "-v",
             ).but(keyword=""),

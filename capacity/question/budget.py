@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from capacity.errors import InputError
 from capacity.performance import Performance
@@ -46,6 +46,23 @@ class Effort:
             raise InputError(f"--seed must be >= 0, got {self.seed}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A load test whose requests are served again, one by one, from an empty fleet.
+
+    Attributes:
+        scenario: a trace of the instants at which requests were sent, in order with their lengths; or the question
+            whose sessions were acted out.
+        from_s, to_s: the part whose requests count. [s]
+        sessions: these sessions, when each began, and their names; None if requests came by themselves.
+    """
+
+    scenario: Any
+    from_s: float
+    to_s: float
+    sessions: tuple[Any, Any, tuple[str, ...]] | None = None
+
+
 class Work(Protocol):
     """Workers that are ready, until their context ends."""
 
@@ -58,6 +75,9 @@ class Work(Protocol):
 
     def compare(self, quantiles: Sequence[float]) -> Compare:
         """Comparison of fleets under the same requests, to the asked precision of the highest of these quantiles."""
+
+    def replays(self, parts: Sequence[Replayed], quantiles: Sequence[float]) -> Performance:
+        """Performance over the requests of load tests of one plan whose requests have lengths; values only."""
 
     def report(self, message: str) -> None:
         """Report progress."""

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     """The reason why a plan is refused."""
 
     STABILITY = "stability"
+    BISTABLE = "bistable"
     SERVICE_FLOOR = "service_floor"
     LATENCY = "latency"
     WAIT = "wait"
@@ -38,7 +39,8 @@ class Reason(StrEnum):
 class Rejection:
     """A refusal with its numbers, in the unit of its limit.
 
-    The unit is load for `stability` (1 allowed); seconds for `service_floor`, `latency` and `wait`, at `quantile` or
+    The unit is load for `stability` (1 allowed); turns a second for `bistable`, those that are served from empty caches
+    and a backlog and those that come; seconds for `service_floor`, `latency` and `wait`, at `quantile` or
     of the mean; shares for `loss` and `utilization`; requests in a batch for `profile_range`; replicas for
     `replicas_max`; simulated requests for `budget`. For `survival` it is that of the limit that is exceeded when
     replicas are gone.
@@ -149,6 +151,7 @@ class Candidate(Generic[AnyPlan]):
             which was never reached, serves the same batches.
         requests: number of requests simulated for it; 0 if a law answered.
         requests_resampled: number of them under resampled profiles, for the error of the profile's samples.
+        is_resampled: whether these are as many as an interval takes, and not only the few that its verdict took.
         is_precise: whether the interval of the binding quantity is as narrow as was asked for.
         like_it: result for traffic like a recorded path; None without a trace, and in a search.
         samples_times: if the profile is in doubt, factor of its samples that would settle it, if they were alike;
@@ -165,6 +168,7 @@ class Candidate(Generic[AnyPlan]):
     batch_size_largest: int | None = None
     requests: int = 0
     requests_resampled: int = 0
+    is_resampled: bool = False
     is_precise: bool = True
     like_it: LikeIt | None = None
     samples_times: float | None = None
@@ -227,13 +231,18 @@ class Judge(Protocol):
         """
 
     def accepts(
-        self, scenario: AnyScenario, effort: int = 1, requests_max: int | None = None
+        self,
+        scenario: AnyScenario,
+        effort: int = 1,
+        requests_max: int | None = None,
+        likely: tuple[float, float] = (1.0, 1.0),
     ) -> Candidate[Any]:
         """Candidate judged well enough for a point of the headroom: cheaper, and never met while in doubt.
 
         Args:
             effort: multiple of the usual budget.
             requests_max: most requests; None for no further limit.
+            likely: what the profile's samples are likely to leave open, as ends over the value.
         """
 
     def probe(self, scenario: AnyScenario, requests_max: int | None = None) -> Candidate[Any]:

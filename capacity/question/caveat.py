@@ -1,6 +1,6 @@
 """Caveat: what to know before relying on an answer, and how to fix it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,12 +12,15 @@ class CaveatCode(StrEnum):
     """What a caveat is about, from what may change the verdict down to mere details."""
 
     PROFILE_UNIT = "profile_unit"
+    STEPS_UNTRUSTED = "steps_untrusted"
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
     FLEETS_UNTRIED = "fleets_untried"
     FLOOR_IN_DOUBT = "floor_in_doubt"
     RATES_IN_DOUBT = "rates_in_doubt"
     RATES_OPEN = "rates_open"
     RETRY_STORM = "retry_storm"
+    BISTABLE = "bistable"
+    ENGINE_RULES_DECIDE = "engine_rules_decide"
     REPLICAS_GONE = "replicas_gone"
     HEADROOM_THIN = "headroom_thin"
     TRACE_FEW_BURSTS = "trace_few_bursts"
@@ -30,9 +33,11 @@ class CaveatCode(StrEnum):
     STEPS_MIXED_UNMEASURED = "steps_mixed_unmeasured"
     STEPS_PAST_UNMEASURED = "steps_past_unmeasured"
     STEPS_READ_FEW = "steps_read_few"
+    DRAFTS_UNMEASURED = "drafts_unmeasured"
     STEPS_ERROR_UNKNOWN = "steps_error_unknown"
     STEPS_UNCHECKED = "steps_unchecked"
     KV_NOT_MEASURED = "kv_not_measured"
+    ENGINE_RULES_UNSTATED = "engine_rules_unstated"
     CACHE_HITS_ASSUMED = "cache_hits_assumed"
     ONE_BALANCER = "one_balancer"
     UTILIZATION_OF_BATCHES = "utilization_of_batches"
@@ -70,10 +75,21 @@ class CaveatCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caveat:
-    """Something to know before relying on an answer, and what would fix it."""
+    """Something to know before relying on an answer, and what would fix it.
+
+    Attributes:
+        of_another_profile: whether it is about a profile that the recommended plan does not have.
+    """
 
     code: CaveatCode
     message: str
+    of_another_profile: bool = False
+
+
+def in_order(caveats: Iterable[Caveat]) -> list[Caveat]:
+    """Caveats, the most important first; those about the profiles of other plans come last."""
+    weights = list(CaveatCode)
+    return sorted(caveats, key=lambda one: (one.of_another_profile, weights.index(one.code)))
 
 
 def precision_caveat() -> Caveat:

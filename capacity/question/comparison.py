@@ -28,7 +28,7 @@ class Contender(Generic[AnyProfile, AnyPlan]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Excess of a fleet over the first one, with ends; negative if it has less. [s]
+    """Excess of a fleet over the first one, with ends; negative if it has less. [s], and of the hit share [-]
 
     A measure is absent if the fleets do not have it, such as the time between tokens if all requests have one output
     token.
@@ -38,10 +38,13 @@ class Difference:
     response_mean_s: Interval
     tpot_mean_s: Interval | None = None
     itl_mean_s: Interval | None = None
+    session_response_mean_s: Interval | None = None
+    hit_share: Interval | None = None
     ttft_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
     response_quantiles_s: Mapping[float, Interval]
     tpot_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
     itl_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
+    session_response_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

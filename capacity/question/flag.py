@@ -51,6 +51,7 @@ FILE = Kind(typed=str, python="str | Path", metavar="FILE")
 PLAN = Kind(typed=str, python="PlanLike", metavar="FILE")
 PROFILE = Kind(typed=str, python="ProfileLike | LlmProfile", metavar="PROFILE")
 ARRIVALS = Kind(typed=str, python="str | ArrivalProcess", metavar="ARRIVALS")
+SESSIONS = Kind(typed=str, python="str | Path | AnySessions", metavar="SESSIONS")
 LENGTHS = Kind(typed=str, python="str | Path | AnyLengths", metavar="LENGTHS")
 OBJECTIVE = Kind(typed=str, python="Objective")
 CALLED = Kind(typed=str, python="Callable[..., None]")
@@ -91,6 +92,7 @@ class Flag:
         values: what completion offers: names, or the function that returns them as `module:function`.
         engines_lack: why engines of language models do not have it; empty if they do.
         of_engines: whether only engines have it.
+        is_axis: whether one value may be a list or a range, each of whose values is a question of its own.
     """
 
     kind: Kind
@@ -107,6 +109,7 @@ class Flag:
     values: tuple[str, ...] | str = ()
     engines_lack: str = ""
     of_engines: bool = False
+    is_axis: bool = False
 
     def but(self, **changes: Any) -> "Flag":
         """The same flag with changes."""

@@ -2,18 +2,19 @@
 
 import hashlib
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
-from typing import Any, Generic, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol, Self
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
 from capacity.performance import Performance
+from capacity.question import parse
 from capacity.question.autoscaler import Autoscaler
+from capacity.question.flag import COUNT, SHARE, Flag, Kind
 from capacity.question.plan import AnyProfile, Routing
 from capacity.question.resilience import Survival
 from capacity.traffic.parse import workload
@@ -47,7 +48,8 @@ class Answer:
 
 
 CELLS_MAX = 100_000
-_COUNT = re.compile(r"[+-]?[0-9]{1,9}")
+# Plans of one frontier, each as long to find as one alone, or nearly so.
+POINTS_MAX, VARIED_MAX = 100, 2
 
 
 class Replicas(NamedTuple):
@@ -118,6 +120,15 @@ class Settings(Protocol):
     @property
     def rejects(self) -> bool:
         """Whether requests that find a queue full are rejected."""
+
+    def at_once(self, sizes: Sequence[int]) -> Self:
+        """The same settings, but these numbers of requests that a replica takes at once."""
+
+    def with_outputs(self, profile: Any, factor: float) -> Self:
+        """The same settings for requests with outputs that are `factor` times as long, if they have lengths.
+
+        Outputs are cut where the servers of the profile have no room for them.
+        """
 
     def require(self, profile: Any) -> None:
         """Refuse a profile for which no cell can be answered."""
@@ -238,16 +249,16 @@ class Grid(Generic[AnyProfile]):
 
 
 def parse_rates_rps(texts: Sequence[str], name: str = "--rate") -> tuple[float, ...]:
-    """Rates and ranges of rates, each once, in the given order.
+    """Rates, lists and ranges of rates, each once, in the given order.
 
-    >>> parse_rates_rps(["100rps:300rps:100rps", "30000/min"])
-    (100.0, 200.0, 300.0, 500.0)
+    >>> parse_rates_rps(["100rps:300rps:100rps", "30000/min,1krps"])
+    (100.0, 200.0, 300.0, 500.0, 1000.0)
     """
     return _axis(texts, name, lambda text: parse_rate_rps(text, name), mend="100rps:1000rps:100rps")
 
 
 def parse_durations_s(texts: Sequence[str], name: str) -> tuple[float, ...]:
-    """Durations and ranges of durations.
+    """Durations, lists and ranges of durations.
 
     >>> parse_durations_s(["0ms:0.3ms:0.1ms"], "--batch-wait")
     (0.0, 0.0001, 0.0002, 0.0003)
@@ -256,13 +267,117 @@ def parse_durations_s(texts: Sequence[str], name: str) -> tuple[float, ...]:
 
 
 def parse_counts(texts: Sequence[str], name: str) -> tuple[int, ...]:
-    """Whole numbers and ranges of them, by steps of 1 if no step is given.
+    """Whole numbers, lists and ranges of them, by steps of 1 if no step is given.
 
-    >>> parse_counts(["1:4", "8:16:4"], "--replicas")
-    (1, 2, 3, 4, 8, 12, 16)
+    >>> parse_counts(["1:4", "8:16:4,32"], "--replicas")
+    (1, 2, 3, 4, 8, 12, 16, 32)
     """
-    numbers = _axis(texts, name, lambda text: _count(text, name), mend="1:8 or 2:16:2", step="1")
+    numbers = _axis(
+        texts, name, lambda text: float(parse.read_count(text, name)), mend="1:8 or 2:16:2", step="1"
+    )
     return tuple(int(number) for number in numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Varied:
+    """A flag with several values, each of which is a question of its own.
+
+    Attributes:
+        name: its keyword.
+        unit: `s`, `rps` or empty: the unit of the values, and the ending of the keyword that takes them.
+        values: rising, each once.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, name: str, flag: Flag, typed: str, text: Any, si: Any = None) -> Self | None:
+        """The values of a flag that was given a list or a range; None if it was given one, or some to choose from.
+
+        Args:
+            typed: the flag as messages name it.
+            text: value of its keyword.
+            si: value of the keyword that takes it in SI.
+
+        Raises:
+            InputError: a value that cannot be read, or a list beside a choice.
+        """
+        several = next((one for one in (text, si) if is_several(one, flag)), None)
+        if several is None or (text is not None and si is not None):  # reading the question refuses both
+            return None
+        if not isinstance(several, str) and not list(several):
+            raise InputError(f"{typed} has no value; give at least one")
+        if flag.is_many and len(several) > 1:
+            raise InputError(
+                f"{typed} chooses among its values where it is repeated, and a list or a range asks for each; do one "
+                "of the two"
+            )
+        values = _varied(flag.kind, typed, _each(several), is_si=text is None)
+        return cls(name=name, unit=flag.kind.unit, values=values)
+
+    @property
+    def key(self) -> str:
+        """Name in documents and rows, unit last."""
+        return f"{self.name}_{self.unit}" if self.unit else self.name
+
+    @property
+    def counts(self) -> bool:
+        """Whether the values are whole numbers of something."""
+        return all(isinstance(value, int) for value in self.values)
+
+    def asked_at(self, value: float) -> dict[str, Any]:
+        """Keywords that ask for one of the values alone."""
+        return {self.name: None, self.key: value}
+
+
+def is_several(given: Any, flag: Flag) -> bool:
+    """Whether the value of a flag is a list or a range: `20ms,40ms`, `20ms:100ms:10ms`, or in Python an iterable.
+
+    What a repeatable flag was given is a choice, unless one of the texts is a list or a range.
+    """
+    if not flag.is_axis or given is None:
+        return False
+    if isinstance(given, str):
+        return "," in given or ":" in given
+    if flag.is_many:
+        return any(isinstance(one, str) and is_several(one, flag) for one in _each(given))
+    return isinstance(given, Iterable)
+
+
+def _each(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+
+
+def _varied(kind: Kind, typed: str, parts: Sequence[Any], *, is_si: bool) -> tuple[float, ...]:
+    """The values of a list, and of the ranges in it, rising; a number without its unit is refused."""
+    read, mend, step = _READ[kind.unit or ("" if kind == SHARE else "count")]
+    texts = [one for one in parts if isinstance(one, str)]
+    found = set(_axis(texts, typed, lambda one: float(read(one, typed)), mend=mend, step=step))
+    for one in parts:
+        if not isinstance(one, str):
+            found.add(float(_number(kind, typed, one, is_si=is_si)))
+    if kind == COUNT:
+        return tuple(sorted(map(int, found)))
+    return tuple(sorted(found))
+
+
+# How the values of a list are read, by their unit, with a range as an example and the step of one without.
+_READ: Mapping[str, tuple[Callable[[Any, str], float], str, str | None]] = {
+    "s": (parse_duration_s, "20ms:100ms:20ms", None),
+    "rps": (parse_rate_rps, "100rps:500rps:100rps", None),
+    "": (parse.read_share, "10%:50%:10%", None),
+    "count": (parse.read_count, "1:8 or 2:16:2", "1"),
+}
+
+
+def _number(kind: Kind, typed: str, given: Any, *, is_si: bool) -> float:
+    """A number of an iterable that Python passed."""
+    if kind.unit:
+        read = parse.duration_s if kind.unit == "s" else parse.rate_rps
+        return (read(None, given, typed) if is_si else read(given, None, typed)) or 0.0
+    return parse.read_share(given, typed) if kind == SHARE else int(given)
 
 
 def workloads(
@@ -281,17 +396,11 @@ def populations(users: Sequence[str], think_time_s: float | None) -> tuple[Close
     return tuple(ClosedPopulation(users=count, think_time_s=think_time_s or 0.0) for count in counts)
 
 
-def _count(text: str, name: str) -> float:
-    if _COUNT.fullmatch(text.strip()) is None:
-        raise InputError(f"{name} {quoted(text)} is not a whole number, such as 4")
-    return float(text)
-
-
 def _axis(
     texts: Sequence[str], name: str, parse: Callable[[str], float], mend: str, step: str | None = None
 ) -> tuple[float, ...]:
     values: dict[float, None] = {}
-    for text in texts:
+    for text in (one for given in texts for one in given.split(",")):
         parts = [*text.split(":"), *([step] if step is not None and text.count(":") == 1 else [])]
         if len(parts) not in (1, 3):
             raise InputError(f"{name} {quoted(text)} is not a range from low to high in steps: {mend}")

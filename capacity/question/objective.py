@@ -22,8 +22,10 @@ class Measure(StrEnum):
     TPOT_MEAN = "tpot_mean_s"
     ITL_MEAN = "itl_mean_s"
     RESPONSE = "response_quantiles_s"
+    SESSION = "session_response_quantiles_s"
     WAIT = "wait_quantiles_s"
     RESPONSE_MEAN = "response_mean_s"
+    SESSION_MEAN = "session_response_mean_s"
     LOSS = "loss_probability"
     UTILIZATION = "utilization"
     MISSED = "missed_share"  # of requests that are beyond a limit
@@ -166,11 +168,11 @@ class Objective:
         """An objective from limits by measure.
 
         Args:
-            allowed: limits by quantile of `response`, `wait`, `ttft`, `tpot` and `itl`; one limit of `response_mean`,
-                `ttft_mean`, `tpot_mean` and `itl_mean`, all as floats in seconds or as text with a unit; largest
-                share of `loss` and `utilization`; for `goodput` the smallest share of requests within all limits at
-                once, which are those of the highest quantile of each measure, and for gaps between tokens their mean
-                over the request. None is no limit.
+            allowed: limits by quantile of `response`, `wait`, `ttft`, `tpot`, `itl` and `session`; one limit of
+                `response_mean`, `ttft_mean`, `tpot_mean`, `itl_mean` and `session_mean`, all as floats in seconds or as
+                text with a unit; largest share of `loss` and `utilization`; for `goodput` the smallest share of
+                requests within all limits at once, which are those of the highest quantile of each measure, and for
+                gaps between tokens their mean over the request. None is no limit.
 
         Raises:
             InputError: a measure is unknown, or a duration has no unit.

@@ -123,6 +123,9 @@ class Saturation:
         step_mean_s: of a step. [s]
         prefill_time_share: share of the time that goes to prompts, and not to steps that decode alone.
         binding: what it runs out of first: slots, kv_cache or tokens.
+        measured_max: the largest setting of that which its profile covers, sequences or tokens a step; None if there is
+            no such setting.
+        tokens_measured: the most tokens a step that its profile covers.
     """
 
     rate_rps: float
@@ -132,6 +135,8 @@ class Saturation:
     step_mean_s: float
     prefill_time_share: float
     binding: str
+    measured_max: int | None = None
+    tokens_measured: int | None = None
 
     def engines_min(self, arrival_rate_rps: float) -> int:
         """Fewest engines whose load is below 1."""

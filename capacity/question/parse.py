@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, repeatable
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
-from capacity.question.plan import AnyProfile, Routing
+from capacity.question.plan import ANY_ROUTINGS, PLAIN_ROUTINGS, AnyProfile, Routing
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from capacity.traffic.daily import DailyCurve
     from capacity.traffic.workload import ArrivalProcess, Demand, TraceArrivals, Workload
 
+_COUNT = re.compile(r"[+-]?[0-9]{1,9}")
+_NEED_SESSIONS = {one.value for one in Routing if one.needs_sessions}
 Choice = TypeVar("Choice", bound=StrEnum)
 Failing = TypeVar("Failing", bound="AnyScenario")
 
@@ -54,6 +56,19 @@ def seconds_of(given: Mapping[str, Any], name: str) -> float | None:
     return duration_s(given.get(name), given.get(f"{name}_s"), f"--{name.replace('_', '-')}")
 
 
+def require_unit(unit: str, name: str, value: Any) -> Any:
+    """The value of a keyword whose text says its unit.
+
+    Raises:
+        InputError: it is no text.
+    """
+    if not isinstance(value, str):
+        raise InputError(
+            f"{name}={value!r:.40} has no unit; write text with one, or {name}_{unit}={value!r:.40}"
+        )
+    return value
+
+
 def _one_of(
     text: str | None, si: float | None, flag: str, unit: str, read: Callable[[str, str], float]
 ) -> float | None:
@@ -66,8 +81,7 @@ def _one_of(
         return float(si)
     if text is None:
         return None
-    if not isinstance(text, str):
-        raise InputError(f"{name}={text!r} has no unit; write text with one, or {name}_{unit}={text!r}")
+    require_unit(unit, name, text)
     return read(text, flag)
 
 
@@ -220,16 +234,21 @@ def read_scaled_demand(
 
 
 def read_routing(name: str) -> Routing:
-    """Value of `--routing`."""
-    return read_choice(Routing, name, "--routing")
+    """Value of `--routing` of requests that are not turns of sessions."""
+    if name.split(",")[0] in _NEED_SESSIONS:
+        raise InputError(
+            f"--routing {quoted(name)} routes turns of conversations; without them use one of "
+            f"{', '.join(PLAIN_ROUTINGS)}"
+        )
+    return read_choice(PLAIN_ROUTINGS, name, "--routing")
 
 
-def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
-    """A member of an enumeration by its name."""
-    try:
-        return choices(name)
-    except ValueError:
-        raise InputError(f"{flag} {quoted(name)} is unknown; use one of {', '.join(choices)}") from None
+def read_choice(choices: Iterable[Choice], name: str, flag: str) -> Choice:
+    """One of some members of an enumeration, by its name."""
+    found = {one.value: one for one in choices}
+    if name not in found:
+        raise InputError(f"{flag} {quoted(name)} is unknown; use one of {', '.join(found)}")
+    return found[name]
 
 
 def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:
@@ -283,6 +302,18 @@ def read_share(share: str | float, flag: str) -> float:
         hint = f"; {digits}% is a share" if not digits.endswith("%") and 1.0 <= value < 100.0 else ""
         raise InputError(f"{flag} must be above 0 and below 100%, got {text[:40]}{hint}")
     return value
+
+
+def read_count(text: str, flag: str) -> int:
+    """A whole number from text.
+
+    >>> read_count("16", "--batch-size-max")
+    16
+    """
+    if _COUNT.fullmatch(text.strip()) is None:
+        such = " of at most 9 digits" if text.isdecimal() and text.isascii() else ", such as 4"
+        raise InputError(f"{flag} {quoted(text)} is not a whole number{such}")
+    return int(text)
 
 
 def read_objective(given: Mapping[str, Any]) -> "Objective":
@@ -363,10 +394,10 @@ def read_routings(names: Sequence[str]) -> tuple[Routing, ...]:
     """Values of `--routing`, each once."""
     given = list(names or ["round-robin"])
     if given == ["any"]:
-        return tuple(Routing)
+        return ANY_ROUTINGS
     if "any" in given:
         raise InputError("--routing any tries each one; leave the others out")
-    return tuple(dict.fromkeys(read_choice(Routing, name, "--routing") for name in given))
+    return tuple(dict.fromkeys(map(read_routing, given)))
 
 
 def read_batch_waits(texts: Sequence[str], seconds: Sequence[float] = ()) -> tuple[float, ...] | None:

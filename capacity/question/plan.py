@@ -1,6 +1,8 @@
 """Plan: one configuration of a fleet of any kind of server."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import Field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
@@ -13,18 +15,89 @@ else:
     from typing import TypeVar
 
 
+# Why replicas with a limited number of places are not scaled.
+FIXED_PLACES = (
+    "a limit of outstanding requests is not simulated under an autoscaler; leave out --outstanding-max"
+)
+
+
 class Routing(StrEnum):
-    """How the load balancer picks the replica for a request; ties go to the lowest index."""
+    """How the load balancer picks the replica for a request.
+
+    Ties go to the lowest index; where requests are turns of sessions, to any of the equal replicas. A name with a
+    balancer is that balancer's own rule, ties included.
+    """
 
     ROUND_ROBIN = "round-robin"
     RANDOM = "random"
     LEAST_OUTSTANDING = "least-outstanding"
     POWER_OF_TWO = "power-of-two"
     SHARED_QUEUE = "shared-queue"
+    LEAST_OUTSTANDING_HAPROXY = "least-outstanding:haproxy"
+    LEAST_OUTSTANDING_NGINX = "least-outstanding:nginx"
+    POWER_OF_TWO_HAPROXY = "power-of-two:haproxy"
+    POWER_OF_TWO_NGINX = "power-of-two:nginx"
+    SESSION = "session"
+    SESSION_COOKIE = "session-cookie"
+    SESSION_HAPROXY = "session:haproxy"
+    SESSION_NGINX = "session:nginx"
+    PREFIX_LLM_D = "prefix:llm-d"
+    PREFIX_LLM_D_SCORES = "prefix:llm-d-scores"
+    PREFIX_SGLANG = "prefix:sglang"
+    PREFIX_DYNAMO = "prefix:dynamo"
+    PREFIX_PRODUCTION_STACK = "prefix:production-stack"
+
+    @property
+    def base(self) -> "Routing":
+        """The rule of which this is what one balancer makes of it; itself where it is no balancer's own.
+
+        >>> Routing.POWER_OF_TWO_HAPROXY.base, Routing.PREFIX_LLM_D.base
+        (<Routing.POWER_OF_TWO: 'power-of-two'>, <Routing.PREFIX_LLM_D: 'prefix:llm-d'>)
+        """
+        family = self.value.partition(":")[0]
+        return Routing(family) if family in _FAMILIES else self
+
+    @property
+    def needs_sessions(self) -> bool:
+        """Whether the rule looks at the session of a request, or at the contents of its prompt."""
+        return self.by_content or self.base in (Routing.SESSION, Routing.SESSION_COOKIE)
+
+    @property
+    def by_content(self) -> bool:
+        """Whether the rule looks at the contents of a prompt."""
+        return self.value.startswith("prefix:")
+
+    @property
+    def in_words(self) -> str:
+        """The rule as a sentence says it."""
+        return _IN_WORDS.get(self) or f"{self.value} routing"
+
+
+_FAMILIES = frozenset(one.value for one in Routing)
+_IN_WORDS = {
+    Routing.SHARED_QUEUE: "a shared queue",
+    Routing.LEAST_OUTSTANDING_HAPROXY: "HAProxy's leastconn",
+    Routing.LEAST_OUTSTANDING_NGINX: "nginx's least_conn",
+    Routing.POWER_OF_TWO_HAPROXY: "HAProxy's random(2)",
+    Routing.POWER_OF_TWO_NGINX: "nginx's random two least_conn",
+    Routing.SESSION_HAPROXY: "HAProxy's ring of hashes",
+    Routing.SESSION_NGINX: "nginx's ring of hashes",
+    Routing.PREFIX_LLM_D: "llm-d's prefix routing",
+    Routing.PREFIX_LLM_D_SCORES: "llm-d's scored prefix routing",
+    Routing.PREFIX_SGLANG: "SGLang's prefix routing",
+    Routing.PREFIX_DYNAMO: "Dynamo's prefix routing",
+    Routing.PREFIX_PRODUCTION_STACK: "production-stack's prefix routing",
+}
+# Those for requests of any kind, of which a fleet may be asked without sessions.
+PLAIN_ROUTINGS = tuple(one for one in Routing if not one.needs_sessions)
+# Those that a search tries if it may choose any; what a certain balancer makes of one is asked for by name.
+ANY_ROUTINGS = tuple(one for one in PLAIN_ROUTINGS if one.base is one)
 
 
 # A fleet larger than any; a number beyond it is likely to be a mistake.
 REPLICAS_LIMIT = 1_000_000
+SERVERS_PORT = 8000  # of servers in files for other tools
+_NAME_MAX = 40  # of 63 in a DNS label: tools append words of their own
 
 
 class Names(NamedTuple):
@@ -147,9 +220,37 @@ def rejects(plan: Plan) -> bool:
     return plan.queue_limit is not None
 
 
+def holds_back(plan: Plan) -> bool:
+    """Whether requests for which no replica has a place wait at the balancer."""
+    return "outstanding_max" in plan.kept
+
+
 def waiting_max(plan: Plan) -> float:
     """Most requests that wait in queues of their own; infinite if nothing limits them."""
     return math.inf if plan.queue_limit is None else plan.queue_limit * plan.replicas
+
+
+def dns_label(name: str) -> str:
+    """A name as Kubernetes, Compose and the like take it: lower case, digits and hyphens, a letter first.
+
+    >>> dns_label("ResNet50_t4.fp16"), dns_label("7b")
+    ('resnet50-t4-fp16', 'model-7b')
+    """
+    label = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_NAME_MAX].strip("-")
+    return label if label[:1].isalpha() else f"model-{label}".rstrip("-")
+
+
+def server_addresses(profile: str, servers: int, named: Sequence[str] = ()) -> tuple[str, ...]:
+    """Addresses of the servers of a fleet in the files that are written for balancers.
+
+    Args:
+        named: addresses of the first ones.
+
+    >>> server_addresses("ResNet50", 3, named=["10.0.0.1:80"])
+    ('10.0.0.1:80', 'resnet50-1:8000', 'resnet50-2:8000')
+    """
+    usual = (f"{dns_label(profile)}-{number}:{SERVERS_PORT}" for number in range(len(named), servers))
+    return (*named[:servers], *usual)
 
 
 def plan_words(plan: Plan) -> dict[str, str]:

@@ -10,11 +10,12 @@ from capacity.question.objective import Objective
 from capacity.question.plan import REPLICAS_LIMIT, Measured, Routing
 from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario, Scenario
-from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import ArrivalProcess, Demand, Workload
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # has defaults, as Python does from 3.13 on
+
+    from capacity.traffic.any_lengths import AnyLengths
 
     ProfileOf = TypeVar("ProfileOf", bound=Measured, default=Any, covariant=True)
     SpaceOf = TypeVar("SpaceOf", bound="Space", default=Any, covariant=True)
@@ -73,8 +74,12 @@ class Space(Protocol):
     """
 
     @property
-    def lengths(self) -> AnyLengths | None:
+    def lengths(self) -> "AnyLengths | None":
         """Input and output tokens of the requests; None if requests have no lengths."""
+
+    @property
+    def bistable(self) -> bool:
+        """Whether a fleet may be one that does not come back from empty caches and a backlog."""
 
     @property
     def cached_share(self) -> float:
@@ -87,20 +92,32 @@ class Space(Protocol):
     def flags(self, question: Any) -> Iterator[str]:
         """How the space of a question is asked for, as it is typed; without what is as usual."""
 
+    def typed_routing(self, routing: Routing) -> str:
+        """A routing as it is typed, with what its router is to know."""
+
     def require_for(self, question: Any) -> None:
         """Refuse a question that has no fleet, or that no fleet of this kind could answer."""
 
-    def families(self, profile: Any, routing: Routing) -> Iterator[Family]:
-        """Families of a profile under a routing."""
+    def families(self, profile: Any, routing: Routing, objective: Objective) -> Iterator[Family]:
+        """Families of a profile under a routing, of which the objective may choose among more than were asked for."""
 
     def family(self, profile: Any, plan: Any) -> Family:
         """The family of a plan with this profile."""
+
+    def eased(self, family: Any, objective: Objective, refused: Rejection) -> Family | None:
+        """The family to try after one that was refused, in a setting that was left open; None if there is none."""
 
     def fleets(self, family: Any, devices: int) -> Iterator[Any]:
         """All plans of a family with this many devices."""
 
     def only(self, plan: Any) -> Self:
         """The settings of one plan."""
+
+    def settled(self, plan: Any) -> Self:
+        """The same space, with a plan's setting of what was not asked for."""
+
+    def others(self, profile: Any, plan: Any) -> Iterator[Self]:
+        """The space without the setting of a plan: one for each other that was listed, or is usual."""
 
     def limited_as(self, plan: Any) -> Self:
         """The same settings with the queue limit of a plan, where such fleets have one."""
@@ -174,6 +191,18 @@ class Question(Generic[ProfileOf, SpaceOf, DemandOf]):
             replicas_min=plan.replicas,
         )
 
+    def others(self, plan: Any) -> Iterator[Self]:
+        """The question for each choice that a plan did not make: a profile, a routing, or a listed setting."""
+        for profile in self.profiles:
+            if profile.name != plan.profile:
+                yield replace(self, profiles=(profile,))
+        own = replace(self, profiles=(self.profile(plan.profile),), space=self.space.settled(plan))
+        for routing in self.routings:
+            if routing is not plan.routing and plan.replicas > 1:  # one is sent all, however it is picked
+                yield replace(own, routings=(routing,))
+        for space in self.space.others(self.profile(plan.profile), plan):
+            yield replace(own, routings=(plan.routing,), space=space)
+
     @property
     def families(self) -> list[Family[ProfileOf]]:
         """All families: fleets that differ in more than size and, where the space says so, settings."""
@@ -181,12 +210,16 @@ class Question(Generic[ProfileOf, SpaceOf, DemandOf]):
             family
             for profile in self.profiles
             for routing in self.routings
-            for family in self.space.families(profile, routing)
+            for family in self.space.families(profile, routing, self.objective)
         ]
 
     def family(self, plan: Any) -> Family[ProfileOf]:
         """The family of a plan."""
         return self.space.family(self.profile(plan.profile), plan)
+
+    def eased(self, family: Family, refused: Rejection) -> Family | None:
+        """The family to try after one that was refused, in a setting that was left open; None if there is none."""
+        return self.space.eased(family, self.objective, refused)
 
     def fleets(self, family: Family, devices: int) -> Iterator[Any]:
         """All plans of a family with this many devices."""
@@ -216,6 +249,7 @@ class Question(Generic[ProfileOf, SpaceOf, DemandOf]):
             objective=self.objective,
             lengths=self.space.lengths,
             cached_share=self.space.cached_share,
+            bistable=self.space.bistable,
             in_order=self.space.in_order,
         )
 

@@ -7,13 +7,14 @@ from capacity.errors import DomainError, InputError, UnstableError
 from capacity.question.autoscaler import Autoscaler, read_autoscaler
 from capacity.question.objective import BETWEEN_TOKENS, Measure, Objective
 from capacity.question.parse import within
-from capacity.question.plan import AnyPlan, AnyProfile
+from capacity.question.plan import FIXED_PLACES, AnyPlan, AnyProfile, holds_back
 from capacity.question.resilience import Outage, Spike, Survival, whole_fleet
-from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload, is_patient
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # has defaults, as Python does from 3.13 on
+
+    from capacity.traffic.any_lengths import AnyLengths
 
     AnyDemand = TypeVar("AnyDemand", bound=Demand, default=Demand, covariant=True)
     Lengths = TypeVar("Lengths", bound=AnyLengths | None, default=Any, covariant=True)
@@ -39,6 +40,7 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
             state.
         lengths: input and output tokens of the requests; None if requests have no lengths.
         cached_share: share of each prompt that is assumed to be in the cache when the request comes.
+        bistable: whether the fleet may be one that does not come back from empty caches and a backlog.
         in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
         autoscaler: what sizes the fleet over the workload's day, up to the plan's replicas; None if all of these run
             all the time. In a failure as many of those that it asks for are gone, all day.
@@ -53,11 +55,14 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     spike: Spike | None = None
     lengths: Lengths = None  # type: ignore[assignment]  # (where this is the kind of lengths)
     cached_share: float = 0.0
+    bistable: bool = False
     in_order: bool = False
     autoscaler: Autoscaler | None = None
 
     def __post_init__(self) -> None:
         if self.autoscaler is not None:
+            if holds_back(self.plan):
+                raise InputError(FIXED_PLACES)
             bounded = replace(self.autoscaler, replicas_max=self.whole.replicas)
             object.__setattr__(self, "autoscaler", bounded)
         if not 0.0 <= self.cached_share < 1.0:
@@ -169,7 +174,7 @@ def with_autoscaler(scenario: AnyScenario, asked: Any) -> AnyScenario:
     return replace(scenario, workload=workload, autoscaler=scaler)
 
 
-def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:
+def require_second_tokens(objective: Objective, lengths: "AnyLengths") -> None:
     """Refuse limits of the time between output tokens if every request gets only one.
 
     No request could miss such a limit: a user who sets it expects other requests than these.

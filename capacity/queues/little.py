@@ -10,6 +10,7 @@ from capacity.errors import DomainError
 from capacity.units import (
     format_duration,
     format_quantile,
+    format_rate,
     require_not_negative,
     require_positive,
     require_quantile,
@@ -84,6 +85,18 @@ class LittlesLaw:
         elif arrival_rate_rps is None:
             known["arrival_rate_rps"] = in_system_mean / response_mean_s
         return cls(**known)
+
+    @property
+    def in_words(self) -> str:
+        """The law with its numbers.
+
+        >>> LittlesLaw.solve(arrival_rate_rps=100.0, response_mean_s=0.045).in_words
+        'L = λW: at 100 rps, each for 45 ms, 4.5 requests are in the system on average.'
+        """
+        rate, each = format_rate(self.arrival_rate_rps), format_duration(self.response_mean_s)
+        count = f"{self.in_system_mean:.4g}"
+        are = "request is" if count == "1" else "requests are"
+        return f"L = λW: at {rate}, each for {each}, {count} {are} in the system on average."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +196,29 @@ class LoadTestReport:
         if self.response_mean_s is None and not self.response_quantiles_s:
             return "no response time was reported that could be held against it"
         return "nothing reported contradicts users = throughput x (R + think)"
+
+    @property
+    def in_words(self) -> str:
+        """Whether the report can be true, and why."""
+        required_s = self.required_response_mean_s
+        thinking = f" who think for {format_duration(self.think_time_s)}" if self.think_time_s else ""
+        who, wait = ("1 user", "waits") if self.users == 1 else (f"{self.users} users", "wait")
+        thinking = thinking.replace("think ", "thinks ") if self.users == 1 else thinking
+        at = f"at {format_rate(self.throughput_rps)}"
+        waits = (
+            f"{who}{thinking} {at} {wait} {format_duration(required_s)} on average; "
+            if required_s >= 0.0
+            else ""
+        )
+        if self.credible:
+            return f"This report can be true: {waits}{self.reason}."
+        why = f"it {self.reason}" if self.reason.startswith(("needs", "reports")) else self.reason
+        return f"This report cannot be true: {waits}{why}. Likely cause: {self.likely_cause}."
+
+    @property
+    def likely_cause(self) -> str:
+        """What makes most reports that are not credible."""
+        return "the load generator was saturated, or some of the users were idle"
 
     @property
     def _last(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ class Absence:
     """A replica that is away from one instant to another.
 
     Attributes:
-        how: the way it leaves: LEAVE, CRASH or HANG.
+        how: the way it leaves: LEAVE, CRASH, HANG or AWAY.
         noticed_s: when the balancer stops sending to it; infinite if that is at once, or never. [s]
         lost_s: when a replica that left dies with the batch that it still serves; infinite if it does not. [s]
     """
@@ -35,7 +35,7 @@ class Absence:
             yield self._at(self.noticed_s, Action.HIDE)
         if self.lost_s <= self.back_s:
             yield self._at(self.lost_s, Action.CRASH)
-        stays = self.how is Action.LEAVE and math.isinf(self.lost_s)
+        stays = self.how in (Action.LEAVE, Action.AWAY) and math.isinf(self.lost_s)
         yield self._at(self.back_s, Action.JOIN if stays else Action.RESTART)
 
     def _at(self, instant_s: float, action: Action) -> Fault:

@@ -13,7 +13,8 @@ from capacity.traffic.clients import Clients, Failure
 from capacity.units import format_duration
 
 _UNSEEN = (TriggerKind.CRASH, TriggerKind.HANG)  # by the balancer, at first
-_TAKES = (TriggerKind.LOSE, *_UNSEEN, TriggerKind.SPOT, TriggerKind.ROLLOUT)
+_LOSES = (TriggerKind.LOSE, *_UNSEEN, TriggerKind.SPOT, TriggerKind.ROLLOUT)
+_TAKES = (*_LOSES, TriggerKind.RESTART)  # which fails no attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,22 @@ def _cold_batches(asked: Effects) -> Iterator[str]:
         )
 
 
+def _slow_start(asked: Effects) -> Iterator[str]:
+    if "slow_start" not in asked.flags or asked.breaks_down:
+        return
+    kind = asked.kind
+    if kind not in _TAKES:
+        yield (
+            "--slow-start applies to replicas that come back, and "
+            f"--trigger {kind} takes none away; leave it out, or give --trigger lose:1,60s"
+        )
+    if asked.trigger is not None and asked.trigger.hits_all:
+        yield (
+            "--slow-start leaves requests to the other replicas, and after --trigger restart:all there is no other, "
+            "as all are back at once; leave it out, or give --trigger restart:1,20s"
+        )
+
+
 def _retries(asked: Effects) -> Iterator[str]:
     clients = asked.clients
     for name in ("backoff", "retry_budget", "retry_on"):
@@ -161,10 +178,14 @@ def _failures(asked: Effects) -> Iterator[Failure]:
     """How attempts may fail while there is time for another."""
     if _tries_after_timeout(asked.clients):
         yield Failure.TIMED_OUT
-    takes = asked.kind in _TAKES or asked.breaks_down
-    if takes:  # a replica dies with its requests, or leaves none to route to
+    loses = asked.kind in _LOSES or asked.breaks_down
+    if loses:  # a replica dies with its requests, or leaves none to route to
         yield Failure.CRASHED
-    if takes or asked.limits_queue or asked.protection.shedding in (Shedding.LATE, Shedding.CODEL):
+    if (
+        loses
+        or asked.limits_queue
+        or asked.protection.shedding in (Shedding.LATE, Shedding.CODEL, Shedding.NEW)
+    ):
         yield Failure.REJECTED
 
 
@@ -207,6 +228,7 @@ _RULES: tuple[Callable[[Effects], Iterator[str]], ...] = (
     _detection,
     _startup_time,
     _cold_batches,
+    _slow_start,
     _retries,
     _hedge,
     _abandoned,

@@ -20,6 +20,8 @@ class Action(IntEnum):
     SLOW: batches that start from now on take `value` times as long.
     PAUSE: it starts nothing, and the batch in service ends `value` seconds later.
     RESUME: the pause is over.
+    AWAY: it is gone at once, which the router knows; what it holds returns to the router, to begin again elsewhere, or
+        to wait until a replica is back.
     """
 
     LEAVE = 0
@@ -31,6 +33,7 @@ class Action(IntEnum):
     SLOW = 6
     PAUSE = 7
     RESUME = 8
+    AWAY = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

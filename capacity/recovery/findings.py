@@ -28,6 +28,39 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsCourse:
+    """Sessions of one run by seconds, shape `(seconds,)`.
+
+    Attributes:
+        live: sessions that have begun and not ended at the end of each second.
+        prompt_tokens, hit_tokens: prompts of the turns whose first token came in each second, and what of them was
+            found in the cache.
+        firsts, waited_s: turns whose first token came in each second, and the sum of their times to it. [s]
+    """
+
+    live: tuple[int, ...]
+    prompt_tokens: tuple[int, ...]
+    hit_tokens: tuple[int, ...]
+    firsts: tuple[int, ...]
+    waited_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsMean:
+    """Sessions over a while, as a mean of the runs; None where no first token came.
+
+    Attributes:
+        live: sessions that are live.
+        hit_share: share of prompts that was found in the cache.
+        ttft_mean_s: mean time to the first token of those that came. [s]
+    """
+
+    live: float
+    hit_share: float | None
+    ttft_mean_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Results of one run.
 
@@ -38,6 +71,7 @@ class Run:
         goodput_during: share of first tries arriving during the trigger that succeeded.
         lost: failed requests that arrived from the trigger's beginning to the recovery or the horizon.
         response_p99_s: P99 of requests that succeeded during the trigger; None if there were too few. [s]
+        sessions: their course, where requests are turns; else None.
     """
 
     recovered_s: float | None
@@ -47,6 +81,7 @@ class Run:
     lost: int
     response_p99_s: float | None
     course: Course
+    sessions: SessionsCourse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +113,11 @@ class Runs:
         return mean_of(times_s, self.confidence, most=max(self.stress.horizon_s, *times_s))
 
     @property
+    def baseline(self) -> float:
+        """Share of first tries that succeeded before the trigger, as a mean of the runs."""
+        return sum(run.baseline for run in self.runs) / len(self.runs)
+
+    @property
     def goodput_during(self) -> Interval:
         """Share of first tries arriving during the trigger that succeeded."""
         return mean_of([run.goodput_during for run in self.runs], self.confidence, most=1.0)
@@ -93,6 +133,36 @@ class Runs:
         values = [run.response_p99_s for run in self.runs]
         known = [value for value in values if value is not None]
         return mean_of(known, self.confidence) if len(known) == len(values) else None
+
+    def sessions_mean(self, from_s: float, to_s: float) -> SessionsMean | None:
+        """Sessions from the one instant to the other, by whole seconds; None where requests come by themselves."""
+        courses = [run.sessions for run in self.runs if run.sessions is not None]
+        if not courses:
+            return None
+        first = math.ceil(from_s)
+        whole = slice(first, max(first + 1, math.floor(to_s)))
+        live = [one for course in courses for one in course.live[whole]]
+        prompts, hits, firsts = (
+            sum(sum(getattr(course, name)[whole]) for course in courses)
+            for name in ("prompt_tokens", "hit_tokens", "firsts")
+        )
+        waited_s = math.fsum(one for course in courses for one in course.waited_s[whole])
+        return SessionsMean(
+            live=sum(live) / max(1, len(live)),
+            hit_share=hits / prompts if prompts else None,
+            ttft_mean_s=waited_s / firsts if firsts else None,
+        )
+
+    @property
+    def sessions_around(self) -> dict[str, SessionsMean | None]:
+        """Sessions before the trigger, during it, and in the last stretch of the horizon, as long as the first."""
+        stress = self.stress
+        before_s = stress.begins_s - stress.baseline_s[0]
+        return {
+            "before": self.sessions_mean(stress.baseline_s[0], stress.begins_s),
+            "during": self.sessions_mean(stress.begins_s, stress.ends_s),
+            "after": self.sessions_mean(max(stress.ends_s, stress.until_s - before_s), stress.until_s),
+        }
 
     @property
     def relapsed(self) -> int:

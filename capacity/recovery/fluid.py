@@ -124,7 +124,7 @@ def _useful_wait_s(stress: Stress) -> float | None:
 
 def is_described(stress: Stress) -> bool:
     """Whether the law holds: every attempt is served, in order, and as fast as before by replicas that are back."""
-    return is_in_order(stress) and stress.cold is None
+    return is_in_order(stress) and stress.cold is None and not stress.protection.slow_start_s
 
 
 def is_in_order(stress: Stress) -> bool:

@@ -8,8 +8,8 @@ from capacity.errors import InputError, quoted
 from capacity.question.parse import read_choice, read_share, seconds_of
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import ColdCache
-from capacity.recovery.protection import Abandoned, Protection, Shedding
-from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.recovery.protection import SLOW_START_MAX_S, Abandoned, Ejecting, Protection, Shedding
+from capacity.recovery.trigger import ALL, Trigger, TriggerKind
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
@@ -17,8 +17,8 @@ from capacity.units import is_number, parse_duration_s, parse_rate_rps
 AnyDemand = TypeVar("AnyDemand", bound=Demand)
 
 _TRIGGERS = (
-    "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, pause:500ms,10/min, straggler:3x,60s "
-    "or rollout"
+    "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, restart:1,20s, restart:all,20s, spot:1,2min,10min, "
+    "pause:500ms,10/min, straggler:3x,60s or rollout"
 )
 _PAUSED_FOR_S = 60.0  # length of a pause, if the trigger does not say
 
@@ -53,7 +53,8 @@ def read_trigger(text: str) -> Trigger:
         return Trigger(kind=kind, lasting_s=lasting_s, replicas=_count(parts[0], text), notice_s=notice_s)
     if kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER):
         return Trigger(kind=kind, lasting_s=lasting_s, factor=_factor(parts[0], text))
-    return Trigger(kind=kind, lasting_s=lasting_s, replicas=_count(parts[0], text))
+    is_all = kind is TriggerKind.RESTART and parts[0] == "all"
+    return Trigger(kind=kind, lasting_s=lasting_s, replicas=ALL if is_all else _count(parts[0], text))
 
 
 def _factor(text: str, whole: str) -> float:
@@ -265,22 +266,55 @@ def with_clients(demand: AnyDemand, given: Mapping[str, Any]) -> AnyDemand:
 
 
 def read_shedding(text: str) -> tuple[Shedding, float | None]:
-    """Shedding from `--shed none|late|late:50ms|codel|lifo`; the margin of `late`, None if it is not given. [s]"""
-    name, _, margin = text.partition(":")
+    """Shedding from `--shed none|late|late:50ms|codel|lifo|new:8`, and its number; None if it has none.
+
+    That of `late` is a margin in seconds, and that of `new`, which must have one, a number of requests.
+    """
+    name, _, number = text.partition(":")
     shedding = read_choice(Shedding, name, "--shed")
-    if margin and shedding is not Shedding.LATE:
+    if shedding is Shedding.NEW:
+        if not (number.isascii() and number.isdecimal() and 1 <= int(number[:9]) == int(number)):
+            raise InputError(
+                f"--shed {quoted(text)} does not say how many requests may wait where a session begins, at least 1; "
+                "write it as new:8"
+            )
+        return shedding, int(number)
+    if number and shedding is not Shedding.LATE:
         raise InputError(f"--shed {quoted(text)} takes no margin; write {name}")
-    return shedding, parse_duration_s(margin, "--shed") if margin else None
+    return shedding, parse_duration_s(number, "--shed") if number else None
 
 
-def read_protection(shed: str, late_margin_s: float, abandoned: str, *, ejection: bool) -> Protection:
-    """Protection from `--shed`, `--abandoned` and `--ejection`; the default margin is `late_margin_s`."""
-    shedding, margin_s = read_shedding(shed)
+def read_slow_start_s(given: Mapping[str, Any]) -> int:
+    """Seconds from `--slow-start`; 0 without it.
+
+    >>> read_slow_start_s({"slow_start": "1min"})
+    60
+
+    Raises:
+        InputError: a part of a second, or more than a day.
+    """
+    seconds = seconds_of(given, "slow_start") or 0.0
+    if not (0.0 <= seconds <= SLOW_START_MAX_S and seconds == int(seconds)):
+        raise InputError(
+            f"--slow-start must be whole seconds, in which HAProxy counts it, and at most {SLOW_START_MAX_S} of them; "
+            f"got {seconds:g} s, so give 30s"
+        )
+    return int(seconds)
+
+
+def read_protection(
+    shed: str, late_margin_s: float, abandoned: str, ejection: str | None = None, slow_start_s: int = 0
+) -> Protection:
+    """Protection from flags; the default margin of `--shed late` is `late_margin_s`."""
+    shedding, number = read_shedding(shed)
+    is_new = shedding is Shedding.NEW
     return Protection(
         shedding=shedding,
-        late_margin_s=late_margin_s if margin_s is None else margin_s,
+        late_margin_s=late_margin_s if number is None or is_new else number,
+        new_max=int(number) if number is not None and is_new else 1,
         abandoned=read_choice(Abandoned, abandoned, "--abandoned"),
-        ejects=ejection,
+        ejection=Ejecting.NONE if ejection is None else read_choice(Ejecting, ejection, "--ejection-rule"),
+        slow_start_s=slow_start_s,
     )
 
 

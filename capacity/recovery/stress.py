@@ -8,7 +8,7 @@ from capacity.errors import DomainError, InputError
 from capacity.question.plan import AnyPlan, Measured, Routing, with_queue_limit
 from capacity.question.resilience import Breakdowns, Outage, whole_fleet
 from capacity.recovery.faults import ColdCache
-from capacity.recovery.protection import Protection, Shedding
+from capacity.recovery.protection import Ejecting, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.server import Server
 from capacity.traffic.clients import Clients
@@ -21,7 +21,28 @@ _SHORT_S = 5.0  # how much shorter the baseline may be, without the requests tha
 TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # allowed shortfall: in shares, and in standard errors
 DETECTION_S = 30.0  # Kubernetes: a probe every 10 s, 1 s to answer, 3 failures, so from 21 to 31 s
 _WARM_UP_S, _RESPONSES = 30.0, 4.0  # minimum, and in responses of a full engine
+_OF_HELD = 0.5  # of the sessions that a cache holds may wait where another begins
 _UNPROTECTED = Protection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caches:
+    """The caches of a fleet that serves turns of sessions.
+
+    Attributes:
+        fills_s: how long sessions last, and fill all caches once. [s]
+        cold_each_rps: turns that a replica serves from an empty cache while more sessions wait than it holds. [turns/s]
+        held: sessions of mean length that a replica's cache holds.
+    """
+
+    fills_s: float
+    cold_each_rps: float
+    held: float
+
+    @property
+    def new_max(self) -> int:
+        """Requests that may wait where a session begins, so that what is live stays within the cache."""
+        return max(1, math.floor(_OF_HELD * self.held))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +58,7 @@ class Stress(Generic[AnyPlan]):
         horizon_s: time after the trigger's end within which the fleet must have recovered. [s]
         outage: the failure that the fleet is in before the trigger, of which the plan is what is left; None with all
             replicas up.
+        caches: what turns of sessions find things in; None of other requests.
     """
 
     server: Server
@@ -51,30 +73,43 @@ class Stress(Generic[AnyPlan]):
     cold: ColdCache | None = None
     horizon_s: float = 600.0
     outage: Outage | None = None
+    caches: Caches | None = None
 
     def __post_init__(self) -> None:
         if self.protection.ejects and self.plan.routing is Routing.SHARED_QUEUE:
             raise InputError(
                 "--ejection is a balancer's, and replicas that share a queue have none; take another --routing"
             )
+        if self.protection.ejection is Ejecting.NGINX and self.plan.routing.needs_sessions:
+            raise InputError(
+                f"--ejection-rule nginx is not simulated with {self.plan.routing.value} routing; take round-robin or "
+                "another one that knows no sessions"
+            )
+        self.protection.require_weights(self.plan.routing)
         for name in ("detection_s", "startup_s"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise DomainError(f"{name} must be >= 0 and finite, got {getattr(self, name):g}")
         if self.trigger.kind is TriggerKind.ROLLOUT and self.startup_s == 0.0:
             raise InputError("a rollout needs --startup-time: how long a new replica takes until it serves")
-        waits = self.clients.timeout_s is None and self.clients.deadline_s is None
-        if self.protection.shedding is Shedding.LATE and waits:
-            raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
-        if self.protection.shedding is Shedding.LIFO and not self.server.reorders(self.plan):
-            raise InputError(
-                "--shed lifo takes the newest requests first, and these servers have put them into batches as they "
-                "arrived; give --shed late or codel, or another --batching"
-            )
+        self._require_shedding()
         least_s = math.ceil(self.steady_s) + self.window_s  # success is measured once a second
         if self.horizon_s < least_s:
             raise DomainError(
                 f"the horizon must be at least {least_s:g} s, so that a recovery can be seen,"
                 f" got {self.horizon_s:g} s"
+            )
+
+    def _require_shedding(self) -> None:
+        """Raises an InputError for a rule by which these servers or clients turn nothing away."""
+        waits = self.clients.timeout_s is None and self.clients.deadline_s is None
+        if self.protection.shedding is Shedding.LATE and waits:
+            raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
+        if self.protection.shedding is Shedding.NEW and not self.server.has_sessions:
+            raise InputError("--shed new turns sessions away, and these requests are none; give --sessions")
+        if self.protection.shedding is Shedding.LIFO and not self.server.reorders(self.plan):
+            raise InputError(
+                "--shed lifo takes the newest requests first, and these servers have put them into batches as they "
+                "arrived; give --shed late or codel, or another --batching"
             )
 
     @property
@@ -96,6 +131,11 @@ class Stress(Generic[AnyPlan]):
     def load(self) -> float:
         """Arrival rate over capacity."""
         return self.rate_rps / self.capacity_rps
+
+    @property
+    def cold_rps(self) -> float | None:
+        """Turns that the fleet serves from empty caches and a backlog; None of other requests. [turns/s]"""
+        return None if self.caches is None else self.plan.replicas * self.caches.cold_each_rps
 
     @property
     def overhead_s(self) -> float:
@@ -141,7 +181,11 @@ class Stress(Generic[AnyPlan]):
     def begins_s(self) -> float:
         """Beginning of the trigger: after the warm-up, the baseline and the requests that are still undecided. [s]"""
         undecided_s = max(0.0, self.clients.undecided_s - _SHORT_S)
-        return max(_WARM_UP_S, _RESPONSES * self.served_s) + max(BASELINE_S, self.window_s) + undecided_s
+        return (
+            max(_WARM_UP_S, _RESPONSES * self.served_s, 0.0 if self.caches is None else self.caches.fills_s)
+            + max(BASELINE_S, self.window_s)
+            + undecided_s
+        )
 
     @property
     def baseline_s(self) -> tuple[float, float]:

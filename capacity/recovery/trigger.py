@@ -23,10 +23,19 @@ class TriggerKind(StrEnum):
     PAUSE = "pause"  # all replicas stop now and then, as for a garbage collection
     STRAGGLER = "straggler"  # one replica is slow
     ROLLOUT = "rollout"  # one replica after another is replaced
+    RESTART = "restart"  # replicas are away for a while, and what they hold begins again
     SPOT = "spot"  # replicas are reclaimed after a notice, and replaced
 
 
-_OF_REPLICAS = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG, TriggerKind.SPOT)
+_OF_REPLICAS = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG, TriggerKind.SPOT, TriggerKind.RESTART)
+
+# How replicas leave, where the router does not take them away in peace.
+_HOW = {
+    TriggerKind.CRASH: Action.CRASH,
+    TriggerKind.HANG: Action.HANG,
+    TriggerKind.RESTART: Action.AWAY,
+}
+ALL = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +45,7 @@ class Trigger:
     Attributes:
         lasting_s: length, from a notice on; that of a rollout follows from the start-up times. [s]
         factor: factor of the traffic in a spike, or of a straggler's service times.
-        replicas: number that is lost, crashed, hung or reclaimed.
+        replicas: number that is lost, crashed, hung, reclaimed or restarted; `ALL`, of a restart, for all of them.
         pause_s, pauses_per_s: length of a pause, and mean rate of pauses of each replica. [s, 1/s]
         notice_s: time from the notice until a replica is reclaimed; what it serves may end meanwhile. [s]
     """
@@ -56,7 +65,7 @@ class Trigger:
             )
         if self.kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER) and not 1.0 < self.factor <= 100.0:
             raise DomainError(f"a {self.kind}'s factor must be above 1 and at most 100, got {self.factor:g}")
-        if self.kind in _OF_REPLICAS and self.replicas < 1:
+        if self.kind in _OF_REPLICAS and self.replicas < 1 and not self.hits_all:
             raise DomainError(f"trigger {self.kind} must hit 1 replica or more, got {self.replicas}")
         if self.kind is TriggerKind.SPOT and not self.notice_s > 0.0:
             raise DomainError(
@@ -74,6 +83,20 @@ class Trigger:
                 f"pauses of {self.pause_s:g} s, {60 * self.pauses_per_s:g} a minute, leave no time to serve"
             )
 
+    @property
+    def hits_all(self) -> bool:
+        """Whether all replicas restart, however many there are."""
+        return self.kind is TriggerKind.RESTART and self.replicas == ALL
+
+    def hit(self, replicas: int) -> int:
+        """How many replicas of a fleet it takes away; of a fleet that is too small for it, more than there are."""
+        return replicas if self.hits_all else self.replicas
+
+    def waits(self, replicas: int) -> bool:
+        """Whether what arrives is served in the end: something is left of the fleet, or it waits for a restart."""
+        is_restart = self.kind is TriggerKind.RESTART and self.hit(replicas) <= replicas
+        return is_restart or self.left(replicas) > 0.0
+
     def lasts_s(self, replicas: int, startup_s: float) -> float:
         """Time from its beginning until the whole fleet serves the usual rate again. [s]"""
         if self.kind is TriggerKind.ROLLOUT:
@@ -83,7 +106,7 @@ class Trigger:
     def left(self, replicas: int) -> float:
         """Share of the fleet's capacity that is left meanwhile."""
         if self.kind in _OF_REPLICAS:
-            return max(0.0, 1.0 - self.replicas / replicas)
+            return max(0.0, 1.0 - self.hit(replicas) / replicas)
         if self.kind is TriggerKind.STRAGGLER:
             return 1.0 - (1.0 - 1.0 / self.factor) / replicas
         if self.kind is TriggerKind.ROLLOUT:
@@ -108,21 +131,19 @@ class Trigger:
             return _rollout(replicas, begins_s, startup_s)
         if self.kind not in _OF_REPLICAS:
             return ()
-        if self.replicas > replicas:
+        if self.hit(replicas) > replicas:
             raise DomainError(f"the trigger hits {self.replicas} replicas, and there are {replicas}")
         is_unseen = self.kind in (TriggerKind.CRASH, TriggerKind.HANG)
         return tuple(
             Absence(
                 replica=replica,
-                how={TriggerKind.CRASH: Action.CRASH, TriggerKind.HANG: Action.HANG}.get(
-                    self.kind, Action.LEAVE
-                ),
+                how=_HOW.get(self.kind, Action.LEAVE),
                 gone_s=begins_s,
                 back_s=begins_s + self.lasting_s + startup_s,
                 noticed_s=begins_s + detection_s if is_unseen else math.inf,
                 lost_s=begins_s + self.notice_s if self.kind is TriggerKind.SPOT else math.inf,
             )
-            for replica in range(replicas - self.replicas, replicas)
+            for replica in range(replicas - self.hit(replicas), replicas)
         )
 
     def slowdowns(

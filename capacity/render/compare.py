@@ -8,7 +8,7 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, outage_document, picked, plain, requests_document
 from capacity.answer.sentences import demand, replicas_text
-from capacity.performance import Interval, Performance, format_interval
+from capacity.performance import Interval, Performance, format_interval, format_share_interval
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.objective import Measure
@@ -87,7 +87,7 @@ def _fleet_rows(
 
 
 # Durations that fleets are compared by, in the order of the rows.
-_MEASURES = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
+_MEASURES = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE, Measure.SESSION)
 
 
 def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str, ...]]:
@@ -101,9 +101,13 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
         ("replicas, most", [one.replicas_most for one in performances]),
         ("changes of replicas", [one.scalings for one in performances]),
         ("output tokens a second", [one.output_tokens_per_s for one in performances]),
+        ("sessions live", [one.sessions_live_mean for one in performances]),
     ):
         if any(value is not None for value in values):
             yield name, *("" if value is None else f"{value:.4g}" for value in values)
+    shares = [one.hit_share for one in performances]
+    if any(share is not None for share in shares):
+        yield "prefix hits", *("" if one is None else format_share_interval(one.interval) for one in shares)
     for measure in _MEASURES:
         name = measure.short or "response"
         if measure.mean.value in performances[0].intervals:
@@ -132,6 +136,9 @@ def _cost(contender: Contender[Any, Any], performance: Performance) -> str:
 
 def _difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     differences = comparison.differences
+    shares = [one.hit_share for one in differences if one.hit_share is not None]
+    if shares:
+        yield "prefix hits, less A's", "", *(format_share_interval(share) for share in shares)
     for measure in _MEASURES:
         name = f"{measure.short} ".lstrip()
         if getattr(differences[0], measure.mean) is not None:

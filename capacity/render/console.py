@@ -5,13 +5,33 @@ a line or set the terminal's title. All text passes here as it is laid out, so n
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
+from rich.containers import Lines
 from rich.segment import Segment
+from rich.text import Text
 
 from capacity.files import neutral
+
+# A space within a value, at which no line ends: before the unit, and after a comparison.
+_WITHIN_A_VALUE = re.compile(r"(?<=[\d)]) (?=(?:ns|us|µs|ms|s|min|h|rps|%|USD|GiB)(?!\w))|(?<=[<>]=) (?=\d)")
+_NO_SPACE = "\ue000"  # of private use, one column wide, and removed before anything is shown
+
+
+class Words(Text):
+    """Text whose lines end between words, but not between a number and its unit."""
+
+    def wrap(self, *how: Any, **settings: Any) -> Lines:
+        """The lines, as of `rich.text.Text.wrap`."""
+        glued = self.copy()
+        glued.plain = _WITHIN_A_VALUE.sub(_NO_SPACE, self.plain)
+        lines = Text.wrap(glued, *how, **settings)
+        for line in lines:
+            line.plain = line.plain.replace(_NO_SPACE, " ")
+        return lines
 
 
 class _Neutral:
@@ -28,7 +48,17 @@ class _Neutral:
 class _Hook(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """The renderables, each wrapped."""
-        return [_Neutral(one) for one in renderables]
+        return [_Neutral(_words(one)) for one in renderables]
+
+
+def _words(one: ConsoleRenderable) -> ConsoleRenderable:
+    """Text that keeps numbers and units together; what is no text as it is."""
+    if not isinstance(one, Text):
+        return one
+    words = Words(
+        "", style=one.style, justify=one.justify, overflow=one.overflow, no_wrap=one.no_wrap, end=one.end
+    )
+    return words.append_text(one)
 
 
 def new_console(width: int, **settings: Any) -> Console:

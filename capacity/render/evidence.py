@@ -8,7 +8,7 @@ from rich.text import Text
 from capacity.evidence.compared import ComparedRun
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.evidence.stages import sentences
-from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.running_plan import RunningPlan
 from capacity.performance import Interval, format_interval
 from capacity.profile.profile import ServiceProfile
@@ -22,6 +22,7 @@ _TOLD = {
     Belief.BROKEN: "Not to be believed as it stands: {}.",
     Belief.UNKNOWN: "The file does not say enough to tell: {}.",
 }
+_SOUND = "Sound for {} waiting user{}; it says nothing about an arrival rate."
 _UNCHECKED = "Not checked, since the file does not say enough"
 
 
@@ -41,7 +42,8 @@ def audit_tables(
     worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
     unknown = dict.fromkeys(one.check for one in findings if one.belief is Belief.UNKNOWN)
     rest = f" {_UNCHECKED}: {', '.join(unknown)}." if unknown and belief is Belief.HOLDS else ""
-    yield Text(f"{test.tool}, {test.name}. {_TOLD[belief].format(', '.join(worst))}{rest}", style="bold")
+    verdict = _sound(test) if belief is Belief.HOLDS else _TOLD[belief].format(", ".join(worst))
+    yield Text(f"{test.tool}, {test.name}. {verdict}{rest}", style="bold")
     names = list(dict.fromkeys(one.run for one in findings))
     for name in names:
         of_run = [one for one in findings if one.run == name]
@@ -55,6 +57,14 @@ def audit_tables(
     if beside:
         yield from beside_tables(beside)
     yield from _notes(test.notes)
+
+
+def _sound(test: LoadTest) -> str:
+    """What may be done with figures that hold: those of a closed loop are of its number of users."""
+    closed = sorted({run.users for run in test.runs if run.loop is Loop.CLOSED and run.users})
+    if not closed or any(run.loop is not Loop.CLOSED for run in test.runs):
+        return _TOLD[Belief.HOLDS]
+    return _SOUND.format(" or ".join(f"{users:g}" for users in closed), "" if closed == [1] else "s")
 
 
 def _notes(notes: Iterable[str]) -> Iterator[Text]:

@@ -5,7 +5,13 @@ from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
-from capacity.answer.sentences import fate_of_fewer, fleet, format_found, format_refusal, saturates
+from capacity.answer.saturation import at_saturation, saturates
+from capacity.answer.sentences import (
+    fate_of_fewer,
+    fleet,
+    format_found,
+    format_refusal,
+)
 from capacity.explanation.binding import Binding, Burst, Cause
 from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
@@ -70,7 +76,8 @@ def _binding(explanation: Explanation) -> Iterator[str]:
         stays = "unstable" if binding.load_fewer >= 1.0 else "stable"
         yield f"Stability: one fewer would be {stays}, at load {binding.load_fewer:.3f} at best."
     if explanation.saturation is not None:
-        yield saturates(explanation.plan, explanation.saturation)
+        yield f"{saturates(explanation.plan, explanation.saturation)} {at_saturation(explanation.saturation)}"
+
     yield from _times(binding)
     if binding.burst is not None:
         yield _burst(explanation, binding, binding.burst)

@@ -1,14 +1,18 @@
 """Figures of commands: curves of a law, and a limited quantity against rate or replicas."""
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from capacity.errors import InputError
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
-from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
+from capacity.render.frontier import axis_name, axis_title, drawn_value, value_text
+from capacity.render.plot import PALETTE, Panels, Plot, count_by_whole, draw_points, new_panels, new_plot
 from capacity.traffic.scale import RATES
-from capacity.units import format_quantile, quantile_name
+from capacity.units import format_duration, format_quantile, quantile_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from capacity.answer.sweep import SweepTable
     from capacity.question.grid import Row, RowForm, Value
     from capacity.question.objective import Limit
+    from capacity.render.frontier import Frontier, Spot
     from capacity.search.max_rate import Rates
     from capacity.search.recommendation import Recommendation
 
@@ -219,9 +224,7 @@ def draw_objective(curve: ObjectiveCurve) -> Plot:
 
 def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
     """Ticks at whole replicas, with the largest batch of each if there is room."""
-    from matplotlib.ticker import MaxNLocator
-
-    plot.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    count_by_whole(plot.axes.xaxis)
     names = {n: f"{n}" for n in curve.beyond}
     names |= {n: f"{n}\n{curve.size_name[0]} {size}" for n, size in curve.sizes.items()}
     if len(names) <= FLEETS_MAX:
@@ -264,17 +267,35 @@ def _add_quantiles(
         plot.simulated([100.0 * q for q in known], found, name, number=number)
 
 
-def draw_sweep(table: "SweepTable", rows: "Sequence[Row]", what: str = "response") -> Plot:
-    """The highest quantile of one duration against the arrival rate or the users, one line for each fleet. [ms]
+def draw_sweep(
+    table: "SweepTable", rows: "Sequence[Row]", what: str = "response", limit_s: float | None = None
+) -> Plot:
+    """The highest quantile of one duration. [ms]
+
+    Where replicas and one setting vary and nothing else does it is a map of both, else it is drawn against the arrival
+    rate or the users, with a line for each fleet.
 
     Args:
         what: response, wait, ttft, tpot or itl.
+        limit_s: limit of it, which a map outlines and a line marks. [s]
     """
-    quantile = max(table.quantiles)
     names = [column.name for column in table.columns]
+    known = [dict(zip(names, one, strict=True)) for one in rows]
+    setting = _mapped_setting(table, known)
+    if setting is not None:
+        return _draw_map(table, known, setting, what, limit_s)
+    plot = _draw_lines(table, known, what)
+    if limit_s is not None:
+        plot.limit(1e3 * limit_s, f"limit: {format_duration(limit_s)}")
+    return plot
+
+
+def _draw_lines(table: "SweepTable", rows: "Sequence[Mapping[str, Value]]", what: str) -> Plot:
+    """A line for each fleet."""
+    quantile = max(table.quantiles)
     key = f"{what}_{quantile_name(quantile)}"
     lines: dict[str, list[tuple[float, Interval]]] = {}
-    for row in (dict(zip(names, one, strict=True)) for one in rows):
+    for row in rows:
         if isinstance(value := row[f"{key}_s"], float):
             low, high = (float(row[f"{key}_{end}_s"] or value) for end in ("low", "high"))
             found = Interval(value=1e3 * value, low=1e3 * low, high=1e3 * high)
@@ -289,6 +310,154 @@ def draw_sweep(table: "SweepTable", rows: "Sequence[Row]", what: str = "response
         plot.axes.plot(x, [one.value for one in ends], color=PALETTE[number % len(PALETTE)], linewidth=1.0)
         plot.simulated(x, ends, label, number=number)
     return plot
+
+
+def _mapped_setting(table: "SweepTable", rows: "Sequence[Mapping[str, Value]]") -> tuple[str, str] | None:
+    """Head and column of the setting that spans a map with the replicas; None if there is no such map."""
+    several = {name for row in rows for name, value in row.items() if value != rows[0][name]}
+    asked = {*table.form.settings.values(), "profile", "routing", table.scale.key, "replicas"} & several
+    counts = [one for one in table.form.settings.items() if asked == {"replicas", one[1]}]
+    return next((one for one in counts if not one[1].endswith("_s")), None)
+
+
+def _draw_map(
+    table: "SweepTable",
+    rows: "Sequence[Mapping[str, Value]]",
+    setting: tuple[str, str],
+    what: str,
+    limit_s: float | None,
+) -> Plot:
+    """A cell for each fleet, by its replicas and a setting; those that keep a limit are outlined.
+
+    A lost request is late. A fleet without a number has a dash, and the legend says why.
+    """
+    head, column = setting
+    quantile = format_quantile(max(table.quantiles))
+    shown = what.upper() if what in _OF_TOKENS else what
+    across, up = (sorted({_count(row[name]) for row in rows}) for name in (column, "replicas"))
+    cells = {(_count(row["replicas"]), _count(row[column])): row for row in rows}
+    ends = {place: _seen_ms(row, what, max(table.quantiles)) for place, row in cells.items()}
+    kept = None if limit_s is None else [[ends[n, size][1] <= 1e3 * limit_s for size in across] for n in up]
+    at = table.scale.shown(float(rows[0][table.scale.key] or 0.0))
+    within = "" if limit_s is None else f"within {format_duration(limit_s)}"
+    width, height = _room(across, up)
+    plot = new_plot(
+        width=width,
+        height=height,
+        x_title=f"{head}, at most",
+        y_title="replicas",
+        title=f"{quantile} of the {shown} at {at}{' users' if table.scale.step else ''}"
+        + (f", and what stays {within}" if within else ""),
+    )
+    values = [[ends[n, size][0] for size in across] for n in up]
+    bare = [row for place, row in cells.items() if math.isnan(ends[place][0])]
+    why = dict.fromkeys(_OUTCOMES.get(str(row["outcome"]), "too many are lost") for row in bare)
+    plot.heat_map(across, up, values, accepted=kept, unit="ms", outlined=within, missing=", ".join(why))
+    return plot
+
+
+def _room(across: "Sequence[object]", up: "Sequence[object]") -> tuple[float, float]:
+    """Width and height of a map in which each cell has room for its number, as far as a screen goes. [inches]"""
+    return min(24.0, max(7.5, 1.6 + 0.5 * len(across))), min(14.0, max(4.3, 0.8 + 0.3 * len(up)))
+
+
+_OUTCOMES = {
+    "unstable": "unstable",
+    "profile_range": "beyond the profile",
+    "inconclusive": "too few requests",
+}
+
+
+def _count(value: "Value") -> int:
+    assert isinstance(value, int)  # noqa: S101  (as its column says)
+    return value
+
+
+def _seen_ms(row: "Mapping[str, Value]", what: str, quantile: float) -> tuple[float, float]:
+    """A quantile and its upper end, with lost requests as late; not a number and infinite if it has none. [ms]"""
+    key = f"{what}_{quantile_name(quantile)}"
+    late = f"{key}_with_losses"
+    key = late if row.get("loss_probability") and f"{late}_s" in row else key
+    value, high = row[f"{key}_s"], row[f"{key}_high_s"]
+    return math.nan if value is None else 1e3 * float(value), math.inf if high is None else 1e3 * float(high)
+
+
+def draw_costs(frontier: "Frontier") -> Plot:
+    """The cost of the fleet against what was asked, as steps: between two points it is the higher of the two.
+
+    If two flags vary there is a line for each value of the one with fewer; if these are too many to be told apart, it
+    is a map of both. Numbers below the points are replicas, where there is room. A point without a plan is at the top.
+
+    Raises:
+        InputError: no point has a plan.
+    """
+    planned = frontier.planned
+    if not planned:
+        raise InputError("no point has a plan: there is nothing to draw")
+    if len(frontier.lines) > len(PALETTE):
+        return _draw_cost_map(frontier)
+    axis, is_numbered = frontier.axis, frontier.is_priced and len(planned) <= FLEETS_MAX
+    values = [drawn_value(axis, value) for value in axis.values]
+    plot = new_plot(
+        x_title=axis_title(axis),
+        y_title=("cost (USD/h)" if frontier.is_priced else "replicas")
+        + ("; numbers: replicas" if is_numbered else ""),
+        title=f"Cost of the cheapest fleet by {axis_name(axis)}",
+        x_log=values[-1] > _LOG_FROM * values[0] > 0.0,
+    )
+    for counted, ticks in ((not frontier.is_priced, plot.axes.yaxis), (axis.counts, plot.axes.xaxis)):
+        if counted:
+            count_by_whole(ticks)
+    for number, (label, points) in enumerate(frontier.lines.items()):
+        _add_costs(plot, points, label, number, is_numbered=is_numbered)
+    top = 1.12 * max(one.cost or 0.0 for one in planned)
+    plot.axes.set_ylim(0.0, 1.04 * top)
+    bare = [(x, one) for points in frontier.lines.values() for x, one in points if one.plan is None]
+    for verdict, words in ((Verdict.MISSED, "no plan"), (Verdict.INCONCLUSIVE, "no plan: in doubt")):
+        at = [x for x, one in bare if one.verdict is verdict]
+        if at:
+            form: dict[str, Any] = {"linestyle": "none", "markersize": 6.0, **FORMS[verdict]}
+            plot.axes.plot(at, [top] * len(at), label=words, **form)
+    return plot
+
+
+def _draw_cost_map(frontier: "Frontier") -> Plot:
+    """A cell with the cost for each pair of values; a dash where there is no plan."""
+    axis, lines = frontier.axis, frontier.lines
+    (other,) = (one for one in frontier.varied if one is not axis)
+    columns, rows = ([value_text(one, value) for value in one.values] for one in (axis, other))
+    width, height = _room(columns, rows)
+    plot = new_plot(
+        width=width,
+        height=height,
+        x_title=axis_name(axis),
+        y_title=axis_name(other),
+        title=f"Cost of the cheapest fleet by {axis_name(axis)} and {axis_name(other)}",
+    )
+    costs = [[math.nan if one.cost is None else one.cost for _, one in points] for points in lines.values()]
+    plot.heat_map(columns, rows, costs, unit="USD/h" if frontier.is_priced else "replicas", missing="no plan")
+    return plot
+
+
+_LOG_FROM = 20.0  # values that lie this far apart are drawn on a logarithmic axis
+
+
+def _add_costs(
+    plot: Plot, points: "Sequence[tuple[float, Spot]]", label: str, number: int, *, is_numbered: bool
+) -> None:
+    """One line of steps; between two points the higher cost, as the more expensive fleet is known to be enough."""
+    color = PALETTE[number % len(PALETTE)]
+    for (left, one), (right, other) in pairwise(points):
+        if one.cost is not None and other.cost is not None:
+            top = max(one.cost, other.cost)
+            steps = [one.cost, top, top, other.cost]
+            plot.axes.plot([left, left, right, right], steps, color=color, linewidth=1.4)
+    known = [(x, one.cost, one.plan) for x, one in points if one.plan is not None and one.cost is not None]
+    at = [x for x, _, _ in known], [cost for _, cost, _ in known]
+    plot.axes.plot(*at, "o", color=color, markersize=4.5, label=label or None)
+    form: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "top", "color": color}
+    for x, cost, plan in known if is_numbered else ():
+        plot.axes.annotate(str(plan.replicas), (x, cost), (0.0, -5.0), **form)
 
 
 def _line_label(form: "RowForm", row: "Mapping[str, Value]") -> str:

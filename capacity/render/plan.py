@@ -8,32 +8,43 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sentences import explain, format_headroom, format_loss, format_missed_at, format_verdict
+from capacity.answer.saturation import at_saturation
+from capacity.answer.sentences import (
+    explain,
+    format_headroom,
+    format_loss,
+    format_missed_at,
+    format_verdict,
+)
 from capacity.performance import Performance, format_interval
 from capacity.question.candidate import Candidate, Reason
+from capacity.question.caveat import Caveat, in_order
 from capacity.question.objective import Limit, Measure, Objective, format_value
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.render.tables import caveat_lines, performance_rows, plan_rows, short_rows, sparkline, table
+from capacity.render.tables import caveat_lines, performance_rows, plan_rows, sparkline, table
 from capacity.search.by_hour import Schedule
 from capacity.search.recommendation import Change, Recommendation
 from capacity.units import format_rate
 
-
-def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
-    """Rates and replicas of the day, a row for each run of equal hours, and the saving."""
-    yield Text(f"The day, hour by hour: rate {sparkline(day.rates_rps)}, replicas {sparkline(day.replicas)}")
-    yield table(("<hours", "rate", "replicas"), hours_alike(day))
-    yield from map(Text, schedule_sentences(day))
+_DAY_LINES = 3  # rates, replicas and the saving
 
 
-def schedule_sentences(day: Schedule) -> Iterator[str]:
+def schedule_tables(day: Schedule, *, verbose: bool = False) -> Iterator[RenderableType]:
+    """Rates and replicas of the day and the saving; if asked, a row for each run of equal hours."""
+    yield Text(f"Hour by hour: rate {sparkline(day.rates_rps)}")
+    yield Text(f"          replicas {sparkline(day.replicas)}")
+    if verbose:
+        yield table(("<hours", "rate", "replicas"), hours_alike(day))
+    yield from map(Text, schedule_sentences(day, briefly=not verbose))
+
+
+def schedule_sentences(day: Schedule, *, briefly: bool = False) -> Iterator[str]:
     """What an ideal schedule saves, and the hours at which no fleet is known to meet the objective."""
-    money = "" if day.daily_usd_saved is None else f" and {day.daily_usd_saved:.2f} USD"
+    money = "" if day.daily_usd_saved is None else f", {day.daily_usd_saved:.2f} USD a day"
     yield (
-        f"With the fleet for the peak all day: {day.replica_hours_flat} replica-hours. An ideal schedule "
-        f"would need {day.replica_hours_ideal}, and save {100.0 * day.share_saved:.0f} %{money} a day; its "
-        "hours come from the search, and are not confirmed."
+        f"An ideal schedule takes {day.replica_hours_ideal} of {day.replica_hours_flat} replica-hours: "
+        f"{100.0 * day.share_saved:.0f} % less{money}{'' if briefly else ', by the search'}."
     )
     if day.unkept_rps:
         rates = ", ".join(map(format_rate, day.unkept_rps))
@@ -54,57 +65,83 @@ def hours_alike(day: Schedule) -> Iterator[tuple[str, str, str]]:
             start = hour + 1
 
 
-_SHORT_QUANTILES = (0.5, 0.95, 0.99)
 _SIZES_SHOWN, _SIZES_OF_MANY_KINDS = 8, 3
 _PARTICULAR = (
     2  # columns that a table has only if its candidates differ there: the routing, and another setting
 )
 
 
-def recommendation_tables(
-    recommendation: Recommendation, question: Question, confidence: float, *, verbose: bool = False
+def recommendation_lines(
+    recommendation: Recommendation, question: Question, day: Schedule | None = None, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
-    """All tables of `capacity plan`; `verbose` adds every figure of the plan, and the work of the search."""
-    verdict, *others = explain(recommendation, question)
+    """The answer in a few sentences, and the note that matters most; `verbose` has every sentence in full.
+
+    Args:
+        day: the schedule that is shown below.
+    """
+    besides = 0 if day is None else _DAY_LINES
+    verdict, *others = explain(recommendation, question, briefly=not verbose, besides=besides)
     yield Text(verdict, style="bold")
     yield from map(Text, others)
-    if recommendation.plan is not None:
-        yield Text()
-        yield plan_table(recommendation, verbose=verbose)
-    replicas = None if recommendation.plan is None else recommendation.plan.replicas
-    yield Text()
-    yield from considered_tables(recommendation.considered, shown_limits(question.objective), replicas)
+    yield from caveat_lines(_notes(recommendation)[0])
     if recommendation.changes:
         yield changes_table(recommendation.changes)
-    if verbose:
-        yield Text(tally_line(recommendation))
+
+
+def where_next(recommendation: Recommendation) -> RenderableType:
+    """Where more is found."""
+    count, notes = len(recommendation.considered), len(_notes(recommendation)[1])
+    also = f", {notes} more note{'s' if notes > 1 else ''}" if notes > 0 else ""
+    kept = "" if recommendation.plan is None else "; -o plan.json, for explain and report"
+    return Text(f"More: -v ({count} fleet{'s' if count != 1 else ''}{also}){kept}.")
+
+
+def _notes(recommendation: Recommendation) -> tuple[list[Caveat], list[Caveat]]:
+    """The note that matters most, which is none about the profile of another plan, and the others."""
+    notes = in_order(recommendation.caveats)
+    first = 1 if notes and not notes[0].of_another_profile else 0
+    return notes[:first], notes[first:]
+
+
+def recommendation_details(
+    recommendation: Recommendation, question: Question, confidence: float
+) -> Iterator[RenderableType]:
+    """Every figure of the plan, what was considered, the work of the search, and the other notes."""
+    if recommendation.plan is not None:
+        yield Text()
+        yield plan_table(recommendation)
+    replicas = None if recommendation.plan is None else recommendation.plan.replicas
+    limits = shown_limits(question.objective)
+    yield Text()
+    yield from considered_tables(recommendation.considered, limits, replicas)
+    if recommendation.alternatives:
+        yield instead_table(recommendation, question, limits)
+    yield Text(tally_line(recommendation))
+    if recommendation.saturation is not None:
+        yield Text(at_saturation(recommendation.saturation))
     if recommendation.performance is not None:
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
-    yield from caveat_lines(recommendation.caveats)
+    yield from caveat_lines(_notes(recommendation)[1])
 
 
-def plan_table(recommendation: Recommendation, *, verbose: bool = False) -> Table:
+def plan_table(recommendation: Recommendation) -> Table:
     """The recommended plan with its performance and price."""
     rows: list[tuple[str, str]] = []
     plan, performance = recommendation.plan, recommendation.performance
     if plan is not None:
-        rows.extend(plan_rows(plan) if verbose else _short_plan_rows(plan))
+        rows.extend(plan_rows(plan))
     if performance is not None:
-        shown = {*_SHORT_QUANTILES, *recommendation.objective.quantiles}
-        rows.extend(performance_rows(performance) if verbose else short_rows(performance, shown))
+        rows.extend(performance_rows(performance))
     if recommendation.headroom is not None:
         headroom = recommendation.headroom
         missed = format_missed_at(headroom, "missed")
         rows.append(("headroom", f"up to {format_headroom(headroom)}{missed}"))
     if recommendation.hourly_usd is not None:
         rows.append(("cost", f"{recommendation.hourly_usd:.3f} USD/h"))
+        if performance is not None and performance.output_tokens_per_s:
+            per_usd = performance.output_tokens_per_s / recommendation.hourly_usd
+            rows.append(("output tokens for it", f"{per_usd:.0f} a second for each USD/h"))
     return table(("<", "<"), rows)
-
-
-def _short_plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """The parts of a plan that the sentences do not say and that differ from the defaults."""
-    usual = {("routing", Routing.ROUND_ROBIN.value)}
-    return [row for row in plan_rows(plan) if row[0] != "profile" and row not in usual]
 
 
 def tally_line(recommendation: Recommendation) -> str:
@@ -137,7 +174,9 @@ def shown_limits(objective: Objective, binding: Limit | None = None) -> list[Lim
 
 
 def considered_tables(
-    candidates: Sequence[Candidate], limits: Sequence[Limit], replicas: int | None = None
+    candidates: Sequence[Candidate],
+    limits: Sequence[Limit],
+    replicas: int | None = None,
 ) -> Iterator[Table]:
     """A table for each profile: every candidate with its interval and refusal, similar ones in one row.
 
@@ -146,16 +185,54 @@ def considered_tables(
     """
     several = len({one.plan.profile for one in candidates}) > 1
     for profile, group in groupby(candidates, key=lambda one: one.plan.profile):
-        title = f"Considered: {profile}" if several else "Considered"
-        yield _considered_table(list(group), limits, replicas, title)
+        whose = f"Considered: {profile}" if several else "Considered"
+        yield _considered_table(list(group), limits, replicas, whose)
 
 
 def _considered_table(
     candidates: Sequence[Candidate], limits: Sequence[Limit], replicas: int | None, title: str
 ) -> Table:
-    parts = _parts_of(candidates[0].plan)
-    particular = [name for name in parts if len({_parts_of(one.plan)[name] for one in candidates}) > 1]
-    columns = (
+    particular = _particular([one.plan for one in candidates])
+    columns = _columns(candidates, limits, particular)
+    shown = _SIZES_SHOWN if len(particular) < _PARTICULAR else _SIZES_OF_MANY_KINDS
+    groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
+    has_losses = _loses(candidates)
+    rows = (_candidates_row(group, limits, particular, has_losses=has_losses) for group in groups)
+    return table(columns, rows, title=title)
+
+
+def instead_table(recommendation: Recommendation, question: Question, limits: Sequence[Limit]) -> Table:
+    """Each choice that was not made, with what it differs in from the others and the plan, and its price."""
+    found, plan = recommendation.alternatives, recommendation.plan
+    particular = _particular([*(one.plan for one in found), *([] if plan is None else [plan])])
+    has_losses = _loses(found)
+    prices = [question.hourly_usd(one.plan) for one in found]
+    has_prices = any(price is not None for price in prices)
+
+    def with_price(cells: Sequence[str], price: str) -> tuple[str, ...]:
+        *others, verdict = cells
+        return (*others, *([price] if has_prices else []), verdict)
+
+    rows = [
+        with_price(
+            _candidates_row([one], limits, particular, has_losses=has_losses),
+            "" if price is None else f"{price:.3f}",
+        )
+        for one, price in zip(found, prices, strict=True)
+    ]
+    return table(with_price(_columns(found, limits, particular), "USD/h"), rows, title="Instead")
+
+
+def _particular(plans: Sequence[Plan]) -> list[str]:
+    """The properties in which plans differ."""
+    return [name for name in _parts_of(plans[0]) if len({_parts_of(one)[name] for one in plans}) > 1]
+
+
+def _columns(
+    candidates: Sequence[Candidate], limits: Sequence[Limit], particular: Sequence[str]
+) -> tuple[str, ...]:
+    """Heads of a table of candidates, which differ in some properties."""
+    return (
         *(f"<{name}" for name in particular),
         "replicas",
         f"<{candidates[0].plan.size_name}",
@@ -164,11 +241,6 @@ def _considered_table(
         *([_lost_word(candidates)] if _loses(candidates) else []),
         "<verdict",
     )
-    shown = _SIZES_SHOWN if len(particular) < _PARTICULAR else _SIZES_OF_MANY_KINDS
-    groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
-    has_losses = _loses(candidates)
-    rows = (_candidates_row(group, limits, particular, has_losses=has_losses) for group in groups)
-    return table(columns, rows, title=title)
 
 
 def _lost_word(candidates: Sequence[Candidate]) -> str:
@@ -246,7 +318,7 @@ def format_candidate(candidate: Candidate, limit: Limit) -> str:
 
 def _parts_of(plan: Plan) -> dict[str, str]:
     """The properties of a plan that are shown if candidates differ there, by name."""
-    return {"routing": plan.routing.value, **dict([plan.other_setting])}
+    return {"profile": plan.profile, "routing": plan.routing.value, **dict([plan.other_setting])}
 
 
 def _parts(group: Sequence[Candidate], name: str) -> str:

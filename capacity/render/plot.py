@@ -16,6 +16,7 @@ from capacity.performance import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe & Ito (2008), Color Universal Design, without yellow, which is lost on white.
@@ -377,6 +378,17 @@ def draw_points(axes: "Axes", x: Sequence[float], intervals: Sequence[Interval],
     values = [span.value for span in intervals]
     with _style():
         axes.errorbar(list(x), values, _errors(intervals), elinewidth=1.2, capsize=2.5, zorder=3.0, **form)
+
+
+def count_by_whole(axis: "Axis", most: int = 10) -> None:
+    """Put ticks at whole numbers alone, on an axis that counts.
+
+    Args:
+        most: largest number of steps between them.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(most, integer=True))
 
 
 def _style() -> "AbstractContextManager[None]":

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, picked, plain
 from capacity.profile.llm import KvCache, LlmProfile
+from capacity.profile.llm_loads import Figure
 from capacity.profile.profile import ServiceProfile
 from capacity.render.charts import profile_chart
 from capacity.render.tables import caveat_lines, profile_tables, table
@@ -32,7 +33,7 @@ def _batch_profile_tables(profile: ServiceProfile, width: int) -> Iterator[Rende
     """One profile of batch times, its chart, and what in it may be a mistake."""
     yield from profile_tables(profile)
     yield Text(profile_chart(profile, width=width))
-    yield from caveat_lines(plausibility_caveats(profile, 0.99))
+    yield from caveat_lines(plausibility_caveats([profile], 0.99))
 
 
 def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
@@ -67,6 +68,8 @@ def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableTyp
     """Sources of a profile, and its error against the saturated run that checks it."""
     rows = list(profile.source.items())
     rows.append(("request overhead", format_duration(profile.overhead.request_s)))
+    if profile.overhead.step_s:
+        rows.append(("host, each step", format_duration(profile.overhead.step_s)))
     if profile.check is not None and checked_rps is not None:
         measured_rps = profile.check.saturated_throughput_rps
         off = checked_rps / measured_rps - 1.0
@@ -77,7 +80,30 @@ def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableTyp
                 f"{profile.check.input_tokens} input and {profile.check.output_tokens} output tokens",
             )
         )
+    if profile.calibration is not None:
+        one = profile.calibration
+        rows.append(
+            ("residual", f"{100.0 * one.residual:.1f} % over {one.figures} figures of {one.loads} loads")
+        )
     return table(("<", "<"), rows)
+
+
+def calibration_table(figures: Sequence[Figure], told: str) -> RenderableType:
+    """Figures of loads beside those of the profile, under a heading that says what the loads are."""
+    names = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "response", "decode": "after the first token"}
+    rows = []
+    for one in figures:
+        measure, _, which = one.name.partition("_")
+        rows.append(
+            (
+                one.load,
+                f"{names[measure]}, {which.upper() if which.startswith('p') else which}",
+                format_duration(one.measured_s),
+                format_duration(one.predicted_s),
+                f"{one.predicted_s / one.measured_s - 1.0:+.1%}",
+            )
+        )
+    return table((f"<{told}", "<figure", "measured", "by these steps", "off"), rows)
 
 
 def _cache(kv: KvCache) -> str:
@@ -93,11 +119,15 @@ def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
     rows = [
         ("model", profile.model or "unknown"),
         ("device", f"{profile.devices} x {profile.device or 'unknown'}"),
-        ("engine", f"{engine or 'unknown'}, {profile.engine.scheduler.value}"),
+        ("engine", f"{engine or 'unknown'}, {profile.engine.rules.value}"),
         ("KV cache", _cache(profile.kv)),
         ("measured up to", f"{limits.sequences_max} sequences, {limits.batched_tokens_max} tokens a step, "
          f"{limits.context_tokens_max} tokens of context"),
     ]  # fmt: skip
+    if (drafts := profile.speculation) is not None:
+        method = "" if drafts.method is None else f" by {drafts.method.value}"
+        said = f"{drafts.draft_tokens} tokens drafted{method}, {drafts.tokens_mean:.3g} tokens a step"
+        rows.append(("speculation", said))
     yield table(("<", "<"), rows)
     contexts = sorted({float(steps.context[0]), float(steps.context[-1])})
     yield table(
@@ -124,7 +154,7 @@ def profile_document(profile: "ServiceProfile") -> Document:
         "throughput_rps": [profile.throughput_rps(size) for size in profile.batch_sizes],
         **picked(profile, "knee_batch_size", "spells", "batch_work_s", "request_work_s", "wake_s"),
         **picked(profile, "request_overhead_s", "hourly_usd", "source"),
-        "caveats": plain(plausibility_caveats(profile, 0.99)),
+        "caveats": plain(plausibility_caveats([profile], 0.99)),
     }
 
 

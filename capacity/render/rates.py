@@ -1,37 +1,68 @@
 """Rates as text: the rates, or users, at which a plan meets its objective, and where a load curve explodes."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from capacity.answer.saturation import saturates
 from capacity.answer.sentences import (
     fleet_in,
     format_found,
     format_loss,
     format_refusal,
     limits_in_words,
-    saturates,
 )
-from capacity.performance import Interval, Performance, format_interval
+from capacity.performance import Interval, Performance, format_interval, format_span
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit
 from capacity.render.plan import format_candidate, shown_limits
-from capacity.render.tables import caveat_lines, table
+from capacity.render.tables import caveat_lines, notes_that_matter, table
 from capacity.search.max_rate import Point, Rates, caveats
 from capacity.traffic.scale import Scale
 from capacity.traffic.workload import is_patient
+from capacity.units import format_rate
+
+# Sizes that are shown unless all are asked for: a few below the highest accepted one, that one, and the next.
+_ROWS = 4
 
 
-def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
-    """All tables of `capacity max-rate`."""
-    yield from (Text(sentence) for sentence in sentences(rates))
+def rates_tables(rates: Rates, *, verbose: bool = False) -> Iterator[RenderableType]:
+    """The answer of `capacity max-rate`, a few sizes, and the note that matters most."""
+    verdict, *others = sentences(rates)
+    yield Text(verdict, style="bold")
+    yield from map(Text, others)
+    if verbose:
+        return
+    if not rates.points:
+        yield from caveat_lines(caveats(rates))
+        return
+    yield _points_table(rates, _telling(rates), is_plain=True)
+    tried = f"{len(rates.points)} {rates.scale.many} tried, as a chart"
+    yield from notes_that_matter(caveats(rates), tried, verbose=False)
+
+
+def rates_details(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
+    """What was assumed, every size that was tried, the chart, and all notes."""
+    yield from map(Text, _lone(rates))
+    yield from map(Text, _note_on_rising(rates))
     if rates.points:
-        yield _points_table(rates)
+        yield _points_table(rates, rates.points)
         yield Text(chart)
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
     yield from caveat_lines(caveats(rates))
+
+
+def _telling(rates: Rates) -> list[Point]:
+    """The highest accepted size and the next, or the first ones; and some below that, evenly."""
+    points = rates.points
+    accepted = [place for place, point in enumerate(points) if point.verdict is Verdict.MET]
+    edge = min(accepted[-1] + 1 if accepted else _ROWS - 1, len(points) - 1)
+    last = max(0, edge - 1)
+    places = {edge, *(round(last * step / (_ROWS - 2)) for step in range(_ROWS - 1))}
+    return [points[place] for place in sorted(places)]
 
 
 _LONE = {
@@ -45,7 +76,9 @@ def sentences(rates: Rates) -> Iterator[str]:
     """Sizes that meet the objective, what limits them at the ends, and what low rates give."""
     plan, objective, scale = rates.scenario.whole, rates.scenario.objective, rates.scale
     asked = fleet_in(rates.scenario)
-    if rates.stretches:
+    if (carried := _carried(rates)) is not None:
+        yield f"{asked} {carried}."
+    elif rates.stretches:
         verb = "meet" if plan.replicas > 1 else "meets"
         yield f"{asked} {verb} {limits_in_words(objective)} {stretches_in_words(rates)}."
     elif rates.verdict is Verdict.INCONCLUSIVE:
@@ -53,16 +86,44 @@ def sentences(rates: Rates) -> Iterator[str]:
     else:
         best = "" if rates.closest is None else f": at best, {format_refusal(rates.closest)}"
         yield f"At no {scale.one} would {asked} meet {limits_in_words(objective)}{best}."
-    if rates.lone is not None and rates.lone.performance is not None:
-        lone = rates.lone.performance
-        kept = _LONE[rates.lone.verdict]
-        yield (
-            f"At the lowest rates, where each request is alone, {format_found(rates.limit, lone)}: the "
-            f"objective is {kept}."
+    if rates.lone is not None and rates.lone.verdict is not Verdict.MET:
+        yield from _lone(rates)
+    if rates.cold_rps is not None:
+        more = (
+            "" if rates.scenario.bistable else "; --allow-bistable finds what it carries while they are warm"
         )
-    if rates.saturation is not None:
+        warm = (
+            ""
+            if rates.warm_rps is None
+            else f", from empty ones without it up to {format_rate(rates.warm_rps)}"
+        )
+        served = format_span(format_rate, rates.cold_rps)
+        yield f"From empty caches and a backlog the fleet serves {served}{warm}{more}."
+    elif rates.saturation is not None:
         yield saturates(plan, rates.saturation)
-    yield from _note_on_rising(rates)
+
+
+def _carried(rates: Rates) -> str | None:
+    """What the fleet carries, and what is too much; None unless it is any rate, or number of users, up to one."""
+    scale = rates.scale
+    if len(rates.stretches) != 1 or scale.multiple is not None:
+        return None
+    low, high = rates.stretches[0].low, rates.stretches[0].high
+    if low.value > scale.step or math.isinf(high.high):
+        return None
+    carry = "carry" if rates.scenario.whole.replicas > 1 else "carries"
+    be, too_much = ("are", "too many") if scale.step else ("is", "too much")
+    return (
+        f"{carry} {scale.shown(high.value)} within {limits_in_words(rates.scenario.objective)}; "
+        f"{scale.shown(high.high)} {be} {too_much}"
+    )
+
+
+def _lone(rates: Rates) -> Iterator[str]:
+    """What requests find that are alone."""
+    if rates.lone is not None and rates.lone.performance is not None:
+        found, kept = format_found(rates.limit, rates.lone.performance), _LONE[rates.lone.verdict]
+        yield f"At the lowest rates, where each request is alone, {found}: the objective is {kept}."
 
 
 def _note_on_rising(rates: Rates) -> Iterator[str]:
@@ -79,8 +140,8 @@ def stretches_in_words(rates: Rates) -> str:
     return where + ", and ".join(scale.stretch(one.low, one.high) for one in rates.stretches)
 
 
-def _points_table(rates: Rates) -> Table:
-    """The curve, size by size."""
+def _points_table(rates: Rates, points: Sequence[Point], *, is_plain: bool = False) -> Table:
+    """Some sizes of the curve, size by size."""
     limits, scale = shown_limits(rates.scenario.objective, rates.limit), rates.scale
     has_losses = any(format_loss(point.candidate.performance) for point in rates.points)
     columns = (
@@ -91,7 +152,8 @@ def _points_table(rates: Rates) -> Table:
         *_numbers_of(rates),
         "<verdict",
     )
-    return table(columns, (_row(rates, point, limits, has_losses=has_losses) for point in rates.points))
+    rows = (_row(rates, point, limits, has_losses=has_losses) for point in points)
+    return table(columns, rows, is_plain=is_plain)
 
 
 def _lost_word(rates: Rates) -> str:
@@ -128,7 +190,8 @@ def _busy(rates: Rates, point: Point) -> str:
     performance = point.candidate.performance
     if rates.scale.step:
         return "" if performance is None else f"{performance.utilization:.3f}"
-    return f"{rates.load(point.size):.3f}"
+    load = rates.load(point)
+    return "" if load is None else f"{load:.3f}"
 
 
 def _row(rates: Rates, point: Point, limits: Sequence[Limit], *, has_losses: bool) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from capacity.performance import (
 )
 from capacity.question.objective import Measure
 from capacity.question.plan import plan_words
+from capacity.render.console import Words
 from capacity.units import format_duration, format_quantile, format_rate, format_share
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def size_columns(scale: "Scale") -> "dict[str, Callable[[Mapping[str, Value]], s
     return {multiple.head: lambda row: f"{_number(row[multiple.key]):.3g} x", **size}
 
 
-_WITH_RETRIES = "unstable with retries"
+# Reasons of which the first words tell enough.
+_FIRST_WORDS = ("unstable with retries", "sessions pile up")
 # Share of saturation from which that is the reason for missing numbers, rather than too few requests.
 _NEAR_SATURATION = 0.9
 
@@ -127,8 +129,8 @@ def no_numbers(row: "Mapping[str, Any]") -> str:
         return "nothing is left"
     if load is None or outcome == Outcome.PROFILE_RANGE:
         return "beyond the profile" if outcome == Outcome.PROFILE_RANGE else "too few requests"
-    if outcome == Outcome.UNSTABLE and str(row.get("reason")).startswith(_WITH_RETRIES):
-        return _WITH_RETRIES
+    if words := next((one for one in _FIRST_WORDS if str(row.get("reason")).startswith(one)), ""):
+        return words
     if outcome == Outcome.UNSTABLE or load > _NEAR_SATURATION:
         return f"at most {format_rate(row['arrival_rate_rps'] / load)}"
     return "too few requests"
@@ -180,12 +182,18 @@ _INTERVAL_WIDTH, _WORDS_WIDTH = 10, 11  # of columns that share the remaining ro
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
-    """A plain table; a column whose name begins with `<` is left-aligned, others right; with `~` it may wrap."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, *, is_plain: bool = False
+) -> Table:
+    """A table; a column whose name begins with `<` is left-aligned, others right; with `~` it may wrap.
+
+    Args:
+        is_plain: whether no rule is below its head, and no empty line around it.
+    """
     headed = any(column.strip("<") for column in columns)
     result = Table(
         title=title,
-        box=SIMPLE_HEAD if headed else None,
+        box=SIMPLE_HEAD if headed and not is_plain else None,
         show_header=headed,
         title_justify="left",
         title_style="bold",
@@ -203,7 +211,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     has_verdict = columns[told] in _VERDICTS
     for row in rows:
         styles = (_style(cell) if has_verdict and n == told else "" for n, cell in enumerate(row))
-        result.add_row(*map(Text, row, styles))
+        result.add_row(*map(Words, row, styles))
     return result
 
 
@@ -214,11 +222,21 @@ def _style(verdict: str) -> str:
 
 def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
     """Caveats, one a line, the most important first."""
-    from capacity.question.caveat import CaveatCode
+    from capacity.question.caveat import in_order
 
-    weights = list(CaveatCode)
-    for caveat in sorted(caveats, key=lambda one: weights.index(one.code)):
+    for caveat in in_order(caveats):
         yield Text(f"Note: {caveat.message}.")
+
+
+def notes_that_matter(caveats: Iterable["Caveat"], more: str, *, verbose: bool) -> Iterator[Text]:
+    """The most important caveat, and where the others and `more` are found; if asked, all of them."""
+    notes = list(caveat_lines(caveats))
+    yield from notes if verbose else notes[:1]
+    if verbose:
+        return
+    others = len(notes) - 1
+    also = f", {others} more note{'s' if others > 1 else ''}" if others > 0 else ""
+    yield Text(f"More: -v ({more}{also}).")
 
 
 def document_table(document: Mapping[str, Any]) -> Table:
@@ -262,7 +280,7 @@ def short_rows(performance: Performance, quantiles: Collection[float] | None = N
     rows.extend(_controller_rows(performance))
     if quantiles is None and performance.response_mean_s is not None:
         rows.append(("response, mean", format_duration(performance.response_mean_s)))
-    for measure in (*_OF_TOKENS, Measure.RESPONSE):
+    for measure in (*_OF_TOKENS, Measure.RESPONSE, Measure.SESSION):
         late = getattr(performance, measure.with_losses)
         name = f"{measure.short or 'response'}{f', {performance.lost_word} as late' if late else ''}"
         rows.extend(_quantile_rows(name, shown(late or getattr(performance, measure))))
@@ -300,6 +318,10 @@ def _token_rows(performance: Performance, *, verbose: bool = False) -> Iterator[
         yield "goodput", f"{100.0 * performance.goodput:.4g} %"
     if performance.output_tokens_per_s is not None:
         yield "output tokens", f"{performance.output_tokens_per_s:.0f} a second"
+    if (share := performance.hit_share) is not None:
+        yield "prefix hits", format_share_interval(share.interval)
+    if performance.sessions_live_mean is not None:
+        yield "sessions live", f"{performance.sessions_live_mean:.1f}"
     if performance.running_mean is not None:
         full = 100.0 * (performance.kv_utilization or 0.0)
         yield "running, KV cache", f"{performance.running_mean:.1f}, {full:.0f} % full"

@@ -1,5 +1,6 @@
 """Batches: what theory says of replicas that serve batches, which have laws and floors."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from capacity.errors import DomainError
 from capacity.performance import Performance, Width
 from capacity.profile.profile import ServiceProfile
-from capacity.profile.sampling import reach
+from capacity.profile.sampling import has_samples, reach
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Limit, Measure, Objective
@@ -16,6 +17,7 @@ from capacity.question.question import Family
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import lone_performance, predict
 from capacity.recovery.stress import Stress
+from capacity.search.fewest import HUNDREDTHS
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
 from capacity.server.batch.caveats import (
     MENDS,
@@ -41,9 +43,10 @@ from capacity.server.batch.stability import (
     device_throughput_max_rps,
     load,
     require_batch_of_one,
+    saturated_rps,
     sustainable_rate_rps,
 )
-from capacity.server.batch.steady import is_wait_over
+from capacity.server.batch.steady import is_wait_vain
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -54,6 +57,8 @@ from capacity.traffic.workload import (
     is_patient,
 )
 
+# Parts of a number of replicas in doubt whose router looks at queues.
+_LOOKING_PARTS = 500
 # Chains of this many places are solved in a second or two; beyond, a simulation is faster. With a batch wait a plan
 # is one of several that are tried.
 _PLACES_MAX, _PLACES_MAX_WITH_WAIT = 2048, 640
@@ -97,6 +102,7 @@ def _has_law(scenario: BatchScenario) -> bool:
         isinstance(workload, Workload)
         and isinstance(workload.arrivals, PoissonArrivals)
         and not rejects(plan)
+        and plan.outstanding_max is None
         and scenario.profile.instances_per_device == 1
         and plan.batch_size_max <= scenario.profile.batch_size_max
         and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
@@ -106,8 +112,8 @@ def _has_law(scenario: BatchScenario) -> bool:
     )
 
 
-def _is_blind(plan: BatchPlan) -> bool:
-    return plan.routing in (Routing.RANDOM, Routing.ROUND_ROBIN)
+def _is_blind(one: BatchPlan | Family) -> bool:
+    return one.routing in (Routing.RANDOM, Routing.ROUND_ROBIN)
 
 
 def _is_slow(plan: BatchPlan) -> bool:
@@ -148,7 +154,8 @@ def _only_rises(scenario: BatchScenario) -> bool:
     grows = plan.batch_size_max == 1 or profile.is_monotone
     # An autoscaler has the fewest replicas at the lowest rates, where one more matters most.
     is_fixed = scenario.autoscaler is None
-    return is_fixed and is_smooth and starts_at_once and timed and not rejects(plan) and grows
+    is_unlimited = not rejects(plan) and plan.outstanding_max is None
+    return is_fixed and is_smooth and starts_at_once and timed and is_unlimited and grows
 
 
 def judge_lone(scenario: BatchScenario, confidence: float = 0.95) -> Candidate:
@@ -182,6 +189,7 @@ class BatchTheory:
 
     search_requests_max, confirm_requests_max = 400_000_000, 800_000_000
     careful_requests_max = 60_000_000
+    around_requests_max = 200_000_000
     mends = MENDS
     confirms_from_start = False
     serves_all = True
@@ -226,11 +234,11 @@ class BatchTheory:
     def fleets(
         self, question: BatchQuestion, family: Family, devices: int, floors: Floors
     ) -> Iterator[BatchPlan]:
-        """Fleets of a number of devices, by batch size and batch wait; no wait that would change nothing."""
+        """Fleets of a number of devices, by batch size and batch wait; no wait that would help nothing."""
         workload, is_searched = question.workload, question.space.batch_waits_s is None
         for plan in question.space.fleets(family, devices, self._sizes(question, family, floors)):
             rate_rps = workload.arrival_rate_rps if isinstance(workload, Workload) else None
-            if not (is_searched and rate_rps and is_wait_over(family.profile, rate_rps, plan)):
+            if not (is_searched and rate_rps and is_wait_vain(family.profile, rate_rps, plan)):
                 yield plan
 
     def devices_min(
@@ -239,6 +247,10 @@ class BatchTheory:
         """Fewest devices, with the batch size that needs fewest."""
         sizes = self._sizes(question, family, floors)
         return min((question.space.devices_min(question, family, size) for size in sizes), default=None)
+
+    def doubt_parts(self, family: Family) -> int:
+        """A hundred; more where the router looks at queues: a hundredth of a busy fleet moves P99 by 9 %."""
+        return HUNDREDTHS if _is_blind(family) else _LOOKING_PARTS
 
     def one_by_one(self, question: BatchQuestion, family: Family, floors: Floors) -> list[bool]:
         """Whether to try all smaller fleets, without and with a wait: their batches may be faster, or sooner full."""
@@ -346,12 +358,18 @@ class BatchTheory:
     def headroom_effort(self, scenario: BatchScenario) -> HeadroomEffort:
         """Effort of trials without probes."""
         most = less_for_bursts(scenario.workload, 100_000_000)
-        return HeadroomEffort(first_step=0.02, requests_max=most, leaps=_only_rises(scenario))
+        return HeadroomEffort(
+            first_step=0.25,
+            requests_max=most,
+            leaps=_only_rises(scenario),
+            is_resampled=has_samples(scenario.profile),
+        )
 
     def neighbours(self, question: BatchQuestion, plan: BatchPlan) -> Iterator[tuple[str, BatchPlan]]:
         """The next smaller and larger batch, and the next shorter and longer batch wait."""
         profile, size_max = question.profile(plan.profile), plan.batch_size_max
-        for size in _neighbours(profile.batch_sizes, size_max):
+        sizes = (size for size in profile.batch_sizes if size <= (plan.outstanding_max or size))
+        for size in _neighbours(sizes, size_max):
             wait_s = plan.batch_wait_max_s if size > 1 else 0.0
             yield "batch size", replace(plan, batch_size_max=size, batch_wait_max_s=wait_s)
         if size_max == 1:
@@ -369,8 +387,13 @@ class BatchTheory:
 
     def strongest(self, question: BatchQuestion, plan: BatchPlan) -> BatchPlan:
         """The plan with the batch of the highest throughput."""
-        throughput_rps = question.profile(plan.profile).throughput_rps
-        return replace(plan, batch_size_max=max(self._measured(question, plan), key=throughput_rps))
+        profile = question.profile(plan.profile)
+        plans = (replace(plan, batch_size_max=size) for size in self._measured(question, plan))
+        return max(plans, key=lambda one: saturated_rps(profile, one))
+
+    def strain(self, performance: Performance) -> float:
+        """Minus infinity, as each limit feels the queue."""
+        return -math.inf
 
     def load_min(self, question: BatchQuestion, plan: BatchPlan, judge: object) -> float:
         """The load with the best batch."""
@@ -399,6 +422,9 @@ class BatchTheory:
         lone = limit.found(lone_performance(scenario.profile, scenario.plan, scenario.objective.quantiles))
         return None if lone is None else lone.value
 
+    def other_rules(self, scenario: Any) -> None:
+        """None, as the plan says how batches form."""
+
     def unbatched(self, plan: BatchPlan) -> BatchPlan | None:
         """The plan with batches of one, which are full at once."""
         return replace(plan, batch_size_max=1, batch_wait_max_s=0.0) if plan.batch_size_max > 1 else None
@@ -411,9 +437,9 @@ class BatchTheory:
         """Largest batches of the plans, in words."""
         return f"batches up to {' or '.join(map(str, sorted({one.batch_size_max for one in plans})))}"
 
-    def implausible(self, profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
+    def implausible(self, profiles: Sequence[ServiceProfile], quantile_max: float) -> Iterator[Caveat]:
         """Reasons why batch times are implausible."""
-        return plausibility_caveats(profile, quantile_max)
+        return plausibility_caveats(profiles, quantile_max)
 
     def interval_caveats(self, profile: ServiceProfile, width: Width, precision: float) -> Iterator[Caveat]:
         """Whether the simulation or the samples of the profile leave the response's interval wide."""
@@ -423,7 +449,7 @@ class BatchTheory:
         """Caveats on the times of batches up to the largest."""
         profile: Any = stress.server.profile  # of its own kind
         used = [one for one in profile.timings if one.batch_size < 2 * stress.plan.batch_size_max]
-        yield from plausibility_caveats(profile, 0.99)
+        yield from plausibility_caveats([profile], 0.99)
         yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
 
     def controlled_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
@@ -437,7 +463,7 @@ class BatchTheory:
 
     def grid_caveats(self, scenario: BatchScenario, quantile_max: float) -> Iterator[Caveat]:
         """Caveats on an implausible profile, and on the assumed cost of sharing devices."""
-        yield from plausibility_caveats(scenario.profile, quantile_max)
+        yield from plausibility_caveats([scenario.profile], quantile_max)
         yield from device_caveats(scenario.profile)
 
     def caveats(self, scenario: BatchScenario, performance: Performance) -> Iterator[Caveat]:

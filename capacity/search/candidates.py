@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from capacity.performance import Interval
 from capacity.question.candidate import Candidate, Judge, Reason, Verdict
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
@@ -23,6 +24,7 @@ class Search:
     Attributes:
         is_brief: whether no candidate is looked at for long, since the answer is beside another.
         is_aside: whether doubt is left as soon as a candidate is known to the asked precision.
+        requests_max: simulated requests after which it gives up.
         is_patient: whether a candidate is judged to the end, and not put off while it is undecided.
         fleets_untried: how many fleets the budget left out.
         fleets_between: how many more of them lie between large fleets that are tried.
@@ -37,6 +39,7 @@ class Search:
         *,
         is_brief: bool = False,
         is_aside: bool = False,
+        share: float = 1.0,
     ) -> None:
         self.question = question
         self.judge = judge
@@ -55,23 +58,46 @@ class Search:
         self.fleets_untried = 0
         self.fleets_between = 0
         self.theory = theory_of(question.profiles[0])
+        self.requests_max = int(share * self.theory.search_requests_max)
         self.floors = self.theory.floors(question, confidence)
 
     @property
     def out_of_budget(self) -> bool:
         """Whether the search has simulated as much as it may: twice as much while it has accepted nothing."""
-        return is_spent(self.requests, self.theory.search_requests_max, self._judged.values())
+        return is_spent(self.requests, self.requests_max, self._judged.values())
 
-    def separate(self, question: Question, *, is_aside: bool = False) -> "Search":
+    def separate(self, question: Question, *, is_aside: bool = False, share: float = 1.0) -> "Search":
         """A search for what accompanies the answer, with a budget of its own, whatever the answer took.
 
         Near its limit a candidate under bursts takes many times as long as others, and is left open here; and what
         is compared with a plan for bursts may not take longer than that plan.
+
+        Args:
+            share: of the usual budget.
         """
         is_brief = is_bursty(self.question) or is_bursty(question)
         return Search(
-            question, self.judge, self.progress, self.confidence, is_brief=is_brief, is_aside=is_aside
+            question,
+            self.judge,
+            self.progress,
+            self.confidence,
+            is_brief=is_brief,
+            is_aside=is_aside,
+            share=share,
         )
+
+    def learn(self, other: "Search") -> None:
+        """Take over what another search of the same demand has decided about fleets that are asked about here.
+
+        Families that leave settings open are the same only where both may choose from the same settings.
+        """
+        is_alike = self.question.space == other.question.space
+        families = [one for one in self.question.families if is_alike or one.settings is not None]
+        self._judged |= {
+            plan: one
+            for plan, one in other._judged.items()
+            if one.verdict is not Verdict.INCONCLUSIVE and any(family.includes(plan) for family in families)
+        }
 
     def count_in(self, other: "Search") -> None:
         """Count what another search has used."""
@@ -99,6 +125,23 @@ class Search:
             return profiles.index(plan.profile), plan.replicas, plan.routing, plan.settings
 
         return sorted(self._judged.values(), key=place)
+
+    def with_floors(self) -> list[Candidate]:
+        """All candidates, starting with the settings that no number of replicas could help."""
+        return [*self.floors.candidates.values(), *self.considered]
+
+    def refused_at_once(self) -> list[Candidate]:
+        """Why no plan within the limits is enough, if theory knows; empty otherwise."""
+        question = self.question
+        least = {family: self.devices_min(family) for family in question.families}
+        if any(n is not None and n <= question.devices_max(family) for family, n in least.items()):
+            return []
+        refused = [
+            self.theory.too_many(question, family, n, self.floors)
+            for family, n in least.items()
+            if n is not None
+        ]
+        return [*self.with_floors(), *refused]
 
     def devices_min(self, family: Family) -> int | None:
         """Fewest devices that are stable under any setting; None where all settings are refused."""
@@ -140,11 +183,11 @@ class Search:
         Args:
             requests_max: requests of the whole search after which none is worth it.
         """
-        best = min((self._merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,))
+        best = min((self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,))
         while open_ones := [
-            one for one in (self._judged[plan] for plan in self._put_off) if self._merit(one) < best
+            one for one in (self._judged[plan] for plan in self._put_off) if self.merit(one) < best
         ]:
-            for one in sorted(open_ones, key=lambda one: (one.requests.bit_length(), self._merit(one))):
+            for one in sorted(open_ones, key=lambda one: (one.requests.bit_length(), self.merit(one))):
                 if self.out_of_budget or self.requests >= requests_max:
                     return False
                 self.progress(f"going on with {describe(one.plan)}")
@@ -153,11 +196,28 @@ class Search:
                     return True
         return False
 
-    def _merit(self, candidate: Candidate) -> tuple[float, ...]:
+    def merit(self, candidate: Candidate) -> tuple[float, ...]:
         """Price, and the value that binds over its limit, infinite if it is not known: the best come first."""
-        seen, objective = candidate.performance, self.question.objective
-        pressure = None if seen is None else objective.binding(seen).pressure(seen)
+        pressure = self.pressure(candidate)
         return self.question.cost(candidate.plan), math.inf if pressure is None else pressure.value
+
+    def pressure(self, candidate: Candidate) -> Interval | None:
+        """The value that binds over its limit; None if it is not known.
+
+        Of servers whose limits a load near saturation hardly touches, the load counts as much.
+        """
+        seen, objective = candidate.performance, self.question.objective
+        found = None if seen is None else objective.binding(seen).pressure(seen)
+        if found is None:
+            return None
+        value, low, high = (
+            max(one, self.theory.strain(seen)) for one in (found.value, found.low, found.high)
+        )
+        return Interval(value=value, low=low, high=high)
+
+    def doubt_parts(self, family: Family) -> int:
+        """Parts of a number of devices in doubt, by one of which the next one that is tried differs."""
+        return self.theory.doubt_parts(family)
 
     def is_put_off(self, plan: Plan) -> bool:
         """Whether a plan is undecided because the budget ended that all candidates share."""

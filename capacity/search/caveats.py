@@ -8,7 +8,7 @@ from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.sampling import FloorDoubt, reach
 from capacity.question.candidate import Candidate, LikeIt, Verdict
 from capacity.question.caveat import BATCHES_MAX, Caveat, CaveatCode, controller_caveats
-from capacity.question.objective import Measure, Objective, format_value
+from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.plan import AnyPlan, Plan, Routing, waiting_max
 from capacity.question.question import Question
 from capacity.question.resilience import Outage
@@ -69,11 +69,11 @@ def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[C
             message=f"only a few bursts of the trace determine its {like_it.limit.what}: what is found holds for "
             "this trace, and for other days only if their bursts are no worse; record for longer",
         )
-    sections = "" if like_it is None or like_it.found is None else f"; {_by_sections(like_it, like_it.found)}"
+    differ = ", and no interval holds how other days differ; try other days too"
+    told = differ if like_it is None or like_it.found is None else f"; {_by_sections(like_it, like_it.found)}"
     yield Caveat(
         code=CaveatCode.TRACE_ONE_PATH,
-        message="a trace is one sample of the traffic: what is found is about these arrivals, and its intervals leave "
-        f"out how other days differ{sections}; try other days too",
+        message=f"a trace is one sample of the traffic{told}",
     )
     for remark in workload.arrivals.remarks:
         yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
@@ -139,17 +139,21 @@ _ONE_BALANCER_MAX = 100
 
 def search_caveats(search: Search, chosen: Candidate | None) -> Iterator[Caveat]:
     """What was left in doubt or not tried, though it may be cheaper than what was chosen."""
-    yield from _floors_in_doubt(search)
+    yield from _floors_in_doubt(search, None if chosen is None else chosen.plan.profile)
     if chosen is not None:
         yield from _cheaper_in_doubt(search, chosen)
     yield from _untried(search)
 
 
-def _floors_in_doubt(search: Search) -> Iterator[Caveat]:
+def _floors_in_doubt(search: Search, chosen: str | None) -> Iterator[Caveat]:
     """Once for each profile: what the samples behind its service time cannot tell."""
     doubts = {name: doubt for (name, _), doubt in search.floors.doubts.items()}
     for name, doubt in doubts.items():
-        yield Caveat(code=CaveatCode.FLOOR_IN_DOUBT, message=_floor_message(name, doubt))
+        yield Caveat(
+            code=CaveatCode.FLOOR_IN_DOUBT,
+            message=_floor_message(name, doubt),
+            of_another_profile=chosen not in (None, name),
+        )
 
 
 def _floor_message(name: str, doubt: FloorDoubt) -> str:
@@ -174,12 +178,22 @@ def _floor_message(name: str, doubt: FloorDoubt) -> str:
 
 def _mend(search: Search, candidates: Iterable[Candidate]) -> str:
     """What would settle the doubts of some candidates."""
-    question, theory = search.question, search.theory
+    question, theory, doubts = search.question, search.theory, dict[str, Candidate]()
+    for one in candidates:
+        kind = _FEWER if search.is_put_off(one.plan) else str(one.doubt)
+        if kind not in doubts or _samples_times(one) > _samples_times(doubts[kind]):
+            doubts[kind] = one
     mends = dict.fromkeys(
-        _FEWER if search.is_put_off(one.plan) else theory.mend(question.profile(one.plan.profile), one)
-        for one in candidates
+        _FEWER if kind == _FEWER else theory.mend(question.profile(one.plan.profile), one)
+        for kind, one in doubts.items()
     )
     return ", and ".join(mends)
+
+
+def _samples_times(candidate: Candidate) -> float:
+    """The factor of its profile's samples that would settle it; 0 if none is known to."""
+    times = candidate.samples_times
+    return 0.0 if times is None or math.isinf(times) else times
 
 
 def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
@@ -239,10 +253,15 @@ def headroom_caveats(headroom: Headroom | None, theory: Theory) -> Iterator[Cave
         )
     if headroom.is_thin:
         share = 100.0 * (headroom.accepted_rps / headroom.today_rps - 1.0)
+        known = (
+            f"with {share:.2g} % more traffic, up to {accepted}"
+            if share > 0.0
+            else f"up to today's {accepted}"
+        )
         yield Caveat(
             code=CaveatCode.HEADROOM_THIN,
-            message=f"the plan is only known to meet the objective with {share:.2g} % more traffic, up to "
-            f"{accepted}; if traffic may exceed that, plan for a higher --rate",
+            message=f"the plan is only known to meet the objective {known}; if traffic may exceed that, "
+            "plan for a higher --rate",
         )
 
 
@@ -256,15 +275,38 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
         )
 
 
+def rules_caveat(unstated: Caveat, limit: Limit, here: Interval | None, other: Candidate) -> Caveat:
+    """What a plan does by other rules that the measured server may have had.
+
+    Args:
+        unstated: that they are not known.
+        limit: the limit that binds, of which this was found here.
+        other: the plan by the other rules.
+    """
+    there = None if other.performance is None else limit.found(other.performance)
+    if other.verdict is Verdict.MET and here is not None and there is not None:
+        found = f"{limit.what} is {format_value(limit, here)} by these and {format_value(limit, there)} by the others"
+        return replace(unstated, message=f"{unstated.message}: {found}")
+    doubt = "misses the objective" if other.verdict is Verdict.MISSED else "may miss the objective"
+    return Caveat(
+        code=CaveatCode.ENGINE_RULES_DECIDE, message=f"{unstated.message}: by the others the plan {doubt}"
+    )
+
+
 def with_implausible(recommendation: Recommendation[AnyPlan], question: Question) -> Recommendation[AnyPlan]:
     """The caveats with those on implausible profiles: a mistake in a file may be why its profile was not chosen."""
     quantile_max = max(question.objective.quantiles or (0.99,))
-    implausible = (
-        caveat
-        for profile in question.profiles
-        for caveat in theory_of(profile).implausible(profile, quantile_max)
-    )
-    return replace(recommendation, caveats=tuple(dict.fromkeys((*implausible, *recommendation.caveats))))
+    theory = theory_of(question.profiles[0])
+    names = {recommendation.plan.profile} if recommendation.plan else {one.name for one in question.profiles}
+    own = [one for one in question.profiles if one.name in names]
+    others = [one for one in question.profiles if one.name not in names]
+    implausible = [
+        *theory.implausible(own, quantile_max),
+        *(replace(one, of_another_profile=True) for one in theory.implausible(others, quantile_max)),
+    ]
+    codes = {caveat.code for caveat in implausible}
+    kept = (caveat for caveat in recommendation.caveats if caveat.code not in codes)
+    return replace(recommendation, caveats=(*implausible, *kept))
 
 
 def scenario_caveats(

@@ -18,13 +18,20 @@ from capacity.units import QUANTILES
 
 # Numbers of devices that are confirmed in turn before the planner gives up.
 _ROUNDS_MAX = 10
-# From the simplest to run to the least simple.
+# From the simplest to run to the least simple; what a balancer makes of one is as simple.
 SIMPLICITY = (
     Routing.ROUND_ROBIN,
     Routing.RANDOM,
     Routing.POWER_OF_TWO,
     Routing.LEAST_OUTSTANDING,
     Routing.SHARED_QUEUE,
+    Routing.SESSION,
+    Routing.SESSION_COOKIE,
+    Routing.PREFIX_PRODUCTION_STACK,
+    Routing.PREFIX_SGLANG,
+    Routing.PREFIX_LLM_D,
+    Routing.PREFIX_LLM_D_SCORES,
+    Routing.PREFIX_DYNAMO,
 )
 
 
@@ -90,14 +97,15 @@ class Certifier:
         devices = family.devices(plan.replicas)
         if devices <= max(1, family.devices(question.replicas_min)):
             return
-        if not is_bracketed(devices, lambda fewer: self.search.is_in_doubt(family, fewer)):
+        parts = self.search.doubt_parts(family)
+        if not is_bracketed(devices, lambda fewer: self.search.is_in_doubt(family, fewer), parts):
             self.search.at(family, devices - 1)
 
     def _is_like_one_in_doubt(self, plan: Plan) -> bool:
-        """Whether a fleet of hundreds within one hundredth of it was left in doubt, which no budget tells from it."""
+        """Whether a fleet of hundreds, as large but for a part, was left in doubt, which no budget tells from it."""
         family = self.search.question.family(plan)
         devices = family.devices(plan.replicas)
-        near = finest(devices, always)
+        near = finest(devices, always, self.search.doubt_parts(family))
         return near > 1 and any(
             self.search.is_in_doubt(family, devices + step) for step in range(-near, near + 1)
         )
@@ -145,6 +153,7 @@ class Certifier:
             most,
             may_go_on=lambda: not self._is_spent,
             is_in_doubt=lambda devices: self.search.is_in_doubt(family, devices),
+            parts=self.search.doubt_parts(family),
         )
         return None if devices is None else found[devices]
 
@@ -250,13 +259,11 @@ def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candida
     Simplest is: nothing waits for a batch to fill, a router that knows less, more headroom at the same price (a lower
     load), the smallest setting.
     """
-    objective = search.question.objective
 
     def ends(candidate: Candidate) -> tuple[float, float, float]:
         """Binding value over its limit: value, low and high end."""
-        assert candidate.performance is not None  # noqa: S101  (an accepted candidate was judged by numbers)
-        interval = objective.binding(candidate.performance).pressure(candidate.performance)
-        assert interval is not None  # noqa: S101  (what binds was found)
+        interval = search.pressure(candidate)
+        assert interval is not None  # noqa: S101  (an accepted candidate was judged by numbers)
         return interval.value, interval.low, interval.high
 
     def preference(candidate: Candidate) -> tuple[bool, float, bool, int, float, tuple[float, int]]:
@@ -267,7 +274,7 @@ def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candida
             not tied,
             0.0 if tied else value,
             not plan.starts_at_once,
-            SIMPLICITY.index(plan.routing),
+            SIMPLICITY.index(plan.routing.base),
             load or 0.0,
             plan.settings,
         )

@@ -1,13 +1,14 @@
-"""Cheapest: which fleets cost least among those that the search accepts."""
+"""Cheapest: which fleets cost least among those that the search accepts, and of each choice that was not made."""
 
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, NamedTuple
 
-from capacity.question.candidate import Candidate
-from capacity.question.question import Family
+from capacity.question.candidate import Candidate, Rejection, closest
+from capacity.question.question import Family, Question
 from capacity.search.candidates import Search
 from capacity.search.fewest import always, fewest_enough, finest, halve_in
 
@@ -16,6 +17,8 @@ UNSKIPPED_REQUESTS_MAX = 200_000_000
 _UNSKIPPED_MAX = 250  # and numbers of devices, however short their runs
 # Share of the budget that doubt may take before these are tried.
 _DOUBT_FIRST = 0.5
+# Share of a missed value below which another setting has moved it.
+_MOVED = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ def find_cheapest(search: Search) -> Level | None:
     while is_open:
         search.fleets_untried = 0
         _try_families(search, starts)
-        if not search.go_on(search.theory.search_requests_max * _DOUBT_FIRST):
+        if not search.go_on(search.requests_max * _DOUBT_FIRST):
             search.fleets_untried += _without_skipping(search, _lowest(search))
             is_open = search.go_on()
     bound = _lowest(search)
@@ -73,6 +76,50 @@ def _try_families(search: Search, starts: dict[Family, int]) -> None:
         if devices is not None:
             starts[family] = devices
             bound = min(bound, family.cost(devices))
+    for family in search.question.families:
+        bound = _ease(search, family, bound, starts)
+
+
+def _ease(search: Search, family: Family, bound: float, starts: dict[Family, int]) -> float:
+    """The lowest cost once cheaper fleets were tried in settings that were left open, where they ease what is missed.
+
+    From one setting to the next by what the last one missed, as long as that moves.
+
+    Args:
+        starts: as in `Level`, to be added to.
+    """
+    tried, before = {family}, None
+    while refused := _refused_below(search, family, bound):
+        eased = None if _is_alike(before, refused) else search.question.eased(family, refused)
+        if eased is None or eased in tried:
+            break
+        devices = _devices_below(search, family, bound)
+        family, before = eased, refused
+        tried.add(family)
+        found = fewest(search, family, devices, is_bounded=True)
+        if found is not None:
+            starts[family], bound, before = found, family.cost(found), None
+        elif not search.out_of_budget:
+            search.at(family, devices)  # refused at once, and so not tried
+    return bound
+
+
+def _refused_below(search: Search, family: Family, bound: float) -> Rejection | None:
+    """Why the largest fleet of a family that costs less is not accepted; None if it is, or was not tried."""
+    devices = _devices_below(search, family, bound)
+    known = search.known(family, devices, waits=False) if devices else []
+    return next((one.rejection for one in known if not one.accepted), None)
+
+
+def _is_alike(before: Rejection | None, refused: Rejection) -> bool:
+    """Whether another setting misses the same limit by hardly less."""
+    return before is not None and refused.limit == before.limit and refused.needed > _MOVED * before.needed
+
+
+def _devices_below(search: Search, family: Family, bound: float) -> int:
+    """Most devices that cost less than this, within the limit of replicas."""
+    devices = devices_within(search, family, bound)
+    return devices - (family.cost(devices) == bound)
 
 
 def _level(search: Search, bound: float, starts: dict[Family, int]) -> Level:
@@ -159,6 +206,7 @@ def _doubling(search: Search, family: Family, least: int, most: int) -> int | No
         step=2,
         may_go_on=lambda: not search.out_of_budget,
         is_in_doubt=lambda devices: search.is_in_doubt(family, devices),
+        parts=search.doubt_parts(family),
     )
     if found is None and search.out_of_budget:
         search.fleets_untried += _untried(search, family, least, most)
@@ -265,3 +313,67 @@ def _cheapest_first(search: Search) -> list[Family]:
         return math.inf if least is None else family.cost(least)
 
     return sorted(search.question.families, key=price)
+
+
+# Choices that are tried, and the share of a search's budget that each may take.
+_MOST, _SHARE = 12, 0.1
+
+
+class Alternatives(NamedTuple):
+    """What the choices that a plan did not make would take.
+
+    Attributes:
+        found: the cheapest fleet of each, the cheapest first.
+        untried: a plan of each that was not tried.
+    """
+
+    found: tuple[Candidate[Any], ...]
+    untried: tuple[Any, ...]
+
+
+def find_alternatives(search: Search, plan: Any) -> Alternatives:
+    """The cheapest fleet of each choice that a plan did not make, as the search accepts it.
+
+    They are what the chosen plan is compared with: judged as in a search, not confirmed, from a budget of their own.
+    A choice of which no fleet is accepted is shown by the one that comes closest; those beyond a dozen are not tried.
+
+    Args:
+        search: the one that found the plan, whose judgements are used again.
+    """
+    found, untried = list[Candidate[Any]](), list[Any]()
+    for number, other in enumerate(search.question.others(plan)):
+        if number >= _MOST:
+            untried.extend(_plan_of(other))
+            continue
+        search.progress(f"what {other.profiles[0].name} would take")
+        aside = search.separate(other, is_aside=True, share=_SHARE)
+        aside.learn(search)
+        best = _best_of(aside, other)
+        if best is None:
+            untried.extend(_plan_of(other))
+        else:
+            found.append(best)
+        search.count_in(aside)
+    price = search.question.cost
+    found.sort(key=lambda one: (not one.accepted, price(one.plan)))
+    return Alternatives(tuple(found), tuple(untried))
+
+
+def _plan_of(question: Question) -> list[Any]:
+    """A plan that stands for a choice: that with the longest wait, as batches of one request have none."""
+    plans = (plan for family in question.families for plan in question.fleets(family, 1))
+    longest = max(plans, key=lambda plan: plan.holds_s, default=None)
+    return [] if longest is None else [longest]
+
+
+def _best_of(search: Search, question: Question) -> Candidate[Any] | None:
+    """The cheapest accepted fleet, farthest within its limits of those at one price; else the closest refused one.
+
+    None if the budget allowed no trial.
+    """
+    refused = search.refused_at_once()
+    level = None if refused else find_cheapest(search)
+    if level is not None:
+        return min(level.candidates, key=search.merit)
+    considered = refused or search.considered
+    return closest(considered, question.objective) if considered else None

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from capacity.performance import Performance, Width
-from capacity.profile.llm import LlmProfile, Scheduler
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.performance import Performance, Width, format_span
+from capacity.profile.llm import RESIDUAL_MAX, LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode, controller_caveats
@@ -15,10 +16,12 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, rejects
 from capacity.question.question import Family
 from capacity.recovery.stress import Stress
+from capacity.search.fewest import HUNDREDTHS
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.space import EngineQuestion
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.lengths import LengthLaws, LengthRows
 from capacity.traffic.workload import ClosedPopulation, Workload
 
@@ -37,6 +40,7 @@ class EngineTheory:
 
     search_requests_max, confirm_requests_max = 60_000_000, 400_000_000
     careful_requests_max = 0  # a request takes some hundred times as long to simulate as in batches
+    around_requests_max = 40_000_000
     mends = ENGINE_MENDS
     confirms_from_start = True  # a saved plan does not keep where it began
     serves_all = False
@@ -91,9 +95,13 @@ class EngineTheory:
             return one.engines_min(workload.arrival_rate_rps)
         return 1 if allowed is None else one.engines_min((1.0 - allowed) * workload.arrival_rate_rps)
 
+    def doubt_parts(self, family: Family) -> int:
+        """A hundred."""
+        return HUNDREDTHS
+
     def one_by_one(self, question: EngineQuestion, family: Family[LlmProfile], floors: Floors) -> list[bool]:
-        """An empty list, on the assumption that more engines never hurt."""
-        return []
+        """Whether to try all smaller fleets: more engines never hurt, but that they find less where prompts repeat."""
+        return [False] if are_sessions(question.space.lengths) else []
 
     def refuse_load(self, scenario: TokenScenario) -> None:
         """None, as the judge refuses it."""
@@ -121,7 +129,7 @@ class EngineTheory:
         """None, as a judge measures where an engine saturates."""
 
     def saturation(self, scenario: TokenScenario, judge: Judge) -> Saturation:
-        """Saturation as it was measured."""
+        """Saturation as it was measured; with sessions, that of engines whose caches hold all that comes again."""
         return judge.saturated(scenario)
 
     def in_service(self, scenario: TokenScenario, judge: Judge) -> float:
@@ -195,6 +203,10 @@ class EngineTheory:
         """The plan itself, as other settings would have to be measured."""
         return plan
 
+    def strain(self, performance: Performance) -> float:
+        """The load: times between tokens are short up to the very rate at which queues grow."""
+        return performance.load or 0.0
+
     def load_min(self, question: EngineQuestion, plan: TokenPlan, judge: Judge) -> float:
         """The load in the plan's own setting."""
         assert isinstance(question.workload, Workload)  # noqa: S101  (users have no load)
@@ -207,6 +219,11 @@ class EngineTheory:
     def lone_s(self, scenario: TokenScenario, limit: Limit) -> None:
         """None, as there is no law of a lone request."""
 
+    def other_rules(self, scenario: TokenScenario) -> TokenScenario | None:
+        """The scenario by the rules of another version, where the profile does not tell which was measured."""
+        other = scenario.profile.engine.other_rules
+        return None if other is None else replace(scenario, profile=replace(scenario.profile, engine=other))
+
     def unbatched(self, plan: TokenPlan) -> None:
         """None, as an engine batches continuously."""
 
@@ -218,7 +235,7 @@ class EngineTheory:
         """Sequences of the plans, in words."""
         return f"up to {' or '.join(map(str, sorted({one.sequences_max for one in plans})))} sequences"
 
-    def implausible(self, profile: LlmProfile, quantile_max: float) -> Iterator[Caveat]:
+    def implausible(self, profiles: Sequence[LlmProfile], quantile_max: float) -> Iterator[Caveat]:
         """No caveat, as the steps are checked when the profile is read."""
         return iter(())
 
@@ -253,6 +270,7 @@ class EngineTheory:
 
 def engine_caveats(scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
     """What an answer about a language model does not say by itself, whatever its arrivals."""
+    yield from session_caveats(scenario, performance)
     load = 0.0 if rejects(scenario.plan) else performance.load or 0.0  # a full queue takes no more
     if load >= 1.0:  # of a replay, which has an end
         yield Caveat(
@@ -280,6 +298,34 @@ def engine_caveats(scenario: TokenScenario, performance: Performance) -> Iterato
             f"requests than these would be {'refused' if has_slots else 'preempted'}",
         )
     yield from EngineTheory().profile_caveats(scenario)
+
+
+def session_caveats(scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
+    """What a fleet does from empty caches, where that is not enough."""
+    cold_rps, share = performance.cold_saturation, performance.hit_share
+    rate_rps = getattr(scenario.workload, "arrival_rate_rps", 0.0)
+    if cold_rps is None or share is None or rate_rps <= cold_rps.value:
+        return
+    enough = math.ceil(rate_rps * scenario.plan.replicas / cold_rps.value)
+    yield Caveat(
+        code=CaveatCode.BISTABLE,
+        message=f"bistable: this holds while its caches are warm (hits {100.0 * share.mean:.0f} %); from empty caches "
+        f"and a backlog it serves {format_span('{:.3g}'.format, cold_rps)} of {rate_rps:.3g} turns/s and does not "
+        f"recover; {enough} replicas do",
+    )
+
+
+def warmth_caveats(fleet: ScaledFleet) -> Iterator[Caveat]:
+    """What an autoscaler could not bring back from empty caches, even with all its replicas."""
+    served_rps, peak_rps = fleet.plan.replicas * fleet.replica_rps, fleet.peak_rate_rps
+    if fleet.scenario.bistable or not are_sessions(fleet.scenario.lengths) or peak_rps <= served_rps:
+        return
+    enough = math.ceil(peak_rps / fleet.replica_rps)
+    yield Caveat(
+        code=CaveatCode.BISTABLE,
+        message=f"bistable: from empty caches and a backlog {fleet.plan.replicas} replicas serve {served_rps:.3g} of "
+        f"the {peak_rps:.3g} turns/s at the peak, and do not recover before it is over; {enough} replicas do",
+    )
 
 
 def cache_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
@@ -315,6 +361,13 @@ def length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
 
 def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
     """What the measurements leave open."""
+    yield from _calibration_caveats(profile)
+    if profile.speculation is not None and not profile.speculation.in_steps:
+        yield Caveat(
+            code=CaveatCode.DRAFTS_UNMEASURED,
+            message="no step with drafts to verify was measured, and each drafted token is timed as one of a prompt; "
+            "measure the steps with speculation on, and say so by in_steps",
+        )
     if profile.coefficients is not None:
         yield Caveat(
             code=CaveatCode.STEPS_FROM_COEFFICIENTS,
@@ -322,7 +375,7 @@ def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
             "table of steps",
         )
     else:
-        if not profile.table.is_mixed_measured:
+        if not (profile.table.is_mixed_measured or profile.calibration):  # loads have such steps in them
             yield Caveat(
                 code=CaveatCode.STEPS_MIXED_UNMEASURED,
                 message="no step with prompts and decoding together was measured, and their times are added; measure "
@@ -336,17 +389,46 @@ def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
         if not has_spread(profile):
             yield Caveat(
                 code=CaveatCode.STEPS_ERROR_UNKNOWN,
-                message="the profile does not say how far its steps vary, so that intervals hold the error of the "
-                "simulation alone; give single steps, or counts with P50 and P99",
+                message="intervals leave out how far steps vary; give single steps or percentiles",
             )
-    if "kv" in profile.source:
+    yield from _unstated_caveats(profile)
+    if not (profile.check or profile.calibration):
+        yield Caveat(
+            code=CaveatCode.STEPS_UNCHECKED,
+            message="the profile has no saturated run to be checked against; measure one, and give it as check",
+        )
+
+
+def _unstated_caveats(profile: LlmProfile) -> Iterator[Caveat]:
+    """What the source of the profile does not say of the engine."""
+    if profile.kv.is_estimate:
+        yield Caveat(
+            code=CaveatCode.KV_NOT_MEASURED,
+            message=f"the size of the engine's KV cache is an estimate, from {profile.kv.tokens_low} to "
+            f"{profile.kv.tokens_high} tokens, which intervals allow for; give --kv-tokens as your engine's log says",
+        )
+    elif "kv" in profile.source:
         yield Caveat(
             code=CaveatCode.KV_NOT_MEASURED,
             message="the size of the engine's KV cache was not published; the profile's "
             f"{profile.kv.tokens} tokens are {profile.source['kv']}; give --kv-tokens as your engine's log says",
         )
-    if profile.check is None:
+    if (other := profile.engine.other_rules) is not None:
         yield Caveat(
-            code=CaveatCode.STEPS_UNCHECKED,
-            message="the profile has no saturated run to be checked against; measure one, and give it as check",
+            code=CaveatCode.ENGINE_RULES_UNSTATED,
+            message=f"the source of profile {profile.name} does not tell {profile.engine.rules_text} from "
+            f"{other.rules_text}, and figures are for the former; give --engine-policy and --async-scheduling as your "
+            "engine has them",
+        )
+
+
+def _calibration_caveats(profile: LlmProfile) -> Iterator[Caveat]:
+    """Whether loads that calibrated the steps are given back by them."""
+    calibration = profile.calibration
+    if calibration is not None and calibration.residual > RESIDUAL_MAX:
+        yield Caveat(
+            code=CaveatCode.STEPS_UNTRUSTED,
+            message=f"profile {profile.name} is not to be trusted: its steps miss the loads that calibrated them by "
+            f"{100.0 * calibration.residual:.1f} %, and {100.0 * RESIDUAL_MAX:g} % are allowed; calibrate it from "
+            "more loads, or measure its steps",
         )

@@ -31,6 +31,7 @@ class Theory(Protocol):
         confirm_requests_max: simulated requests after which no larger fleet is confirmed: it would need as many.
         mends: what settles a doubt, by its cause.
         careful_requests_max: simulated requests that longer trials of what-ifs may take where short ones leave a doubt.
+        around_requests_max: simulated requests that the fleets around a plan may need, all together.
         confirms_from_start: whether a confirmation begins with the fewest requests, whatever choosing the plan took.
         curve_loads: shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
         serves_all: whether attempts are served that no client waits for, so that retries can keep a fleet down.
@@ -39,6 +40,7 @@ class Theory(Protocol):
     search_requests_max: int
     confirm_requests_max: int
     careful_requests_max: int
+    around_requests_max: int
     mends: Mapping[Doubt, str]
     confirms_from_start: bool
     curve_loads: tuple[float, ...]
@@ -58,6 +60,9 @@ class Theory(Protocol):
 
     def devices_min(self, question: Any, family: Any, floors: Floors, judge: Any) -> int | None:
         """Fewest devices that are stable under some setting of a family; None if all its settings are at a floor."""
+
+    def doubt_parts(self, family: Any) -> int:
+        """Parts of a number of devices in doubt, of which a judge tells two numbers apart that differ by one."""
 
     def one_by_one(self, question: Any, family: Any, floors: Floors) -> list[bool]:
         """Which fleets tell nothing of larger ones: those that start at once (False), and those that wait (True)."""
@@ -107,6 +112,9 @@ class Theory(Protocol):
     def strongest(self, question: Any, plan: Any) -> Any:
         """The plan in the setting that sustains most."""
 
+    def strain(self, performance: Any) -> float:
+        """What counts beside the limits where fleets of one price are compared, 1 where all is used up."""
+
     def load_min(self, question: Any, plan: Any, judge: Any) -> float:
         """The lowest load that this many replicas can have at the question's rate, in any setting."""
 
@@ -115,6 +123,9 @@ class Theory(Protocol):
 
     def lone_s(self, scenario: Any, limit: Limit) -> float | None:
         """What a request takes that meets no other, of what a limit is on; None if it is not known. [s]"""
+
+    def other_rules(self, scenario: Any) -> Any | None:
+        """The scenario by other rules that the measured server may have had; None if it is known which it had."""
 
     def unbatched(self, plan: Any) -> Any | None:
         """The plan without batches; None if it has none."""
@@ -125,8 +136,8 @@ class Theory(Protocol):
     def setting_text(self, plans: Sequence[Any]) -> str:
         """How the replicas of some plans are set, in a few words."""
 
-    def implausible(self, profile: Any, quantile_max: float) -> Iterator[Caveat]:
-        """What in a profile is more likely a mistake than a measurement."""
+    def implausible(self, profiles: Sequence[Any], quantile_max: float) -> Iterator[Caveat]:
+        """What in some profiles is more likely a mistake than a measurement."""
 
     def interval_caveats(self, profile: Any, width: Width, precision: float) -> Iterator[Caveat]:
         """Why an interval is wider than was asked for, where that one is narrowed."""

@@ -31,8 +31,9 @@ def never(number: int) -> bool:
     return False
 
 
-# The share of a number in doubt by which the next one tried differs: no budget tells finer steps of a fleet apart.
-_DOUBT_STEP = 100
+# The parts of a number in doubt, by one of which the next one tried differs: no budget tells finer steps apart of most
+# fleets.
+HUNDREDTHS = 100
 
 
 def fewest_enough(
@@ -43,33 +44,39 @@ def fewest_enough(
     step: int = 1,
     may_go_on: Callable[[], bool] = always,
     is_in_doubt: Callable[[int], bool] = never,
+    parts: int = HUNDREDTHS,
 ) -> int | None:
     """The smallest number above `refused`, of `most` at most, that is enough; None if none is.
 
     A number in doubt is not enough, and the search goes on above it. It tries the next number first, then rises
     by doubled steps to one that is enough, and halves what lies between that one and the last that was not.
-    Above a number in doubt no step is finer than one hundredth of it.
+    Above a number in doubt no step is finer than one hundredth of it, or another part.
 
     Args:
         step: the second step, which the third doubles.
         may_go_on: whether another step up is affordable; asked before each.
         is_in_doubt: whether a number that was tried, and is not enough, is in doubt rather than refused.
+        parts: of a number in doubt, of which a step is at least one.
     """
     rise = 1
     while refused < most and may_go_on():
         number = min(refused + rise, most)
         if is_enough(number):
-            return halve_in(is_enough, refused, number, is_in_doubt)
-        refused, rise = number, max(step, finest(number, is_in_doubt))
+            return halve_in(is_enough, refused, number, is_in_doubt, parts)
+        refused, rise = number, max(step, finest(number, is_in_doubt, parts))
         step = 2 * rise
     return None
 
 
 def halve_in(
-    is_enough: Callable[[int], bool], refused: int, accepted: int, is_in_doubt: Callable[[int], bool] = never
+    is_enough: Callable[[int], bool],
+    refused: int,
+    accepted: int,
+    is_in_doubt: Callable[[int], bool] = never,
+    parts: int = HUNDREDTHS,
 ) -> int:
     """The smallest number that is enough, between one that is not and one that is; arguments as of `fewest_enough`."""
-    while accepted - refused > finest(refused, is_in_doubt):
+    while accepted - refused > finest(refused, is_in_doubt, parts):
         middle = (refused + accepted) // 2
         if is_enough(middle):
             accepted = middle
@@ -78,19 +85,18 @@ def halve_in(
     return accepted
 
 
-def finest(number: int, is_in_doubt: Callable[[int], bool]) -> int:
-    """The smallest step worth taking above a number that is not enough."""
-    hundredth = number // _DOUBT_STEP
-    return hundredth if hundredth > 1 and is_in_doubt(number) else 1
+def finest(number: int, is_in_doubt: Callable[[int], bool], parts: int = HUNDREDTHS) -> int:
+    """The smallest step worth taking above a number that is not enough; arguments as of `fewest_enough`."""
+    part = number // parts
+    return part if part > 1 and is_in_doubt(number) else 1
 
 
-def is_bracketed(accepted: int, is_in_doubt: Callable[[int], bool]) -> bool:
+def is_bracketed(accepted: int, is_in_doubt: Callable[[int], bool], parts: int = HUNDREDTHS) -> bool:
     """Whether a number in doubt is so near below an accepted one that nothing between them is worth trying.
 
-    False below a hundred, where every number is tried.
+    False where a part is less than one, and every number is tried.
     """
     nearest = next(
-        (one for one in range(accepted - 1, accepted - 1 - accepted // _DOUBT_STEP, -1) if is_in_doubt(one)),
-        0,
+        (one for one in range(accepted - 1, accepted - 1 - accepted // parts, -1) if is_in_doubt(one)), 0
     )
-    return nearest > 0 and accepted - nearest <= finest(nearest, is_in_doubt)
+    return nearest > 0 and accepted - nearest <= finest(nearest, is_in_doubt, parts)

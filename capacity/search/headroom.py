@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from capacity.performance import Performance
@@ -11,7 +12,7 @@ from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejecti
 from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly, theory_of
-from capacity.search.recommendation import DECIDED, Headroom
+from capacity.search.recommendation import DECIDED, Headroom, HeadroomEffort
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
 
@@ -36,6 +37,7 @@ _CLEARLY_ABOVE = 1.2
 _BEND = 0.2
 # Share of the quantity by which runs that have not settled may be wrong, and least error of any trial.
 _UNSETTLED, _ERROR_MIN = 0.1, 1e-4
+_ALIKE = (1.0, 1.0)  # ends over a value whose samples leave nothing open
 _RESAMPLED = 0.02  # error of a long trial, whose interval has that of the profile's samples
 
 
@@ -65,8 +67,10 @@ def seen_at(size: float, candidate: Any, objective: Objective) -> Seen | None:
     found = objective.binding(candidate.performance).pressure(candidate.performance)
     if found is None or not 0.0 < found.value < math.inf:
         return None
-    if candidate.requests_resampled > 0:
+    if candidate.is_resampled:
         return Seen(size, found.value, _RESAMPLED, (found.low / found.value, reach(found) / found.value))
+    if candidate.requests_resampled > 0:
+        return Seen(size, found.value, _RESAMPLED)
     width = found.half_width / found.value
     error = max(_ERROR_MIN, width if math.isfinite(width) else 1.0, 0.0 if candidate.settled else _UNSETTLED)
     return Seen(size, found.value, error)
@@ -74,17 +78,25 @@ def seen_at(size: float, candidate: Any, objective: Objective) -> Seen | None:
 
 def ends_of(tried: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
     """The lower and the upper ends of what was seen, with the error of the profile's samples if it is known of any."""
-    known = [one for one in tried if one.ends is not None]
-    nearest = min(known, key=lambda one: abs(math.log(one.pressure)), default=None)
-    default = (1.0, 1.0) if nearest is None or nearest.ends is None else nearest.ends
+    likely = likely_ends(tried)
 
-    def moved(end: int) -> Iterator[Seen]:
+    def moved(end: float) -> Iterator[Seen]:
         for one in tried:
-            pressure = one.pressure * (one.ends or default)[end]
-            if 0.0 < pressure < math.inf:
+            if 0.0 < (pressure := one.pressure * end) < math.inf:
                 yield one._replace(pressure=pressure)
 
-    return list(moved(0)), list(moved(1))
+    return list(moved(likely[0])), list(moved(likely[1]))
+
+
+def likely_ends(tried: Sequence[Seen]) -> tuple[float, float]:
+    """The ends over the value that the error of the profile's samples is likely to give; 1 and 1 if it is not known.
+
+    They are the closest that any trial found, as others have more of the error of their simulation; those of the first,
+    which is today's and may be far from the limit, only until another has some.
+    """
+    first, *others = [one.ends for one in tried] or [None]
+    known = [ends for ends in others if ends is not None] or [first or _ALIKE]
+    return min(known, key=lambda ends: ends[1] - ends[0])
 
 
 def crossing(tried: Iterable[Seen], wall: float) -> float | None:
@@ -116,7 +128,8 @@ def crossing(tried: Iterable[Seen], wall: float) -> float | None:
     if not slope > 0.0:
         return None
     place = x + (1.0 - y) / slope
-    return wall * (1.0 - 1.0 / place**2) if place > 1.0 else None
+    size = wall * (1.0 - 1.0 / place**2) if place > 1.0 else wall
+    return size if size < wall else None  # at the wall itself for a quantity that hardly rises
 
 
 class Trial(Protocol):
@@ -227,6 +240,27 @@ class Ends:
         while not self.is_spent and self.open_rps > self.accepted_rps * (1.0 + resolution):
             self.accepts((self.accepted_rps + self.open_rps) / 2.0)
 
+    def climb(self, today_rps: float, step: float, brief: Callable[[float], Trial]) -> None:
+        """Look briefly at rates by doubled steps from today's on, up to the first that is not accepted.
+
+        One that the look leaves in doubt is tried as long as usual.
+        """
+        while not self.is_spent and (rate_rps := today_rps * (1.0 + step)) < self.refused_rps:
+            verdict = self._look(rate_rps, brief(rate_rps))
+            is_open = verdict is Verdict.INCONCLUSIVE
+            if verdict is Verdict.MISSED or (is_open and not self.accepts(rate_rps)):
+                return
+            step = 2.0 * step
+
+    def _look(self, rate_rps: float, trial: Trial) -> Verdict:
+        """Note what a brief look has seen of a rate; it refuses at best."""
+        self.requests += trial.requests
+        if trial.verdict is Verdict.MISSED:
+            self.refused_rps = min(self.refused_rps, rate_rps)
+        if (seen := self.see(rate_rps, trial)) is not None:
+            self.seen.append(seen)
+        return trial.verdict
+
     def leap(self, brief: Callable[[float], Trial]) -> None:
         """Find the ends without the rates on the way to them, by aims; halve what these leave apart, or laws may."""
         self.glance(brief)
@@ -242,13 +276,10 @@ class Ends:
             guess_rps = crossing(self.seen, self.wall_rps)
             if guess_rps is None or any(abs(one.size / guess_rps - 1.0) < _BELOW for one in self.seen):
                 return
-            trial = brief(guess_rps)
-            self.requests += trial.requests
-            if trial.verdict is Verdict.MISSED:
-                self.refused_rps = min(self.refused_rps, guess_rps)
-            if (seen := self.see(guess_rps, trial)) is None:
+            known = len(self.seen)
+            self._look(guess_rps, brief(guess_rps))
+            if len(self.seen) == known:
                 return
-            self.seen.append(seen)
 
     def aim(self, effort: int) -> None:
         """Try rates just below and above where the limit is guessed to be reached, each as long as it may tell.
@@ -364,10 +395,10 @@ def find_headroom(
 ) -> Headroom:
     """Upper end of the rates, from today's on, at which the plan is still accepted.
 
-    Where the limited quantity only rises with the rate, rates are tried next to where it is guessed to reach its
-    limit. Elsewhere they rise by doubled steps to one that is not accepted: with a batch wait a plan may be refused,
-    accepted and refused again as the rate rises; a refused stretch narrower than the step over it is not seen. What
-    is in doubt is closed in from both sides, with longer trials if that is much.
+    Rates are tried next to where the limited quantity is guessed to reach its limit. Unless it only rises with the
+    rate, brief looks come first, by doubled steps to a rate that is not accepted: with a batch wait a plan may be
+    refused, accepted and refused again as the rate rises; a refused stretch narrower than the step over it is not seen.
+    What is in doubt is closed in from both sides, with longer trials if that is much.
 
     Where a trial takes long, probes find the end; only that is judged with care, by random numbers that had no part in
     finding it, and what is in doubt about it by longer trials.
@@ -375,22 +406,50 @@ def find_headroom(
     Args:
         today: at today's rate; None if it is not known.
     """
-    workload, theory = scenario.workload, theory_of(scenario.profile)
+    workload, effort = scenario.workload, theory_of(scenario.profile).headroom_effort(scenario)
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
-    today_rps, effort = workload.arrival_rate_rps, theory.headroom_effort(scenario)
+    today_rps = workload.arrival_rate_rps
+    ends = _ends_from(today_rps, scenario, judge, progress, today, effort)
+    if effort.probes_max is None:
+        if not effort.leaps:
+            ends.climb(today_rps, effort.first_step, lambda rate_rps: judge.probe(scenario.at_rate(rate_rps)))
+        ends.leap(lambda rate_rps: _briefly(scenario.at_rate(rate_rps), judge))
+    else:
+        probes = _probed(scenario, judge, progress, ends.refused_rps)
+        _confirm_probed(
+            ends,
+            probes,
+            lambda rate_rps: judge.requests_to_settle(scenario.at_rate(rate_rps)),
+            leaves_last=effort.leaves_last,
+        )
+    return ends.headroom(today_rps)
+
+
+def _ends_from(
+    today_rps: float,
+    scenario: Scenario,
+    judge: Judge,
+    progress: Callable[[str], None],
+    today: Performance | None,
+    effort: HeadroomEffort,
+) -> Ends:
+    """Today's rate, which is accepted, and the one at which queues would grow; with what a trial between them is."""
+    theory = theory_of(scenario.profile)
 
     def judged(rate_rps: float, times: int) -> Candidate:
         trial = scenario.at_rate(rate_rps)
         if theory.refuse_load(trial) is not None:
             return Candidate(plan=trial.plan, verdict=Verdict.MISSED)
         progress(f"headroom: trying {format_rate(rate_rps)}")
-        return judge_exactly(trial) or judge.accepts(trial, times, ends.requests_left)
+        if (exact := judge_exactly(trial)) is not None:
+            return exact
+        return judge.accepts(trial, times, ends.requests_left, likely_ends(ends.seen))
 
-    def see(rate_rps: float, trial: Any) -> Seen | None:
-        return seen_at(rate_rps, trial, scenario.objective)
-
+    see = partial(seen_at, objective=scenario.objective)
     served_max_rps = max(today_rps, theory.served_max_rps(scenario, judge))
-    confirmed = Candidate(plan=scenario.plan, verdict=Verdict.MET, performance=today)
+    confirmed = Candidate(
+        plan=scenario.plan, verdict=Verdict.MET, performance=today, is_resampled=effort.is_resampled
+    )
     ends = Ends(
         accepted_rps=today_rps,
         refused_rps=served_max_rps,
@@ -401,20 +460,7 @@ def find_headroom(
         wall_rps=served_max_rps,
         only_rises=effort.leaps,
     )
-    if effort.leaps:
-        ends.leap(lambda rate_rps: _briefly(scenario.at_rate(rate_rps), judge))
-    elif effort.probes_max is None:
-        ends.rise(today_rps, effort.first_step)
-        ends.close_in()
-    else:
-        probes = _probed(scenario, judge, progress, ends.refused_rps)
-        _confirm_probed(
-            ends,
-            probes,
-            lambda rate_rps: judge.requests_to_settle(scenario.at_rate(rate_rps)),
-            leaves_last=effort.leaves_last,
-        )
-    return ends.headroom(today_rps)
+    return ends
 
 
 def _briefly(trial: Scenario, judge: Judge) -> Candidate:

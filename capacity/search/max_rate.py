@@ -19,6 +19,7 @@ from capacity.search.caveats import day_caveats, outage_caveats, trace_caveats
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import RatesEffort
 from capacity.search.what_if import Asker
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.scale import Scale, scale_of
 
 
@@ -60,6 +61,7 @@ class Rates:
         only_rises: whether the limited quantity is assumed to rise with the size, so a coarse grid is enough.
         refusal: what no size can help; None if sizes decide.
         saturation: what one replica does while requests always wait; None of those that batch.
+        warm_rps: the largest rate of turns of sessions that settles from empty caches; None where it is not known.
     """
 
     scenario: AnyScenario
@@ -70,6 +72,7 @@ class Rates:
     only_rises: bool
     refusal: Rejection | None = None
     saturation: Saturation | None = None
+    warm_rps: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -88,13 +91,22 @@ class Rates:
         """The highest size found to meet the objective."""
         return self.stretches[-1].high.value if self.stretches else None
 
-    def load(self, arrival_rate_rps: float) -> float:
-        """Load of the fleet at a rate; users have none."""
+    def load(self, point: Point) -> float | None:
+        """Load of the fleet at a rate; users have none, and that of sessions is known where they were simulated."""
         scenario, one = self.scenario, self.saturation
+        if are_sessions(scenario.lengths):
+            seen = point.candidate.performance
+            return None if seen is None else seen.load
         if one is None:
-            return arrival_rate_rps / theory_of(scenario.profile).size_max(scenario, None)
+            return point.size / theory_of(scenario.profile).size_max(scenario, None)
         most_rps: float = scenario.swing * scenario.plan.replicas * one.rate_rps
-        return arrival_rate_rps / most_rps
+        return point.size / most_rps
+
+    @property
+    def cold_rps(self) -> Interval | None:
+        """Turns of sessions that the fleet serves from empty caches and a backlog; None of other requests."""
+        seen = (point.candidate.performance for point in self.points)
+        return next((one.cold_saturation for one in seen if one is not None), None)
 
     @property
     def size_open(self) -> float | None:
@@ -358,7 +370,7 @@ def caveats(rates: Rates) -> list[Caveat]:
     scenario = rates.scenario
     theory, quantiles = theory_of(scenario.profile), scenario.objective.quantiles or (0.99,)
     if rates.refusal is not None:
-        return list(theory.implausible(scenario.profile, max(quantiles)))
+        return list(theory.implausible([scenario.profile], max(quantiles)))
     return [
         *outage_caveats([scenario.outage]),
         *theory.profile_caveats(scenario),

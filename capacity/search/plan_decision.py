@@ -1,5 +1,6 @@
 """The decision on a plan: screen, search, confirmation and headroom give the cheapest plan that meets the objective."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,8 @@ from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Judge, Verdict, at_last
 from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
 from capacity.question.objective import Measure
-from capacity.question.plan import Plan, Routing
+from capacity.question.overload import Saturation
+from capacity.question.plan import Plan, Routing, holds_back
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Survival
 from capacity.search.candidates import Progress, Search
@@ -16,23 +18,26 @@ from capacity.search.caveats import (
     headroom_caveats,
     mean_caveats,
     routing_caveats,
+    rules_caveat,
     search_caveats,
     storm_caveats,
     trace_caveats,
 )
 from capacity.search.certificate import Certified, Certifier
-from capacity.search.cheapest import find_cheapest
+from capacity.search.cheapest import find_alternatives, find_cheapest
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.fewest import always, fewest_enough, finest, halve_in
 from capacity.search.headroom import find_headroom
 from capacity.search.recommendation import RandomRouting, Recommendation
+from capacity.traffic.any_lengths import are_sessions
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals
 
 
 def if_random(search: Search, plan: Plan, performance: Performance | None) -> RandomRouting | None:
     """What random routing makes of a plan, and how many replicas of its profile would be enough.
 
-    None if the plan's routing is already random, or a queue that all replicas share.
+    None if the plan's routing is already random, or a queue that all replicas share, or if its balancer holds requests
+    back, which one that looks at nothing does not.
 
     Many balancers that do not know of each other amount to random routing, and a Kubernetes Service does it.
     The search starts at the plan's number, since a router that looks at nothing never needs fewer; plans are
@@ -41,7 +46,7 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     Args:
         performance: of the plan.
     """
-    if plan.routing in (Routing.RANDOM, Routing.SHARED_QUEUE):
+    if plan.routing in (Routing.RANDOM, Routing.SHARED_QUEUE) or holds_back(plan):
         return None
     if plan.replicas == 1:
         return _random(search, 1, performance, performance)
@@ -59,7 +64,11 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     devices = _fewest(other, family, at_random)
     search.count_in(other)
     replicas = None if devices is None else family.replicas(devices)
-    return _random(search, replicas, performance, candidate.performance if candidate.settled else None)
+    if candidate.settled:
+        return _random(search, replicas, performance, candidate.performance)
+    likely = _random(search, replicas, performance, candidate.performance).figure
+    least = None if likely is None or math.isinf(likely.low) else likely.low
+    return replace(_random(search, replicas, performance, None), least=least)
 
 
 def _random(
@@ -89,11 +98,15 @@ def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
 
     It is known to one hundredth: it stands beside the plan, which it must not outweigh.
     """
-    today = family.devices(plan.replicas)
+    today, most = family.devices(plan.replicas), search.question.devices_max(family)
+    if search.question.space.lengths is not None and search.theory.one_by_one(
+        search.question, family, search.floors
+    ):
+        most = today  # turns of sessions that any replica may get need many more, and long simulations
     devices = fewest_enough(
         lambda count: _meets(search, family, plan, count),
         today - 1,
-        search.question.devices_max(family),
+        most,
         may_go_on=lambda: not search.out_of_budget,
         is_in_doubt=always,
     )
@@ -147,13 +160,13 @@ def recommend(
 
 
 def _recommend(search: Search, *, plan_alone: bool, has_headroom: bool = False) -> Recommendation:
-    refusals = _refused_at_once(search)
+    refusals = search.refused_at_once()
     if refusals:
         return _no_plan(search, refusals, _open_or_missed(refusals))
     level = find_cheapest(search)
     certified = None if level is None else Certifier(search).first(level)
     if level is None or certified is None:
-        considered = _with_floors(search)
+        considered = search.with_floors()
         verdict = Verdict.INCONCLUSIVE if search.out_of_budget else _open_or_missed(considered)
         return _no_plan(search, considered, verdict)
     answer = _answer(search, certified)
@@ -165,13 +178,36 @@ def _recommend(search: Search, *, plan_alone: bool, has_headroom: bool = False) 
 
 def _with_asides(search: Search, certified: Certified, answer: Recommendation) -> Recommendation:
     """The answer, with what accompanies its plan; the tally counts that too."""
+    alternatives = find_alternatives(search, certified.candidate.plan)
     asides = replace(
         answer,
+        caveats=tuple(_by_other_rules(search, certified, answer)),
         random_routing=if_random(search, certified.candidate.plan, answer.performance),
         without_survival=_if_nothing_happened(search),
         under_poisson=_if_poisson(search),
+        alternatives=alternatives.found,
+        untried=alternatives.untried,
     )
     return replace(asides, tally=search.tally)
+
+
+def _by_other_rules(search: Search, certified: Certified, answer: Recommendation) -> Iterator[Caveat]:
+    """The caveats, with what the plan does by other rules that the measured server may have had."""
+    today = certified.candidate.performance
+    other = search.theory.other_rules(search.question.scenario(certified.candidate.plan))
+    if other is None or today is None:
+        yield from answer.caveats
+        return
+    search.progress("what it does by other rules of its server")
+    candidate = at_last(search.judge.search(other, 1, is_aside=True))
+    search.counts["simulated"] += candidate.requests > 0
+    search.requests += candidate.requests
+    limit = answer.objective.binding(today)
+    for caveat in answer.caveats:
+        if caveat.code is not CaveatCode.ENGINE_RULES_UNSTATED:
+            yield caveat
+        else:
+            yield rules_caveat(caveat, limit, limit.found(today), candidate)
 
 
 def with_headroom(
@@ -198,25 +234,6 @@ def _open_or_missed(considered: list[Candidate]) -> Verdict:
     return Verdict.INCONCLUSIVE if is_open else Verdict.MISSED
 
 
-def _refused_at_once(search: Search) -> list[Candidate]:
-    """Why no plan within the limits is enough, if theory knows; empty otherwise."""
-    question = search.question
-    least = {family: search.devices_min(family) for family in question.families}
-    if any(n is not None and n <= question.devices_max(family) for family, n in least.items()):
-        return []
-    refused = [
-        search.theory.too_many(question, family, n, search.floors)
-        for family, n in least.items()
-        if n is not None
-    ]
-    return [*_with_floors(search), *refused]
-
-
-def _with_floors(search: Search) -> list[Candidate]:
-    """What was considered, starting with the settings that no number of replicas could help."""
-    return [*search.floors.candidates.values(), *search.considered]
-
-
 def _answer(search: Search, certified: Certified) -> Recommendation:
     plan = certified.candidate.plan
     return Recommendation(
@@ -225,13 +242,13 @@ def _answer(search: Search, certified: Certified) -> Recommendation:
         plan=plan,
         performance=certified.candidate.performance,
         hourly_usd=search.question.hourly_usd(plan),
-        considered=tuple(_with_floors(search)),
+        considered=tuple(search.with_floors()),
         caveats=tuple(_caveats(search, certified)),
         survived=certified.survived,
         tally=search.tally,
         certificate=certified.certificate,
         like_it=certified.candidate.like_it,
-        saturation=search.theory.saturation(search.question.scenario(plan), search.judge),
+        saturation=_saturation(search, plan),
     )
 
 
@@ -289,3 +306,11 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     if not certified.whole.is_precise:
         yield precision_caveat()
     yield from trace_caveats(question.workload, certified.candidate.like_it)
+
+
+def _saturation(search: Search, plan: Plan) -> Saturation | None:
+    """What one replica does while requests always wait; None where that depends on what its cache finds."""
+    if are_sessions(search.question.space.lengths):
+        return None
+    found: Saturation | None = search.theory.saturation(search.question.scenario(plan), search.judge)
+    return found

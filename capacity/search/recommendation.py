@@ -1,5 +1,6 @@
 """Recommendation: the cheapest accepted plan, or why there is none, with everything considered."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Generic, Self
 
@@ -8,12 +9,28 @@ from capacity.performance import Interval, Performance
 from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import Limit, Objective
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import AnyPlan, Plan
+from capacity.question.question import Space
 from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often
+
+
+def _tokens_per_s(seen: Performance, space: Space) -> dict[str, float]:
+    """Tokens of prompts that are computed, those found in the cache, and those of answers. [1/s]"""
+    if space.lengths is None or not seen.throughput_rps or not seen.output_tokens_per_s:
+        return {}
+    prompts_per_s = seen.throughput_rps * space.lengths.moments.input
+    cached_per_s = space.cached_share * prompts_per_s
+    if seen.hit_share is not None and seen.cached_tokens_per_s:
+        prompts_per_s, cached_per_s = seen.cached_tokens_per_s / seen.hit_share.mean, seen.cached_tokens_per_s
+    return {
+        "input_tokens": prompts_per_s - cached_per_s,
+        "cached_tokens": cached_per_s,
+        "output_tokens": seen.output_tokens_per_s,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +135,14 @@ class HeadroomEffort:
         probed_to: share of the rate to within which probes find the end.
         leaves_last: whether the highest rate that a probe accepts is left out, being near the end, where a trial takes
             most.
+        is_resampled: whether intervals hold the error of the profile's samples.
         leaps: whether the limited quantity only rises with the rate, so that no rate on the way need be tried.
     """
 
     first_step: float
     requests_max: int
     leaps: bool = False
+    is_resampled: bool = False
     probes_max: int | None = None
     probed_to: float = 0.0
     leaves_last: bool = False
@@ -182,12 +201,25 @@ class RandomRouting:
             none. [s]
         limit: the limit that binds the recommended plan; None if P99 of the response has a limit.
         found: value of what it limits, for the recommended plan's replicas; None if it is not known.
+        least: lower end of that, or of the P99, where the runs were too short to know it: a busy fleet is then
+            underestimated. None where it is known, or nothing is.
     """
 
     replicas: int | None
     response_p99: Interval | None
     limit: Limit | None = None
     found: Interval | None = None
+    least: float | None = None
+
+    @property
+    def binding(self) -> Limit:
+        """The limit whose figure is shown; that of P99 of the response allows anything."""
+        return self.limit or Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=math.inf)
+
+    @property
+    def figure(self) -> Interval | None:
+        """The value of what that limits; None if it is not known."""
+        return self.response_p99 if self.limit is None else self.found
 
 
 CHANGE_STEP = 0.1  # of a rate and a service time, for which a sensitivity is stated
@@ -240,6 +272,9 @@ class Recommendation(Generic[AnyPlan]):
         like_it: what the plan does under traffic like a recorded trace; None without one.
         saturation: what one replica of the plan does while requests always wait; None of those that batch.
         changes: what other settings would do; empty unless that was asked.
+        alternatives: the cheapest fleet of each profile, routing or listed setting that was not chosen, by the search;
+            of one that has none the closest refused fleet.
+        untried: a plan of each such choice that was not tried.
     """
 
     verdict: Verdict
@@ -259,6 +294,23 @@ class Recommendation(Generic[AnyPlan]):
     like_it: LikeIt | None = None
     saturation: Saturation | None = None
     changes: tuple[Change[AnyPlan], ...] = ()
+    alternatives: tuple[Candidate[AnyPlan], ...] = ()
+    untried: tuple[AnyPlan, ...] = ()
+
+    def usd_per_million(self, space: Space) -> dict[str, float]:
+        """The whole price over a million of each that the plan serves: requests, and tokens of a language model. [USD]
+
+        Input tokens are those of prompts that are computed, cached tokens those found in the cache. Each is the price
+        of the same fleet, so that they do not add up.
+
+        Args:
+            space: what requests are like.
+        """
+        seen = self.performance
+        if self.hourly_usd is None or seen is None:
+            return {}
+        served = {"requests": seen.throughput_rps} | _tokens_per_s(seen, space)
+        return {what: self.hourly_usd / per_s * 1e6 / 3600.0 for what, per_s in served.items() if per_s}
 
     @property
     def arrival_rate_max_rps(self) -> float | None:

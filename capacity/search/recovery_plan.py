@@ -7,7 +7,7 @@ from typing import Any
 
 from capacity.errors import InconclusiveError, InputError, quoted
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
-from capacity.recovery.parse import read_budget, read_protection
+from capacity.recovery.parse import read_budget, read_protection, read_slow_start_s
 from capacity.recovery.stress import Stress
 from capacity.search.recommendation import Recommendation
 from capacity.search.stress import Report, remedies, smallest_fleet
@@ -64,10 +64,14 @@ def with_setting(stress: Stress, setting: str | None) -> Stress:
         return stress.with_limit(int(value))
     if flag == "--retry-budget":
         return replace(stress, clients=replace(stress.clients, budget=read_budget(value, None)))
-    if flag == "--shed" and stress.server.sheds:
-        margin_s = stress.server.late_margin_s(stress.plan)
-        shedding = read_protection(value, margin_s, stress.protection.abandoned, ejection=False)
+    if flag == "--shed" and (stress.server.sheds or stress.server.has_sessions):
+        margin_s = stress.server.late_margin_s(stress.plan) if stress.server.sheds else 0.0
+        kept = stress.protection
+        shedding = read_protection(value, margin_s, kept.abandoned, slow_start_s=kept.slow_start_s)
         return replace(stress, protection=shedding)
+    if flag == "--slow-start":
+        slowly = replace(stress.protection, slow_start_s=read_slow_start_s({"slow_start": value}))
+        return replace(stress, protection=slowly)
     raise InputError(f"{quoted(setting)} is no setting with which a plan recovers; make the plan again")
 
 

@@ -12,7 +12,7 @@ from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import Routing
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
-from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Shedding, lacks_weights
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.search.caveats import outage_caveats
@@ -21,6 +21,7 @@ from capacity.traffic.clients import BudgetKind, RetryBudget
 from capacity.units import format_duration
 
 BUDGET = 0.1  # retries a first try, which is what is recommended most
+SLOW_START_S = 30  # as it is often set
 # Seconds after the trigger within which a change must have worked, before it gets the whole horizon.
 _SOON_S = 120.0
 _FEW = 2  # runs that tell most fleets that do not recover
@@ -85,23 +86,27 @@ def stress_caveats(stress: Stress) -> Iterator[Caveat]:
     yield from theory_of(stress.profile).trouble_caveats(stress)
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
-        message="intervals hold the chance of the runs and not the error of the profile: with "
+        message="intervals leave out the error of the profile: with "
         f"{stress.server.step} that take 1 % longer, a fleet that was overloaded may take some 10 % longer to recover",
     )
 
 
 def is_unharmed(found: Runs) -> bool:
     """Whether the trigger does no harm that could be seen."""
-    baseline = sum(run.baseline for run in found.runs) / len(found.runs)
-    return found.exit_code == 0 and found.goodput_during.value >= baseline - TOLERANCE
+    return found.exit_code == 0 and found.goodput_during.value >= found.baseline - TOLERANCE
 
 
 def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
     """Single settings that often help, as a flag, of those that are not set yet."""
     patience = patience_s(stress.clients)
+    yield from _slow_starts(stress)
     if stress.clients.attempts > 1 and stress.clients.budget.kind is BudgetKind.NONE:
         budget = RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=BUDGET)
         yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
+    if stress.caches is not None and stress.protection.shedding is Shedding.NONE:
+        new_max = stress.caches.new_max
+        limits = replace(stress.protection, shedding=Shedding.NEW, new_max=new_max)
+        yield f"--shed new:{new_max}", replace(stress, protection=limits)
     if patience is None:
         return
     sheds = stress.server.sheds and stress.protection.shedding is Shedding.NONE
@@ -118,6 +123,20 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
     if stress.server.stops and stress.protection.abandoned is Abandoned.SERVED:
         stopped = replace(stress.protection, abandoned=Abandoned.STOPPED)
         yield f"--abandoned {Abandoned.STOPPED}", replace(stress, protection=stopped)
+
+
+def _slow_starts(stress: Stress) -> Iterator[tuple[str, Stress]]:
+    """A slow start where replicas that come back are cold, and a balancer can prefer others that were there."""
+    trigger, replicas = stress.trigger, stress.plan.replicas
+    away = 1 if trigger.kind is TriggerKind.ROLLOUT else trigger.hit(replicas)
+    is_cold = stress.cold is not None or stress.caches is not None
+    is_set = stress.protection.slow_start_s > 0
+    has_weights = (
+        lacks_weights(stress.plan.routing) is None and stress.protection.ejection is not Ejecting.NGINX
+    )
+    if is_cold and not is_set and 0 < away < replicas and has_weights:
+        slowly = replace(stress.protection, slow_start_s=SLOW_START_S)
+        yield f"--slow-start {SLOW_START_S}s", replace(stress, protection=slowly)
 
 
 def limit_to_recover(stress: Stress, patience: float) -> int:
@@ -180,7 +199,11 @@ class _Fleets:
     def recovers(self, replicas: int, *, runs: int) -> bool:
         """Whether it recovers in this number of runs, and something of it is left meanwhile."""
         seen = self.runs(replicas, runs)
-        return seen is not None and seen.exit_code == 0 and seen.stress.trigger.left(replicas) > 0.0
+        if seen is None or seen.exit_code != 0 or not seen.stress.trigger.waits(replicas):
+            return False
+        # Failed turns end their sessions, so that a fleet that is too small sheds load until it copes.
+        least = self.found.baseline - TOLERANCE if self.found.stress.server.has_sessions else 0.0
+        return seen.baseline >= least
 
     def runs(self, replicas: int, count: int) -> Runs | None:
         """Runs of a fleet, few of them if one of these does not recover; None if it falls by itself."""
@@ -196,7 +219,7 @@ class _Fleets:
     def _simulated(self, replicas: int, count: int) -> Runs | None:
         changed = self.found.stress.with_replicas(replicas)
         # A fleet of which nothing is left has no queue to recover from.
-        if changed.trigger.left(replicas) <= 0.0 or changed.load >= changed.up_share:
+        if not changed.trigger.waits(replicas) or changed.load >= changed.up_share:
             return None
         try:
             return _soon_or_late(

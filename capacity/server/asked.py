@@ -11,7 +11,7 @@ from capacity.question.grid import Settings
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Space
-from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.any_lengths import AnyLengths
 from capacity.traffic.workload import ArrivalProcess
 
 NO_RATE = "the file says neither users nor a rate; give --users or --rate"
@@ -24,18 +24,21 @@ class Requests:
     Attributes:
         lengths: input and output tokens of the requests; None if requests have no lengths.
         cached_share: share of each prompt that is assumed to be in the cache when the request comes.
+        bistable: whether fleets may be such that do not come back from empty caches and a backlog.
         in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
     """
 
     arrivals: ArrivalProcess
     lengths: AnyLengths | None = None
     cached_share: float = 0.0
+    bistable: bool = False
     in_order: bool = False
 
     @property
     def parts(self) -> dict[str, Any]:
         """What a scenario says of its requests, beside how many there are."""
-        return {"lengths": self.lengths, "cached_share": self.cached_share, "in_order": self.in_order}
+        names = ("lengths", "cached_share", "bistable", "in_order")
+        return {name: getattr(self, name) for name in names}
 
 
 class AskedFleet(Protocol):
@@ -78,6 +81,13 @@ class AskedFleet(Protocol):
 
     def plan(self, profile: Any, asked: Asked) -> Any:
         """The one fleet of a profile that flags describe; what they leave out is as usual."""
+
+    def changed(self, scenario: Any, asked: Asked) -> Any:
+        """The plan of a known fleet, with what flags say in place of its own.
+
+        Raises:
+            InputError: a routing that its requests do not have.
+        """
 
     def usual(self, asked: Asked) -> dict[str, Any]:
         """What the flags of `compare` say of all fleets that do not say it themselves, by the keys of `--fleet`."""

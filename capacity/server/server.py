@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from capacity.question.plan import Measured
-from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.any_lengths import AnyLengths
 
 
 class Server(Protocol):
@@ -35,6 +35,10 @@ class Server(Protocol):
     @property
     def served_s(self) -> float:
         """Time from the end of a wait to the reply in a full fleet; 0 if it is short beside a timeout. [s]"""
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether requests are turns of sessions, whose caches fill at first."""
 
     @property
     def sheds(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from capacity.errors import InputError, quoted
 from capacity.json_text import shown
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 
 
 class TypedFleet(Protocol):
@@ -70,12 +70,19 @@ class Fields:
         Raises:
             InputError: an unknown routing.
         """
-        try:
-            return Routing(self.text("routing", Routing.ROUND_ROBIN))
-        except ValueError:
-            raise InputError(
-                f"{self.where} has an unknown routing; use one of {', '.join(Routing)}"
-            ) from None
+        return self.routing_of(PLAIN_ROUTINGS)
+
+    def routing_of(self, known: Sequence[Routing]) -> Routing:
+        """One of some routings; round-robin if none is typed.
+
+        Raises:
+            InputError: another one.
+        """
+        named = {one.value: one for one in known}
+        found = named.get(self.text("routing", Routing.ROUND_ROBIN))
+        if found is None:
+            raise InputError(f"{self.where} has an unknown routing; use one of {', '.join(named)}")
+        return found
 
 
 def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:

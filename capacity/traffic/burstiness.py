@@ -184,13 +184,13 @@ class Irregularity:
         """Irregularity as a clause that gives a reason.
 
         >>> str(Irregularity(gap_cv=13.2, dispersion=164.0, window_s=60.0))
-        'gaps vary by a cv of 13.2, and counts in windows of 60 s vary 164 times as much as Poisson ones'
+        'gaps have a cv of 13.2, and counts in 60 s vary 164 times as much as Poisson ones'
         """
-        gaps = [] if self.gap_cv is None else [f"gaps vary by a cv of {self.gap_cv:.3g}"]
+        gaps = [] if self.gap_cv is None else [f"gaps have a cv of {self.gap_cv:.3g}"]
         if self.dispersion is None or self.window_s is None:
             return "".join(gaps)
         window, times = format_duration(self.window_s), f"{self.dispersion:.3g}"
-        counts = f"counts in windows of {window} vary {times} times as much as Poisson ones"
+        counts = f"counts in {window} vary {times} times as much as Poisson ones"
         return ", and ".join([*gaps, counts])
 
 

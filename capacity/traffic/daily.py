@@ -85,15 +85,15 @@ class DailyCurve:
     @property
     def peak_rate_rps(self) -> float:
         """Highest rate of the part that is looked at."""
-        return max(rate_rps for _, _, rate_rps in self._part())
+        return max(rate_rps for _, _, rate_rps in self.part())
 
     @property
     def part_mean_rps(self) -> float:
         """Mean rate of the part that is looked at."""
-        seen = math.fsum(rate_rps * (to_s - from_s) for from_s, to_s, rate_rps in self._part())
+        seen = math.fsum(rate_rps * (to_s - from_s) for from_s, to_s, rate_rps in self.part())
         return seen / (self.ends_s - self.begins_s)
 
-    def _part(self) -> list[tuple[float, float, float]]:
+    def part(self) -> list[tuple[float, float, float]]:
         """Begin, end and rate of each step of the part that is looked at."""
         cut = (
             (max(from_s, self.begins_s), min(to_s, self.ends_s), rate) for from_s, to_s, rate in self.steps()

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -12,17 +12,17 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from capacity.errors import DomainError, InputError, quoted
+from capacity.errors import InputError, quoted
 from capacity.files import csv_rows, is_read_once, printable, read_parts, read_text, repeatable
 from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants, unused_columns
 from capacity.traffic.workload import TraceArrivals
-from capacity.units import is_number
+from capacity.units import is_number, parse_duration_s, typed_duration
 
 Integers = npt.NDArray[np.int64]
 Pairs = tuple[Integers, Integers]
 
 TOKENS_MAX = 10_000_000
-_LEVELS = 20_001  # quantiles of a named law that its moments are summed over
+LEVELS = (np.arange(20_001) + 0.5) / 20_001  # quantiles of a named law that its moments are summed over
 # Names of the two columns, ours and those of traces and tools.
 INPUT_NAMES = ("input_tokens", "contexttokens", "prompt_tokens", "num_prefill_tokens")
 OUTPUT_NAMES = ("output_tokens", "generatedtokens", "completion_tokens", "num_decode_tokens")
@@ -41,6 +41,13 @@ class Moments:
     output: float
     product: float
     square: float
+
+    def shifted(self, cut: "Moments", uncut: "Moments") -> "Moments":
+        """These moments, plus the difference between two others: a control variate."""
+        names = (one.name for one in fields(self))
+        return Moments(
+            **{name: getattr(self, name) + getattr(cut, name) - getattr(uncut, name) for name in names}
+        )
 
     @property
     def output_scv(self) -> float:
@@ -140,7 +147,7 @@ class LengthRows:
     @cached_property
     def moments(self) -> Moments:
         """Moments of the rows."""
-        return _moments(*self._columns)
+        return moments_of(*self._columns)
 
     @cached_property
     def counts(self) -> tuple[TokenCounts, TokenCounts]:
@@ -176,16 +183,27 @@ class LengthRows:
             dropped=self.dropped + len(self.input_tokens) - len(kept),
         )
 
+    def with_outputs(self, factor: float, context_tokens_max: int) -> "LengthRows":
+        """The rows with outputs that are `factor` times as long, cut where a request would be longer than allowed.
+
+        >>> LengthRows((10, 90), (4, 8)).with_outputs(2.0, 100).output_tokens
+        (8, 10)
+        """
+        pairs = zip(self.input_tokens, self.output_tokens, strict=True)
+        got = tuple(max(1, min(round(factor * out), context_tokens_max - given)) for given, out in pairs)
+        return replace(self, output_tokens=got, name=f"{self.name}, outputs x {factor:g}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthLaw:
-    """A named law of token counts, rounded to whole numbers of at least one.
+    """A named law of counts, which are whole numbers of at least one, or of durations.
 
     Attributes:
-        kind: constant, uniform, geometric, lognormal or gamma.
-        mean: mean of the law; of a uniform law, of its ends.
+        kind: constant, uniform, lognormal or gamma; geometric for counts, exponential for durations.
+        mean: mean of the law; of a uniform law, of its ends. [counted, or s]
         cv: coefficient of variation of lognormal and gamma.
         low, high: ends of uniform.
+        is_time: whether it is a law of durations.
     """
 
     kind: str
@@ -193,16 +211,43 @@ class LengthLaw:
     cv: float = 0.0
     low: float = 0.0
     high: float = 0.0
+    is_time: bool = False
 
     @property
     def typed(self) -> str:
         """The law as it is typed: lognormal:mean=512,cv=1."""
         if self.kind == "constant":
-            return f"constant:{self.mean:.12g}"
-        return f"{self.kind}:{','.join(f'{name}={getattr(self, name):.12g}' for name in _LAWS[self.kind])}"
+            return f"constant:{self._shown('mean')}"
+        return f"{self.kind}:{','.join(f'{name}={self._shown(name)}' for name in _LAWS[self.kind])}"
+
+    def _shown(self, name: str) -> str:
+        value: float = getattr(self, name)
+        return typed_duration(value) if self.is_time and name != "cv" else f"{value:.12g}"
+
+    @property
+    def largest(self) -> float:
+        """The largest value; infinite of a law without an end."""
+        return {"constant": self.mean, "uniform": self.high}.get(self.kind, math.inf)
+
+    @property
+    def mean_and_square(self) -> tuple[float, float]:
+        """Mean of the counts and of their squares, as they are rounded."""
+        values = self.at(LEVELS).astype(float)
+        return float(values.mean()), float((values * values).mean())
+
+    def times(self, factor: float) -> "LengthLaw":
+        """The same law for counts that are `factor` times as large, and at least one on average."""
+        if self.kind == "uniform":
+            low, high = (float(max(1, round(factor * end))) for end in (self.low, self.high))
+            return replace(self, mean=(low + high) / 2.0, low=low, high=high)
+        return replace(self, mean=max(1.0, factor * self.mean))
+
+    def seconds_at(self, uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Quantiles of a law of durations at uniform numbers. [s]"""
+        return np.asarray(self._quantiles(np.asarray(uniforms)), dtype=np.float64)
 
     def at(self, uniforms: npt.NDArray[np.float64]) -> Integers:
-        """Quantiles at uniform numbers."""
+        """Quantiles of a law of counts at uniform numbers."""
         values = np.asarray(self._quantiles(np.asarray(uniforms)), dtype=float)
         whole: Integers = np.clip(np.rint(values), 1, TOKENS_MAX).astype(np.int64)
         return whole
@@ -213,7 +258,10 @@ class LengthLaw:
         if self.kind == "constant":
             return np.full(u.shape, self.mean)
         if self.kind == "uniform":
-            return np.floor(self.low + u * (self.high - self.low + 1.0))
+            width = self.high - self.low
+            return self.low + u * width if self.is_time else np.floor(self.low + u * (width + 1.0))
+        if self.kind == "exponential":
+            return -self.mean * np.log1p(-u)
         if self.kind == "geometric":
             rate = -math.log1p(-1.0 / self.mean) if self.mean > 1.0 else math.inf
             return np.floor(-np.log1p(-u) / rate) + 1.0
@@ -258,25 +306,26 @@ class LengthLaws:
     @cached_property
     def moments(self) -> Moments:
         """Moments of the laws, each cut alone; the mean product of independent lengths is that of their means."""
-        levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
-        given, got = (np.minimum(law.at(levels), self.limit - 1) for law in (self.input, self.output))
-        one = _moments(given, got)
+        given, got = (np.minimum(law.at(LEVELS), self.limit - 1) for law in (self.input, self.output))
+        one = moments_of(given, got)
         return Moments(input=one.input, output=one.output, product=one.input * one.output, square=one.square)
 
     @property
     def context_max(self) -> int:
         """Total at which laws without an end are cut, or that bounded laws reach."""
-        ends = [law.mean if law.kind == "constant" else law.high for law in (self.input, self.output)]
-        if all(law.kind in ("constant", "uniform") for law in (self.input, self.output)):
-            return min(self.limit, int(sum(ends)))
-        return self.limit
+        return int(min(self.limit, self.input.largest + self.output.largest))
 
     def within(self, context_tokens_max: int) -> "LengthLaws":
         """The laws, cut at this total."""
         return LengthLaws(self.input, self.output, min(self.limit, context_tokens_max))
 
+    def with_outputs(self, factor: float, context_tokens_max: int) -> "LengthLaws":
+        """The laws with outputs that are `factor` times as long, cut where a request would be longer than allowed."""
+        return replace(self, output=self.output.times(factor)).within(context_tokens_max)
 
-def _moments(given: Integers, got: Integers) -> Moments:
+
+def moments_of(given: Integers, got: Integers) -> Moments:
+    """Moments of some prompts and their answers."""
     a, b = given.astype(float), got.astype(float)
     return Moments(
         input=float(a.mean()),
@@ -286,10 +335,7 @@ def _moments(given: Integers, got: Integers) -> Moments:
     )
 
 
-AnyLengths = LengthRows | LengthLaws
-
-
-def parse_lengths(text: str) -> AnyLengths:
+def parse_lengths(text: str) -> LengthRows | LengthLaws:
     """Lengths from `--lengths`: a bundled name, a file of rows, or
     `input=lognormal:mean=512,cv=1;output=geometric:mean=200`.
 
@@ -304,7 +350,7 @@ def parse_lengths(text: str) -> AnyLengths:
                 f"--lengths {quoted(text)} must say input and output once each: "
                 "input=lognormal:mean=512,cv=1;output=geometric:mean=200"
             )
-        return LengthLaws(_parse_law(given["input"], "input"), _parse_law(given["output"], "output"))
+        return LengthLaws(parse_law(given["input"], "input"), parse_law(given["output"], "output"))
     if text in bundled_lengths():
         return _read_rows(files("capacity").joinpath("traffic", "bundled", f"{text}.csv").read_text(), text)
     return read_lengths(Path(text))
@@ -319,45 +365,72 @@ def bundled_lengths() -> list[str]:
 _LAWS = {
     "uniform": ("low", "high"),
     "geometric": ("mean",),
+    "exponential": ("mean",),
     "lognormal": ("mean", "cv"),
     "gamma": ("mean", "cv"),
 }
+_COUNTS = (
+    "no law of lengths; use constant:200, geometric:mean=200, lognormal:mean=512,cv=1, gamma:mean=512,cv=1 or "
+    "uniform:low=10,high=500"
+)
+_DURATIONS = (
+    "no law of durations; use constant:5s, exponential:mean=20s, lognormal:mean=20s,cv=1, gamma:mean=20s,cv=1 or "
+    "uniform:low=1s,high=30s"
+)
 
 
-def _parse_law(text: str, name: str) -> LengthLaw:
-    """Law from `constant:200`, `geometric:mean=200` and the like."""
+def parse_law(text: str, name: str, *, is_time: bool = False) -> LengthLaw:
+    """Law from `constant:200`, `geometric:mean=200` and the like; of durations from `exponential:mean=20s`.
+
+    Raises:
+        InputError: none of these.
+    """
     kind, _, rest = text.partition(":")
     if kind == "constant":
-        mean = _tokens(rest, f"{name}=constant")
-        return LengthLaw(kind=kind, mean=mean)
-    if kind not in _LAWS:
-        raise InputError(
-            f"{name}={quoted(text)} is no law of lengths; use constant:200, geometric:mean=200, "
-            "lognormal:mean=512,cv=1, gamma:mean=512,cv=1 or uniform:low=10,high=500"
-        )
-    pairs = [part.partition("=") for part in rest.split(",")]
-    given = {key.strip(): value.strip() for key, _, value in pairs}
-    if set(given) != set(_LAWS[kind]) or len(pairs) != len(_LAWS[kind]):
-        raise InputError(f"{name}={kind} takes {' and '.join(_LAWS[kind])}, got {quoted(rest)}")
-    values = {key: _tokens(value, f"{key} of {name}", is_count=key != "cv") for key, value in given.items()}
+        mean = _value(rest, f"{name}=constant", is_time=is_time)
+        return LengthLaw(kind=kind, mean=mean, is_time=is_time)
+    if kind not in _LAWS or kind == ("geometric" if is_time else "exponential"):
+        raise InputError(f"{name}={quoted(text)} is {_DURATIONS if is_time else _COUNTS}")
+    values = _values(rest, kind, name, is_time=is_time)
     if kind == "uniform":
         if values["low"] > values["high"]:
             raise InputError(
                 f"{name}=uniform: low {values['low']:g} is above high {values['high']:g}; swap them"
             )
-        return LengthLaw(kind=kind, mean=sum(values.values()) / 2.0, **values)
+        return LengthLaw(kind=kind, mean=sum(values.values()) / 2.0, is_time=is_time, **values)
     if not 0.0 < values.get("cv", 1.0) <= 20.0:
         raise InputError(f"cv of {name} must be above 0 and at most 20, got {values['cv']:g}")
-    return LengthLaw(kind=kind, **values)
+    return LengthLaw(kind=kind, is_time=is_time, **values)
 
 
-def _tokens(text: str, where: str, *, is_count: bool = True) -> float:
-    if not is_number(text):
-        raise InputError(f"{where} must be a number, got {quoted(text)}")
-    value = float(text)
-    if is_count and not 1.0 <= value <= TOKENS_MAX:
+def _values(text: str, kind: str, name: str, *, is_time: bool) -> dict[str, float]:
+    """Parameters of a law, each once."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    given = {key.strip(): value.strip() for key, _, value in pairs}
+    if set(given) != set(_LAWS[kind]) or len(pairs) != len(_LAWS[kind]):
+        raise InputError(f"{name}={kind} takes {' and '.join(_LAWS[kind])}, got {quoted(text)}")
+    return {
+        key: _number(value, f"cv of {name}")
+        if key == "cv"
+        else _value(value, f"{key} of {name}", is_time=is_time)
+        for key, value in given.items()
+    }
+
+
+def _value(text: str, where: str, *, is_time: bool) -> float:
+    """A number of tokens, or a duration in seconds."""
+    if is_time:
+        return parse_duration_s(text, where)
+    value = _number(text, where)
+    if not 1.0 <= value <= TOKENS_MAX:
         raise InputError(f"{where} must be from 1 to {TOKENS_MAX} tokens, got {text}")
     return value
+
+
+def _number(text: str, where: str) -> float:
+    if not is_number(text):
+        raise InputError(f"{where} must be a number, got {quoted(text)}")
+    return float(text)
 
 
 def read_lengths(path: Path) -> LengthRows:
@@ -409,8 +482,8 @@ def _columns(
     line, header = next(rows, (1, []))
     names = [cell.strip().lower() for cell in header]
     where = f"{shown} line {line}"
-    given = _place(names, INPUT_NAMES, where)
-    got = _place(names, OUTPUT_NAMES, where)
+    given = place_of(names, INPUT_NAMES, where)
+    got = place_of(names, OUTPUT_NAMES, where)
     units = {"t_s": "s", "t_ms": "ms", "t_us": "us", "t_ns": "ns", "timestamp": None}
     times = [at for at, name in enumerate(names) if name in units]
     stamps: list[Stamp] = []
@@ -420,8 +493,8 @@ def _columns(
         where = f"{shown} line {line}"
         if len(row) != len(names):
             raise InputError(f"{where}: {len(row)} cells for {len(names)} columns; complete or drop the row")
-        inputs.append(_count(row[given], f"{where}: {names[given]}"))
-        outputs.append(_count(row[got], f"{where}: {names[got]}"))
+        inputs.append(token_count(row[given], f"{where}: {names[given]}"))
+        outputs.append(token_count(row[got], f"{where}: {names[got]}"))
         if times:
             stamps.append(parse_stamp(row[times[0]].strip(), where))
     if not inputs:
@@ -431,7 +504,12 @@ def _columns(
     return found, tuple(inputs), tuple(outputs), unused
 
 
-def _place(names: Sequence[str], wanted: Sequence[str], where: str) -> int:
+def place_of(names: Sequence[str], wanted: Sequence[str], where: str) -> int:
+    """Place of the one column that has any of these names.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
     found = [at for at, name in enumerate(names) if name in wanted]
     if len(found) != 1:
         fault = "no column" if not found else "more than one column"
@@ -441,7 +519,12 @@ def _place(names: Sequence[str], wanted: Sequence[str], where: str) -> int:
     return found[0]
 
 
-def _count(cell: str, where: str) -> int:
+def token_count(cell: str, where: str) -> int:
+    """A number of tokens from a cell.
+
+    Raises:
+        InputError: the cell is no whole number, or one out of range.
+    """
     text = cell.strip()
     if not re.fullmatch(r"[0-9]{1,9}(?:\.0{1,6})?", text):
         raise InputError(f"{where} must be a whole number of tokens, got {quoted(text)}")
@@ -449,25 +532,3 @@ def _count(cell: str, where: str) -> int:
     if not 1 <= count <= TOKENS_MAX:
         raise InputError(f"{where} must be from 1 to {TOKENS_MAX} tokens, got {text}; drop the row")
     return count
-
-
-def require_context(lengths: AnyLengths, context_tokens_max: int, what: str) -> None:
-    """Refuse requests longer than what was measured, or than the engine allows.
-
-    Raises:
-        DomainError: says how many there are.
-    """
-    if lengths.context_max <= context_tokens_max:
-        return
-    if isinstance(lengths, LengthLaws):
-        raise DomainError(
-            f"--lengths has requests beyond the {context_tokens_max} tokens of context that {what}; "
-            f"cut them with --context-tokens-max {context_tokens_max}"
-        )
-    total = np.array(lengths.input_tokens) + np.array(lengths.output_tokens)
-    long = int((total > context_tokens_max).sum())
-    raise DomainError(
-        f"{long} of {len(total)} requests of {lengths.name} {'is' if long == 1 else 'are'} longer than the "
-        f"{context_tokens_max} tokens of context that {what}, up to {lengths.context_max}; leave out what is longer "
-        f"with --context-tokens-max {context_tokens_max}"
-    )

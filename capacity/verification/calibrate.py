@@ -118,7 +118,7 @@ async def _one_by_one(send: Send, urls: int, gaps_s: Floats) -> tuple[list[float
     for number, pause_s in enumerate(np.minimum(gaps_s, _PAUSE_MAX_S).tolist()):
         await asyncio.sleep(pause_s)
         asked_s = time.perf_counter()
-        sent = await send(number % urls)
+        sent = await send(number % urls, None)
         answered_s = time.perf_counter()
         if sent.outcome == OK and not math.isnan(sent.batch_s):
             batches_s.append(sent.batch_s)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from capacity.errors import CapacityError, DependencyError, InputError
 from capacity.measurement.http import Address
 from capacity.question.plan import Routing
+from capacity.traffic.lengths import Pairs
 from capacity.traffic.workload import Workload
 from capacity.units import format_duration, format_rate
 from capacity.verification.calibrate import LoneRequests, lone_requests, lone_requests_max
 from capacity.verification.clock import WallClock, precise_runner
+from capacity.verification.conversations import ConversationSchedule
 from capacity.verification.run import Draw, LoadRun, Schedule, draw_schedule
 from capacity.verification.send import LEAD_S, Balancer, Target, check_reachable, connected, send_all
 from capacity.verification.watch import MetricsWatch, look_instants_s, uses
@@ -45,6 +47,10 @@ class LoadTest:
     metrics: tuple[Address, ...] = ()  # of each replica; empty if they are not read
     requests_max: int = 1_000_000  # largest number to send in all
     in_flight_max: int = IN_FLIGHT_MAX  # more requests at once end a run
+    # input and output tokens of this many requests of a run, by its number; None if requests have no lengths
+    lengths: Callable[[int, int], Pairs] | None = None
+    # the sessions of a run by its number, which begin within that time and a little later; None if there are none
+    sessions: Callable[[int, float], ConversationSchedule] | None = None
     is_calibrated: bool = False  # whether requests before the load measure this client's own request overhead
 
     def __post_init__(self) -> None:
@@ -68,15 +74,26 @@ class LoadTest:
         before += lone_requests_max(rate_rps) if self.is_calibrated else 0
         left, drawn = self.requests_max - before, []
         for number in range(self.runs):
-            schedule = draw_schedule(self.draw(self.workload, number), self.workload, run_s, max(0, left))
-            if schedule.instants_s[-1] <= self.warm_up_s:
+            schedule = self._schedule(number, run_s, max(0, left))
+            if schedule.ends_s <= self.warm_up_s:
                 raise InputError(
-                    f"the arrivals end after {format_duration(schedule.duration_s)}, within the warm-up; "
+                    f"the arrivals end after {format_duration(schedule.ends_s)}, within the warm-up; "
                     "shorten --warm-up, or lower --rate"
                 )
             left -= schedule.requests
             drawn.append(schedule)
         return tuple(drawn)
+
+    def _schedule(self, number: int, run_s: float, most: float) -> Schedule:
+        """The requests of one run, of which there may be no more than that."""
+        if self.sessions is not None:
+            acted = self.sessions(number, run_s)
+            acted.require_at_most(most)
+            return acted
+        drawn = draw_schedule(self.draw(self.workload, number), self.workload, run_s, most)
+        if self.lengths is None:
+            return drawn
+        return replace(drawn, lengths=self.lengths(number, drawn.requests))
 
     def _balancer(self, number: int) -> Balancer:
         generator = np.random.default_rng([self.seed, number])
@@ -101,8 +118,8 @@ class LoadTest:
         rate = format_rate(self.workload.arrival_rate_rps)
         try:
             for number, schedule in enumerate(self.schedules):
-                requests, lasting = schedule.requests, format_duration(schedule.duration_s)
-                self.report(f"run {number + 1} of {self.runs}: {requests} requests at {rate} for {lasting}")
+                lasting = format_duration(schedule.duration_s)
+                self.report(f"run {number + 1} of {self.runs}: {schedule} at {rate} for {lasting}")
                 self._measure(number, schedule, runs)
         except (KeyboardInterrupt, CapacityError) as stop:
             if not runs:
@@ -112,7 +129,7 @@ class LoadTest:
 
     def _measure(self, number: int, schedule: Schedule, runs: list[LoadRun]) -> None:
         """Send one more run; a broken one is dropped unless it is the first."""
-        run = LoadRun.blank(schedule, self.warm_up_s, self.target.timeout_s)
+        run = LoadRun.blank(schedule, self.warm_up_s, self.target.timeout_s, drafts=self.target.drafts)
         watch = MetricsWatch(self.metrics, look_instants_s(self.warm_up_s, schedule.duration_s))
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
         try:

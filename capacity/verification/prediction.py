@@ -1,25 +1,28 @@
 """Prediction: simulates a plan in the long run, and with the very requests that were sent."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from capacity.errors import InconclusiveError, InputError
+from capacity.errors import DomainError, InconclusiveError, InputError
 from capacity.performance import Interval, Performance
-from capacity.profile.profile import ServiceProfile
-from capacity.question.budget import Simulate
+from capacity.question.budget import Replayed, Simulate
 from capacity.question.scenario import Scenario
-from capacity.server.batch.plan import BatchPlan
+from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import TraceArrivals, Workload, is_trace
 from capacity.units import format_quantile
+from capacity.verification.conversations import ConversationSchedule
 from capacity.verification.run import LoadRun
 
 # Requests that determine P99 of a path to about a per cent, unless the load is near 1.
 REPLAYED_MIN = 200_000
 # A simulator of some quantiles, as in `capacity.question.budget.Work`.
 Simulator = Callable[[Sequence[float]], Simulate]
+# A simulator of runs one by one, likewise.
+Replays = Callable[[Sequence[Replayed], Sequence[float]], Performance]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +37,13 @@ class Prediction:
 class Predictor:
     """A plan, and what predicts its performance; quantiles of the response rise."""
 
-    profile: ServiceProfile
-    plan: BatchPlan
+    profile: Any
+    plan: Any
     quantiles: tuple[float, ...]
     simulator: Simulator
+    # what is said of the requests beside their rate, such as their lengths, by name in `Scenario`
+    requests: Mapping[str, Any] = field(default_factory=dict)
+    replays: Replays | None = None  # simulator of runs whose requests have lengths
 
     def in_the_long_run(self, workload: Workload) -> Prediction:
         """Prediction of the steady state; None for a trace, which has none.
@@ -54,13 +60,16 @@ class Predictor:
         """Prediction for the counted requests of consecutive runs, at their instants: values only.
 
         They are replayed over and over with new service times, so that these leave little to chance. Intervals would
-        speak of other arrivals, and the runs had the same ones.
+        speak of other arrivals, and the runs had the same ones. Requests with lengths are replayed from the start of
+        their run.
         """
         try:
+            if any(run.schedule.lengths is not None for run in runs):
+                return self._one_by_one(runs)
             trace = repeated(runs)
             workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
             found = self._falling_back("of the replay", workload)
-        except InputError as error:  # all in all it may come faster than the plan can serve
+        except (InputError, DomainError) as error:  # all in all it may come faster than the plan can serve
             return Prediction(reasons=(f"the schedule cannot be replayed: {error}",))
         if found.performance is None:
             return found
@@ -70,9 +79,36 @@ class Predictor:
         )
         return replace(found, performance=values)
 
+    def _one_by_one(self, runs: Sequence[LoadRun]) -> Prediction:
+        """Prediction for the counted requests of runs, each served in order with its lengths."""
+        assert self.replays is not None  # noqa: S101  (or no request has lengths)
+        parts = []
+        for run in runs:
+            schedule = run.schedule
+            if isinstance(schedule, ConversationSchedule):
+                parts.append(self._acted_again(run, schedule))
+                continue
+            assert schedule.lengths is not None  # noqa: S101  (as all have)
+            given, got = (tuple(column.tolist()) for column in schedule.lengths)
+            trace = TraceArrivals(instants_s=tuple(schedule.instants_s.tolist()), name="the schedule")
+            workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
+            asked = {**self.requests, "lengths": LengthRows(given, got), "in_order": True}
+            scenario = Scenario(profile=self.profile, workload=workload, plan=self.plan, **asked)
+            parts.append(Replayed(scenario=scenario, from_s=run.warm_up_s, to_s=schedule.duration_s))
+        return Prediction(performance=self.replays(parts, self.quantiles))
+
+    def _acted_again(self, run: LoadRun, schedule: ConversationSchedule) -> Replayed:
+        """The sessions of a run, which begin as they did, and whose turns come as the simulated answers do."""
+        rate_rps = schedule.requests / schedule.duration_s
+        workload = Workload(arrival_rate_rps=rate_rps)
+        scenario = Scenario(profile=self.profile, workload=workload, plan=self.plan, **self.requests)
+        return Replayed(
+            scenario=scenario, from_s=run.warm_up_s, to_s=schedule.duration_s, sessions=schedule.acted
+        )
+
     def _falling_back(self, what: str, workload: Workload) -> Prediction:
         """Prediction without the highest quantiles that would take more requests than allowed."""
-        scenario = Scenario(profile=self.profile, workload=workload, plan=self.plan)
+        scenario = Scenario(profile=self.profile, workload=workload, plan=self.plan, **self.requests)
         reasons: list[str] = []
         for count in range(len(self.quantiles), 0, -1):
             quantiles = self.quantiles[:count]

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from capacity.errors import InputError, quoted
 from capacity.measurement.sections import REQUESTS_MIN, requests_min
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, Quantiles, Share
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit, Measure
 from capacity.units import format_duration, format_quantile, format_rate, format_share, is_number
@@ -114,13 +114,17 @@ class Quantity:
         if performance is None:
             return None
         if self.quantile is not None:
-            return performance.response_quantiles_s.get(self.quantile)
+            quantiles: Quantiles = getattr(performance, self.field)
+            return quantiles.get(self.quantile)
         value = getattr(performance, self.field)
+        if isinstance(value, Share):
+            return value.interval
         return performance.intervals.get(self.field) or (None if value is None else Interval.exact(value))
 
     def has_interval(self, performance: Performance) -> bool:
         """Whether a performance has an interval of this quantity."""
-        return self.quantile is not None or self.field in performance.intervals
+        has_ends = isinstance(getattr(performance, self.field), Share)
+        return self.quantile is not None or has_ends or self.field in performance.intervals
 
     def predicted(self, performance: Performance | None) -> Interval | None:
         """The value in a prediction; None if there is no prediction, or no value."""
@@ -130,7 +134,6 @@ class Quantity:
         return found
 
 
-_QUANTILES = "response_quantiles_s"
 _MEAN = Quantity(name="mean", title="mean", shown=format_duration, field="response_mean_s", tolerance=0.05)
 _THROUGHPUT = Quantity(
     name="throughput", title="throughput", shown=format_rate, field="throughput_rps", tolerance=0.05
@@ -141,26 +144,61 @@ _LOSS = Quantity(
 )
 
 
-def _response(name: str, title: str, tolerance: float, quantile: float) -> Quantity:
-    return replace(_MEAN, name=name, title=title, field=_QUANTILES, tolerance=tolerance, quantile=quantile)
+def _at(mean: Quantity, quantile: float, tolerance: float) -> Quantity:
+    """A quantile of the durations of a mean."""
+    title = mean.title.replace("mean", format_quantile(quantile))
+    return replace(
+        mean,
+        name=mean.name.replace("mean", format_quantile(quantile).lower()),
+        title=title,
+        field=mean.field.replace("_mean_s", "_quantiles_s"),
+        tolerance=tolerance,
+        quantile=quantile,
+    )
 
 
-# The higher the quantile, the less a profile knows of it.
-QUANTITIES = (
-    _MEAN,
-    _response("p50", "P50", 0.05, 0.5),
-    _response("p95", "P95", 0.10, 0.95),
-    _response("p99", "P99", 0.15, 0.99),
-    _THROUGHPUT,
-    _BATCH,
-    replace(_BATCH, name="utilization", title="utilization", shown=format_share, field="utilization"),
+def _durations(mean: Quantity) -> tuple[Quantity, ...]:
+    """A mean and its quantiles. The higher the quantile, the less a profile knows of it."""
+    return (mean, _at(mean, 0.5, 0.05), _at(mean, 0.95, 0.10), _at(mean, 0.99, 0.15))
+
+
+def _of_tokens(name: str) -> tuple[Quantity, ...]:
+    """Durations between tokens, or to the first."""
+    mean = replace(_MEAN, name=f"{name}-mean", title=f"{name.upper()} mean", field=f"{name}_mean_s")
+    return _durations(mean)
+
+
+_OUTCOMES = (
     _LOSS,
     # Timeouts, broken connections and endless answers: a queue refuses, and never does this.
     replace(_LOSS, name="given-up", title="given up", field="abandon_probability", unsaid=0.0),
 )
+QUANTITIES = (
+    *_durations(_MEAN),
+    _THROUGHPUT,
+    _BATCH,
+    replace(_BATCH, name="utilization", title="utilization", shown=format_share, field="utilization"),
+    *_OUTCOMES,
+)
+QUANTITIES_OF_TOKENS = (
+    *_durations(_MEAN),
+    *(one for name in ("ttft", "tpot", "itl") for one in _of_tokens(name)),
+    _THROUGHPUT,
+    # Of sessions alone, as far as servers count what they find.
+    Quantity(
+        name="hits",
+        title="prefix hits",
+        shown=format_share,
+        field="hit_share",
+        tolerance=0.02,
+        is_absolute=True,
+    ),
+    # Where no queue has a limit, nothing is lost.
+    *(replace(one, unsaid=0.0) for one in _OUTCOMES),
+)
 
 
-def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
+def read_tolerances(texts: Sequence[str], quantities: Sequence[Quantity] = QUANTITIES) -> dict[str, float]:
     """Tolerances from `--tolerance p99=15%`, at most one for each quantity; the others keep their own.
 
     Raises:
@@ -169,7 +207,7 @@ def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
     >>> read_tolerances(["p99=20%"])["p99"], read_tolerances([])["p99"]
     (0.2, 0.15)
     """
-    tolerances = {quantity.name: quantity.tolerance for quantity in QUANTITIES}
+    tolerances = {quantity.name: quantity.tolerance for quantity in quantities}
     given: set[str] = set()
     for text in texts:
         name, _, share = (part.strip().lower() for part in text.partition("="))
@@ -186,7 +224,9 @@ def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
 
 
 def with_tolerances(
-    tolerances: Mapping[str, float], quantiles: Iterable[float] = QUANTILES
+    tolerances: Mapping[str, float],
+    quantiles: Iterable[float] = QUANTILES,
+    quantities: Sequence[Quantity] = QUANTITIES,
 ) -> tuple[Quantity, ...]:
     """All quantities with the tolerances of their names, and further quantiles in their places.
 
@@ -195,14 +235,24 @@ def with_tolerances(
     >>> [quantity.name for quantity in with_tolerances(read_tolerances([]), [0.9, 0.95])][:4]
     ['mean', 'p50', 'p90', 'p95']
     """
-    usual = [replace(quantity, tolerance=tolerances[quantity.name]) for quantity in QUANTITIES]
-    at = {quantity.quantile: quantity for quantity in usual if quantity.quantile is not None}
+    usual = [replace(quantity, tolerance=tolerances[quantity.name]) for quantity in quantities]
+    found: list[Quantity] = []
+    for quantity in usual:
+        if quantity.quantile is None:
+            found.append(quantity)
+        if quantity.field.endswith("_mean_s"):
+            found += _quantiles_of(quantity, quantiles, usual)
+    return tuple(found)
+
+
+def _quantiles_of(mean: Quantity, quantiles: Iterable[float], usual: Sequence[Quantity]) -> list[Quantity]:
+    """The usual quantiles of the durations of a mean, and further ones, rising."""
+    field = mean.field.replace("_mean_s", "_quantiles_s")
+    at = {one.quantile: one for one in usual if one.quantile is not None and one.field == field}
     for quantile in set(quantiles) - set(at):
-        title = format_quantile(quantile)
         next_higher = at[min((q for q in QUANTILES if q > quantile), default=max(QUANTILES))]
-        at[quantile] = _response(title.lower(), title, next_higher.tolerance, quantile)
-    mean, *others = (quantity for quantity in usual if quantity.quantile is None)
-    return (mean, *(at[quantile] for quantile in sorted(at)), *others)
+        at[quantile] = _at(mean, quantile, next_higher.tolerance)
+    return [at[quantile] for quantile in sorted(at)]
 
 
 class Agreement(StrEnum):

@@ -7,6 +7,7 @@ import numpy as np
 
 from capacity.measurement.sections import drift, requests_min, smallest_reaching
 from capacity.units import format_duration, format_quantile
+from capacity.verification.conversations import ConversationSchedule
 from capacity.verification.run import EXHAUSTED, LoadRun
 
 # A request sent late arrives late: other arrivals than predicted. The latest hundredth may lag by a tenth of the
@@ -22,7 +23,10 @@ LATE_SHARE_MAX = 0.2
 CPU_SHARE_MAX = 0.9
 # Between the halves of a run the mean may differ by twice its tolerance, or by chance.
 DRIFT_SHARE_MAX, DRIFT_CONFIDENCE, _DRIFT_REQUESTS_MIN = 0.1, 0.999, 200
-_OWN_CORE = "give the load generator a core or a machine of its own, or lower --rate"
+_OWN_CORE = (
+    "give the load generator a core or a machine of its own, start it with priority (as root: chrt --rr 1 capacity "
+    "verify ...), or lower --rate"
+)
 
 
 def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iterator[str]:
@@ -41,6 +45,11 @@ def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iter
             f"{in_flight_max} requests were in flight, the most allowed: {run.sent} of "
             f"{scheduled} were sent; the server does not keep up, so lower --rate"
         )
+    if run.odd_lengths:
+        yield (
+            f"{run.odd_lengths} answers had other numbers of tokens than they were asked for, so that the load was "
+            "another; the server must know max_tokens and ignore_eos"
+        )
     if len(run.responses_s) == 0:
         yield f"none of {run.counted} requests was answered with status 200; fix the server first"
         return
@@ -52,19 +61,19 @@ def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iter
 
 
 def _lateness(run: LoadRun) -> Iterator[str]:
-    lags_s, responses_s = run.lags_s(), run.responses_s
+    lags_s, responses_s = run.lags_s(), run.begun_s
     lag_s, median_s = float(np.quantile(lags_s, LAG_QUANTILE)), float(np.median(responses_s))
     stalls_s, mean_s = float(lags_s.mean() - np.median(lags_s)), float(responses_s.mean())
     if lag_s > max(LAG_FORGIVEN_S, LAG_SHARE_MAX * median_s):
         yield (
             f"the load generator fell behind: P99 of its lag is {format_duration(lag_s)}, above "
-            f"{format_duration(LAG_FORGIVEN_S)} and a tenth of the median response "
+            f"{format_duration(LAG_FORGIVEN_S)} and a tenth of the median {run.begun} "
             f"({format_duration(median_s)}); {_OWN_CORE}"
         )
     elif stalls_s > max(STALLS_FORGIVEN_S, STALLS_SHARE_MAX * mean_s):
         yield (
             f"the load generator stalled: that adds {format_duration(stalls_s)} to the mean lag, above "
-            f"{format_duration(STALLS_FORGIVEN_S)} and {STALLS_SHARE_MAX:.1%} of the mean response "
+            f"{format_duration(STALLS_FORGIVEN_S)} and {STALLS_SHARE_MAX:.1%} of the mean {run.begun} "
             f"({format_duration(mean_s)}); {_OWN_CORE}"
         )
 
@@ -79,6 +88,21 @@ def _drift(run: LoadRun) -> Iterator[str]:
             "the run was not stationary: the mean response of its second half differs by "
             f"{rise.value:+.0%} from that of the first; raise --warm-up, or check what else the machines "
             "are doing"
+        )
+
+
+def untold(runs: Sequence[LoadRun]) -> Iterator[str]:
+    """What servers leave unsaid of the turns of sessions, and what then differs; nothing of other requests."""
+    talks = [run for run in runs if isinstance(run.schedule, ConversationSchedule)]
+    if count := sum(run.untold for run in talks):
+        yield (
+            f"{count} answers came without token ids, so that the next turns repeat prompts alone, and caches find "
+            "less than predicted; the server must know return_token_ids, as vLLM does from 0.10.2 on"
+        )
+    if any(len(run.responses_s) and not len(run.hits[0]) for run in talks):
+        yield (
+            "prefix hits are not known: the server does not count usage.prompt_tokens_details.cached_tokens; "
+            "start vLLM with --enable-prompt-tokens-details"
         )
 
 

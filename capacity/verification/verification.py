@@ -12,10 +12,10 @@ from capacity.performance import Interval, Performance
 from capacity.question.budget import Effort, Work, Workbench
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Measure
-from capacity.server.batch.stability import require_answerable
-from capacity.traffic.workload import MmppArrivals, TraceArrivals, is_trace
+from capacity.traffic.workload import MmppArrivals, TraceArrivals
 from capacity.units import format_duration
 from capacity.verification.calibrate import LoneRequests
+from capacity.verification.kinds import kind_of
 from capacity.verification.load_test import LoadTest, Stop
 from capacity.verification.measured import measured_performance
 from capacity.verification.prediction import Prediction, Predictor
@@ -31,7 +31,7 @@ from capacity.verification.quantities import (
 )
 from capacity.verification.run import LoadRun
 from capacity.verification.subject import Subject
-from capacity.verification.validity import faults, tail_faults
+from capacity.verification.validity import faults, tail_faults, untold
 
 
 class Outcome(StrEnum):
@@ -188,9 +188,9 @@ class Verifier:
     def quantiles(self) -> tuple[float, ...]:
         """Quantiles of responses: the usual ones, and those with limits."""
         objective = self.subject.objective
-        return tuple(
-            sorted({*QUANTILES, *(() if objective is None else objective.by_quantile(Measure.RESPONSE))})
-        )
+        limits = () if objective is None else objective.limits
+        limited = {one.quantile for one in limits if one.quantile and one.measure is not Measure.WAIT}
+        return tuple(sorted({*QUANTILES, *limited}))
 
     def verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
         """Predict and measure; an interrupt, or an error in a later run, ends it with what there is.
@@ -204,8 +204,7 @@ class Verifier:
             KeyboardInterrupt: an interrupt before anything was measured.
         """
         _ = self.load.schedules  # refuses what may not be sent
-        if not is_trace(self.load.workload):
-            require_answerable(self.subject.profile, self.load.workload, self.subject.plan)
+        kind_of(self.subject.profile).require_answerable(self.subject)
         if not self.load.is_calibrated:
             return self._verify(quantities, notes)
         profile = self.subject.profile
@@ -241,7 +240,7 @@ class Verifier:
             stationary=stationary,
             replay=replay,
             pool_faults=tuple(tail_faults(runs, self.quantiles)),
-            notes=(*notes, *(run.unseen for run in runs if run.unseen is not None)),
+            notes=(*notes, *(run.unseen for run in runs if run.unseen is not None), *untold(runs)),
             stop=stop,
         )
 
@@ -251,6 +250,8 @@ class Verifier:
             plan=self.subject.plan,
             quantiles=self.quantiles,
             simulator=work.simulate,
+            requests=self.subject.requests,
+            replays=work.replays,
         )
 
     def _replays(
@@ -271,5 +272,9 @@ class Verifier:
 
     def _performance(self, runs: Sequence[LoadRun]) -> Performance:
         return measured_performance(
-            runs, self.quantiles, self.effort.confidence, replicas=self.subject.plan.replicas
+            runs,
+            self.quantiles,
+            self.effort.confidence,
+            replicas=self.subject.plan.replicas,
+            objective=self.subject.objective,
         )

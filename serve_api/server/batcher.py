@@ -1,6 +1,7 @@
 """Batcher: one queue, one batch at a time, and the rule that starts the next batch."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ class Batcher:
         self._rows = 0
         self._changed = asyncio.Event()
         self._idle = True
+        self._ended_s = -math.inf  # end of the last batch, unless the server has rested since
         self._thread = self._new_thread()
         self.hung = False  # the serving version does not return
         self.abandoned = False  # a thread hangs with a canary
@@ -126,6 +128,7 @@ class Batcher:
             if wait_s is not None and wait_s <= 0.0:
                 break
             self._changed.clear()
+            self._ended_s = -math.inf
             try:
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
@@ -152,9 +155,17 @@ class Batcher:
         self._rows -= len(late.rows)
         late.refuse(Refused(Reason.DEADLINE, "its deadline passed while it waited"))
 
+    def _start_s(self, members: Sequence[Waiting]) -> float:
+        """Start of the next batch: now, or the end of the one before if its oldest request waited for that.
+
+        What the server does between two batches delays that request as a batch does, so it counts as part of one.
+        """
+        ended_s, self._ended_s = self._ended_s, -math.inf
+        return time.monotonic() if ended_s == -math.inf else max(ended_s, members[0].arrived_s)
+
     async def _serve(self, members: list[Waiting], deployment: Deployment | None = None) -> None:
         """Serve one batch; requests that a canary fails are served again by the serving version."""
-        taken_s = time.monotonic()
+        taken_s = self._start_s(members)
         serving = self._versions.serving
         asked = deployment or self._versions.draw(taken_s)
         rows = np.concatenate([member.rows for member in members])
@@ -188,7 +199,8 @@ class Batcher:
 
     def _answer(self, members: Sequence[Waiting], version: str, answers: Answers, taken_s: float) -> None:
         """Answer each member with its part; a row without a finite answer refuses its own request alone."""
-        batch_s, size = time.monotonic() - taken_s, len(answers.labels)
+        self._ended_s = time.monotonic()
+        batch_s, size = self._ended_s - taken_s, len(answers.labels)
         self._metrics.batch_seconds.labels(version, str(size)).observe(batch_s)
         first = 0
         for member in members:

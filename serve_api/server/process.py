@@ -6,18 +6,23 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from capacity.errors import InputError
-from capacity.profile.load import load_profile
+from capacity.profile.llm import LlmProfile
+from capacity.profile.load import load_any
+from capacity.profile.profile import ServiceProfile
 from serve_api.server.app import Service, create_app
 from serve_api.server.backend import Emulated
 from serve_api.server.log import say
 from serve_api.server.metrics import Metrics
-from serve_api.server.settings import Settings
+from serve_api.server.settings import Settings, flag_of
 from serve_api.server.versions import Loader, Versions, deploy
 
 _BACKLOG = 4096
@@ -25,10 +30,25 @@ _BACKLOG = 4096
 _SWITCH_INTERVAL_S = 0.0005
 
 
+class Drained(Protocol):
+    """What a server serves until SIGTERM ends it.
+
+    Attributes:
+        draining: whether clients should go elsewhere.
+    """
+
+    settings: Settings
+    draining: bool
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+
+
 class DrainingServer(uvicorn.Server):
     """Shuts down in order at SIGTERM: not ready; after a delay no new requests; the last answers; the end."""
 
-    def __init__(self, app: FastAPI, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Drained) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -73,26 +93,65 @@ class DrainingServer(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Load, warm up, listen, serve, drain."""
     metrics = Metrics(settings)
-    if settings.emulate is not None:
-        emulated = Emulated(load_profile(settings.emulate), settings.batch_size_max)
-        run(Service(settings, Versions(deploy(emulated, settings), metrics), metrics))
+    if settings.emulate is None:
+        loader = Loader(settings, metrics)
+        run(Service(settings, loader.versions(), metrics), loader)
         return
-    loader = Loader(settings, metrics)
-    run(Service(settings, loader.versions(), metrics), loader)
+    profile = load_any(settings.emulate)
+    if isinstance(profile, LlmProfile):
+        _stream(settings, profile)
+        return
+    run(Service(settings, Versions(deploy(_emulated(settings, profile), settings), metrics), metrics))
+
+
+def _emulated(settings: Settings, profile: ServiceProfile) -> Emulated:
+    """A model that takes a profile's batch times."""
+    for name in ("sequences_max", "batched_tokens_max", "kv_tokens", "step_log"):
+        if getattr(settings, name) is not None:
+            raise InputError(
+                f"{flag_of(name)} is of a language model, and {profile.name} has batch times; leave it out"
+            )
+    return Emulated(profile, settings.batch_size_max)
+
+
+def _stream(settings: Settings, profile: LlmProfile) -> None:
+    """Stream tokens as a language model's profile says, until told to stop."""
+    # The simulator is imported only where it runs.
+    from serve_api.emulation.app import OpenAi
+    from serve_api.emulation.engine import EmulatedEngine, emulated_rules
+    from serve_api.emulation.log import StepLog
+    from serve_api.emulation.metrics import EngineMetrics
+
+    if settings.kv_tokens is not None:
+        profile = replace(profile, kv=replace(profile.kv, tokens=settings.kv_tokens))
+    rules = emulated_rules(profile, settings.sequences_max, settings.batched_tokens_max)
+    metrics = EngineMetrics(profile.model or profile.name)
+    with StepLog(settings.step_log) as log:
+        engine = EmulatedEngine(
+            profile, rules, seed=0, log=log, metrics=metrics, queue_max=settings.queue_max
+        )
+        service = OpenAi(settings, engine, metrics)
+        _listen(service.app, service, {"emulated": profile.name})
 
 
 def run(service: Service, loader: Loader | None = None) -> None:
     """Serve until told to stop."""
+    versions = {role: one.version for role, one in service.versions.loaded()}
+    _listen(create_app(service, loader), service, versions)
+    if service.batcher.hung or service.batcher.abandoned:
+        os._exit(0)  # its thread would keep the process alive
+
+
+def _listen(app: ASGIApp, service: Drained, versions: Mapping[str, str]) -> None:
+    """Serve an application, and say what it has loaded, by role."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()  # loaded objects stay: no collection has to search them again
     with _port(service.settings) as port:
-        for role, deployment in service.versions.loaded():
-            say("loaded", role=role, version=deployment.version)
-        DrainingServer(create_app(service, loader), service).run([port])
+        for role, version in versions.items():
+            say("loaded", role=role, version=version)
+        DrainingServer(app, service).run([port])
     say("ended")
-    if service.batcher.hung or service.batcher.abandoned:
-        os._exit(0)  # its thread would keep the process alive
 
 
 def _port(settings: Settings) -> socket.socket:

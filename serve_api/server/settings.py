@@ -45,7 +45,21 @@ class Settings(BaseModel):
 
     artifacts: Path | None = Field(None, description="Folder of one model: artifacts/mlp.")
     emulate: str | None = Field(
-        None, description="Profile whose batch times are slept for instead of serving a model."
+        None,
+        description="Profile whose batch times are slept for instead of serving a model, or of an engine to stream as.",
+    )
+    sequences_max: Count | None = Field(
+        None, description="Requests that an emulated engine runs at once; as measured if left out."
+    )
+    batched_tokens_max: Count | None = Field(
+        None, description="Tokens of a step of an emulated engine at most; as measured if left out."
+    )
+    kv_tokens: Annotated[int, Field(ge=32, le=10**9)] | None = Field(
+        None, description="Tokens that the cache of an emulated engine holds; the profile's if left out."
+    )
+    step_log: Path | None = Field(
+        None,
+        description="File for what an emulated engine did, a line of JSON for each step and each request.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(8000, description="Port; 0 takes a free one.")
@@ -81,6 +95,12 @@ class Settings(BaseModel):
     def _check_model(self) -> Self:
         if (self.artifacts is None) == (self.emulate is None):
             raise ValueError("give either --artifacts, the folder of one model, or --emulate, a profile")
+        engine = ("sequences_max", "batched_tokens_max", "kv_tokens", "step_log")
+        given = [flag_of(name) for name in engine if getattr(self, name) is not None]
+        if self.emulate is None and given:
+            raise ValueError(
+                f"{given[0]} is of an emulated engine; give --emulate its profile, or leave it out"
+            )
         if self.emulate is not None and self.canary is not None:
             raise ValueError("--emulate has no versions; leave out --canary")
         return self

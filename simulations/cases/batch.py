@@ -54,7 +54,8 @@ from simulations.cases.batch_users import (
     service_by_turns,
     turns_requests_of,
 )
-from simulations.cases.level_fleet import LevelFleet, level_fleet
+from simulations.cases.level_fleet import LevelFleet, level_fleet, stands_for
+from simulations.cases.pooled_fleet import PooledFleet, pooled_fleet
 from simulations.day import Day
 from simulations.draws.arrivals import Seed, SettlingUsers, Stage
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
@@ -104,10 +105,14 @@ class BatchCase(Case):
 
     Attributes:
         settled_min_s: least length of a burst and of a calm stretch before they are cut. [s]
+        part: replicas that are simulated in place of all, at the same rate each; None for all.
+        is_searched: whether runs of a large fleet may be short, as a confirmation follows.
     """
 
     scenario: BatchScenario
     settled_min_s: tuple[float, float] = (0.0, 0.0)
+    part: int | None = None
+    is_searched: bool = False
 
     @property
     def variability(self) -> float:
@@ -125,9 +130,9 @@ class BatchCase(Case):
         return arrivals_scv(workload)
 
     @property
-    def level(self) -> LevelFleet | None:
+    def level(self) -> LevelFleet | PooledFleet | None:
         """The fixed point at which runs start; None if they start with an empty fleet."""
-        return level_fleet(self)
+        return level_fleet(self.simulated) or pooled_fleet(self.simulated)
 
     @property
     def starts_empty(self) -> bool:
@@ -201,11 +206,21 @@ class BatchCase(Case):
 
     @property
     def simulated(self) -> Self:
-        """The case that is simulated instead: one replica, or those of one device, if they represent all."""
+        """The case that is simulated instead: one replica, those of one device, or a part, if they represent all."""
         if self.is_whole:
             return self
         workload, plan = one_for_all(self.scenario.workload, self.scenario.plan, len(self.slowdowns))
+        if self.part is not None:
+            assert isinstance(workload, Workload)  # noqa: S101  (users have no part)
+            share = self.part / plan.replicas
+            workload = replace(workload, arrival_rate_rps=share * workload.arrival_rate_rps)
+            plan = replace(plan, replicas=self.part)
         return replace(self, scenario=replace(self.scenario, workload=workload, plan=plan))
+
+    @property
+    def in_search(self) -> Self:
+        """The case with short runs of a large fleet, and with a part of thousands of replicas that stands for them."""
+        return replace(self, part=stands_for(self), is_searched=True)
 
     @property
     def uncut(self) -> Self:
@@ -226,7 +241,7 @@ class BatchCase(Case):
         seen = batch_performance(
             pool, load=self.load, replicas=replicas, quantiles=quantiles, confidence=confidence
         )
-        return seen.times(self.scenario.plan.replicas // replicas)
+        return seen.times(self.scenario.plan.replicas / replicas)
 
     @property
     def length(self) -> Length:
@@ -256,7 +271,7 @@ class BatchCase(Case):
         """Whether a large fleet that is simulated as one needs more requests to be confirmed than are allowed."""
         plan = self.scenario.plan
         is_one = plan.replicas >= LARGE and (is_pooled(plan) or self.level is not None)
-        return is_one and self.requests_to_settle > requests_max
+        return is_one and replace(self, part=None, is_searched=False).requests_to_settle > requests_max
 
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has seen enough relaxation times, each queue or user by itself.
@@ -386,12 +401,12 @@ class BatchCase(Case):
     @property
     def search_care(self) -> float:
         """0.1, since a confirmation refuses what is accepted by mistake; less where each replica is simulated."""
-        return 0.1 if self.level is None else 0.02
+        return 0.1 if (level := self.level) is None else level.search_care
 
     @property
     def rate_care(self) -> float:
         """0.25, but 0.1 for hundreds of replicas that are all simulated."""
-        return 0.25 if self.level is None else 0.1
+        return 0.25 if (level := self.level) is None else level.rate_care
 
     @property
     def exceedances_min(self) -> float:
@@ -435,13 +450,13 @@ class BatchCase(Case):
         return f" with batches up to {self.scenario.plan.batch_size_max}", ", a smaller batch"
 
     @property
-    def brief(self) -> Length | None:
+    def brief(self) -> tuple[Length, ...]:
         """Runs that tell what is far from its limit; none of users, of a path and under bursts, whose runs are long."""
         if (level := self.level) is not None:
             return level.brief
         workload = self.scenario.workload
         is_steady = not (self.is_path or isinstance(workload, ClosedPopulation)) and self.bursts is None
-        return BRIEF if is_steady and BRIEF.requests < self.length.requests else None
+        return (BRIEF,) if is_steady and BRIEF.requests < self.length.requests else ()
 
     @property
     def probes(self) -> tuple[Length, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from capacity.profile.distribution import ServiceLaw
 from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Routing
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.stability import sustainable_rate_rps
@@ -14,6 +15,7 @@ from capacity.traffic.workload import ClosedPopulation
 from simulations.statistics.pool import SECTIONS
 from simulations.statistics.relaxation import (
     closed_relaxation_requests,
+    full_walk_requests,
     is_pooled,
     pace_of_users,
     relaxation_requests,
@@ -31,6 +33,8 @@ _TURNS_WAITED_FOR = 10  # requests of each user within which the order changes
 # one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even if the think time
 # is a 30th of a batch, so that the order does not change within a year.
 _SETTLING_MIN, _SETTLING, _SETTLING_REQUESTS = 200, 1000, 50_000
+
+_SERVED_TOGETHER = 1.5  # batches at a queue whose batches are all just full: in service, and coming meanwhile
 
 
 def run_length(users: int, warm_up: int, enough: float, last: int, *, by_turns: bool) -> Length:
@@ -76,7 +80,7 @@ def forgotten_requests(case: "BatchCase") -> float:
     Where users think for so long that no queue is always full, a long one shrinks faster than it walks: it is a queue
     that requests reach at the rate of all users, whatever its length, and forgets as soon as one with that load.
     """
-    users, plan, walk = case.scenario.workload, case.scenario.plan, walk_requests(case)
+    users, plan, walk = case.scenario.workload, case.scenario.plan, steady_walk_requests(case)
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
     if is_pooled(plan) or plan.batching is Batching.RAY_SERVE:  # whose queues long or short shrink alike
         return walk
@@ -112,6 +116,29 @@ def walk_requests(case: "BatchCase") -> float:
     users, plan = case.scenario.workload, case.scenario.plan
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
     return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))
+
+
+def steady_walk_requests(case: "BatchCase") -> float:
+    """Requests of that walk, which is slower the less service varies, where nothing else moves users between queues.
+
+    Under round-robin each of c queues that are never empty gets its c-th part of all requests, whoever thinks. Its
+    length is changed only by how many more the others serve than it does: in full batches of B with a squared
+    coefficient of variation v by a variance of B·v a request, which is 1 where single requests take exponential times.
+    Full queues have the users who are left where N - XZ are at the queues (Little 1961), B at each in service and B/2
+    that come meanwhile, even when the most think that do by chance within the walk, which sees other thinkers with
+    every N requests: a queue too short to fill its batches catches up by itself. Batches that all take equally long
+    change nothing: queues stay as at the start.
+    """
+    users, plan, profile = case.scenario.workload, case.scenario.plan, case.scenario.profile
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
+    walk, varies = walk_requests(case), plan.batch_size_max * profile.law(plan.batch_size_max).scv
+    thinking = min(users.users, sustainable_rate_rps(profile, plan) * users.think_time_s)
+    full = users.users - thinking - _SERVED_TOGETHER * plan.replicas * plan.batch_size_max
+    if is_pooled(plan) or plan.routing is not Routing.ROUND_ROBIN or full <= 0.0 or not 0.0 < varies < 1.0:
+        return walk
+    times = max(1.0, full_walk_requests(full, plan.replicas) / varies / users.users)
+    full -= math.sqrt(2.0 * math.log(times) * thinking * (1.0 - thinking / users.users))
+    return max(walk, full_walk_requests(max(0.0, full), plan.replicas) / varies)
 
 
 def pace(case: "BatchCase") -> float:

@@ -122,7 +122,7 @@ class ControlledCase(WrappedCase):
             intervals["hourly_usd"] = intervals["replicas_mean"].mapped(lambda count: price * count)
         return replace(
             found,
-            load=self.load,
+            load=None if found.load is None else found.load / self.scenario.swing,
             utilization=min(1.0, busy.value),
             replicas_mean=replicas.value,
             replicas_most=float(pool.whole.replicas_most),
@@ -148,11 +148,14 @@ class ControlledCase(WrappedCase):
         return max(requests_max, self.requests_to_settle)
 
     def refused(self, confidence: float) -> Candidate[Any] | None:
-        """The plan, if even all replicas all the time miss a limit, or if samples cannot tell."""
+        """The plan, if even all replicas all the time miss a limit or never come back, or if samples cannot tell."""
         plan = self.scenario.plan
         if self.fleet.is_hopeless(plan.replicas):
             needed = self.fleet.peak_rate_rps / (plan.replicas * self.fleet.replica_rps)
             rejection = Rejection(reason=Reason.STABILITY, allowed=1.0, needed=needed)
             return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
         found = self.whole.refused(confidence) if (self.whole.load or 0.0) < 1.0 else None
-        return found if found is not None and found.verdict is Verdict.INCONCLUSIVE else None
+        if found is None or found.verdict is Verdict.INCONCLUSIVE:
+            return found
+        is_bistable = found.rejection is not None and found.rejection.reason is Reason.BISTABLE
+        return found if is_bistable else None

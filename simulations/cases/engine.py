@@ -3,31 +3,45 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Self
 
 import numpy as np
 
-from capacity.confidence import student_t
-from capacity.errors import DomainError, InconclusiveError, UnstableError
-from capacity.performance import Interval, Kind, Performance
-from capacity.profile.distribution import constant
-from capacity.profile.llm_sampling import has_spread, resampled_steps
+from capacity.errors import InconclusiveError, UnstableError
+from capacity.performance import Performance
+from capacity.profile.llm_sampling import has_error, resampled_profiles
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, refuse_overload
 from capacity.question.objective import Measure
 from capacity.question.overload import Overload
-from capacity.question.plan import rejects
+from capacity.question.plan import Routing, rejects
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.lengths import require_lengths
 from capacity.server.engine.plan import TokenPlan, TokenScenario
-from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload, is_patient, is_trace
+from capacity.server.engine.ring import even_replicas
+from capacity.traffic.any_lengths import are_sessions
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    MmppArrivals,
+    PoissonArrivals,
+    Workload,
+    is_patient,
+    is_trace,
+)
 from capacity.units import format_rate
 from simulations.case import Case, arrivals_scv, modulated, one_for_all
+from simulations.cases.engine_error import widened_by
+from simulations.cases.engine_relaxation import (
+    LOAD_MAX,
+    forgotten_with,
+    places,
+    relaxation_of_users,
+    require_turns,
+)
+from simulations.cold import cold_saturation, cold_saturation_rps
 from simulations.day import Day
 from simulations.draws.arrivals import Purpose, Seed, Stage
 from simulations.draws.service import ServiceTimes
-from simulations.draws.tokens import TokenDraws, TokenRecords
 from simulations.engine_replication import (
     TokenTask,
     day_outcomes,
@@ -35,51 +49,58 @@ from simulations.engine_replication import (
     overheads_s,
     reduced,
     replicate_tokens,
-    rules_of,
     sampler,
-    serve,
 )
 from simulations.kernel.serve import Served as ServedRequests
-from simulations.replication import Engine, part_of_day, with_attempts
-from simulations.saturation import require_check, saturated, settling_requests, token_load
+from simulations.replication import part_of_day, with_attempts
+from simulations.saturation import (
+    load_with_hits,
+    require_check,
+    saturated,
+    session_requests,
+    token_load,
+)
 from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
 from simulations.statistics.performances import engine_performance
-from simulations.statistics.pool import Pool
-from simulations.statistics.profile_error import widened
+from simulations.statistics.pool import Pool, drifts
 from simulations.statistics.relaxation import (
-    closed_relaxation_requests,
     open_relaxation_requests,
-    pace_of_users,
-    turns_requests,
 )
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
-from simulations.statistics.tally import tally_of_cells
-from simulations.statistics.tokens import TokenSample, token_sample
+from simulations.statistics.tokens import TokenSample, sessions_of
+from simulations.warm import load_while_warm
 from simulations.workers import Mapper
 
 # Relaxation times of a warm-up, and those that a pool must have seen. In benchmarks/token_coverage.py at the first
 # settled look, with lognormal lengths at load 0.7, where slots fill rarely, 95 % intervals of TTFT's P99 held the
 # true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool; those of the
-# response's P99 in 97 %.
+# response's P99 in 97 %. Where arrivals come in clusters, with gaps of a squared coefficient of variation of four, a
+# cache that is often full takes four times as many: from 6,000 on they held in 87 % of 60, from 24,000 on in 95 %.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 6_000
 _RELAXATIONS_SEEN_OF_USERS = 50_000
-# Requests of each user within which the order of users changes.
-_TURNS_MAX = 1_000
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
 _MEASURED_PER_WARM_UP = 4
 # Limits beyond the knee, where no plan is accepted: runs are only long enough for clear refusals.
 _FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
 _MEASURED_MIN = 2_000
+# Times that sessions last, or that queues take to settle, which a pool of sessions must have seen.
+_SESSIONS_SEEN_MIN = 200
+# Times what settles a fleet that is worth simulating for a verdict, and for narrower intervals: a turn takes some
+# hundred times as long as a request without contents.
+_SESSIONS_BUDGET, _SESSIONS_WORTH, _SESSIONS_NARROWING = 16, 4, 2
+_CACHE_FILLS = 2  # how often caches are filled during a warm-up
+_HITS_DRIFT_MAX = 0.005  # drift of the share that caches find within runs which is none
 _COOL_DOWN_MIN = 200
-_LOAD_MAX = 0.999  # highest load with a relaxation time
 # Load above which no P99 is given: an error of the profile of the same size could make it anything.
 KNEE = 0.95
 # Fewest independent requests beyond the highest quantile for an interval.
 _EXCEEDANCES_MIN = 50
 # Alternative to a trace that is too short for an interval.
 _OR_REPLAY = ", or give --replay for these requests alone"
+# And to a file of sessions, whose own times are the arrivals unless others are asked for.
+_OR_DRAW = ", or give --arrivals poisson (and a --rate) for sessions like these"
 _RESAMPLES = 12
 _HEADROOM_SHARE = 0.1
 # Shares of the budget that a plan under bursts may take if a confirmation needs no more to settle, what is met may
@@ -102,16 +123,16 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
     require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
     if isinstance(scenario.workload, ClosedPopulation):
         scenario.workload.require_thought(rejects=rejects(plan))
-        _require_turns(scenario, scenario.workload)
+        require_turns(scenario, scenario.workload)
         return 0.0
     load = token_load(scenario)
     if load >= 1.0 and not rejects(plan):
         one = saturated(scenario)
-        least = one.engines_min(scenario.workload.arrival_rate_rps)
+        least = max(plan.replicas + 1, one.engines_min(scenario.workload.arrival_rate_rps))
         count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
         raise UnstableError(
             f"unstable plan: load {load:.3f} >= 1 ({format_rate(scenario.workload.arrival_rate_rps)} on "
-            f"{format_rate(plan.replicas * one.rate_rps)} of {count}); use at least {least} replicas",
+            f"{format_rate(even_replicas(plan) * one.rate_rps)} of {count}); use at least {least} replicas",
             servers_min=least,
         )
     return load
@@ -121,16 +142,32 @@ def require_below_knee(scenario: TokenScenario) -> None:
     """Refuse a scenario without an answer, and one so near saturation that the profile's error decides.
 
     Raises:
-        UnstableError, DomainError: as in `require_tokens_answerable`.
+        UnstableError: as in `require_tokens_answerable`, or sessions pile up even where none waits at first; the
+            message names how many replicas would come back from a backlog.
+        DomainError: as in `require_tokens_answerable`.
         InconclusiveError: the load is too near saturation; the message names a rate that has an answer.
     """
     load = require_tokens_answerable(scenario)
+    _require_settling(scenario)
     if load > KNEE and scenario.plan.queue_limit is None:
         raise InconclusiveError(
             f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile changes the latency "
             "several times over; add a replica, or ask for a rate below "
             f"{format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
         )
+
+
+def _require_settling(scenario: TokenScenario) -> None:
+    load, cold_rps = load_while_warm(scenario), cold_saturation_rps(scenario)
+    if cold_rps is None or load <= 1.0:
+        return
+    rate_rps = scenario.workload.arrival_rate_rps
+    enough = math.ceil(rate_rps * scenario.plan.replicas / cold_rps)
+    raise UnstableError(
+        f"sessions pile up at {format_rate(rate_rps)}: caches stay warm up to {format_rate(rate_rps / load)}; use "
+        f"{enough} replicas, which come back even from empty caches and a backlog",
+        servers_min=enough,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +183,8 @@ class EngineCase(Case):
         if self.is_whole or self.is_path or isinstance(scenario.workload, ClosedPopulation):
             return self
         plan = scenario.plan
+        if are_sessions(scenario.lengths):
+            return self._with_sessions_of_one() if plan.routing is Routing.SESSION else self
         alike = BatchPlan(
             profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing
         )
@@ -154,10 +193,31 @@ class EngineCase(Case):
         alone = replace(scenario, workload=workload, plan=replace(plan, replicas=one.replicas))
         return replace(self, scenario=alone)
 
+    def _with_sessions_of_one(self) -> Self:
+        """One engine with the sessions that a hash sends to it, of sessions that begin independently of each other.
+
+        Source:
+            Kingman (1993), Poisson Processes, sec. 5.1 (colouring theorem).
+        """
+        scenario = self.scenario
+        if not isinstance(scenario.workload.arrivals, PoissonArrivals):
+            return self
+        share = scenario.sized(scenario.workload.arrival_rate_rps / scenario.plan.replicas)
+        return replace(self, scenario=replace(share, plan=replace(scenario.plan, replicas=1)))
+
     @property
     def load(self) -> float | None:
         """Arrival rate over the rate at which the fleet saturates; None of users, who have no rate of their own."""
         return None if isinstance(self.scenario.workload, ClosedPopulation) else token_load(self.scenario)
+
+    def has_forgotten(self, pool: Pool) -> bool:
+        """Whether neither durations nor what caches find tell where runs began."""
+        if not super(EngineCase, self).has_forgotten(pool):
+            return False
+        return not are_sessions(self.scenario.lengths) or not drifts(
+            np.array([rise for section in pool.sections for rise in sessions_of(section).rises]),
+            _HITS_DRIFT_MAX,
+        )
 
     @property
     def may_lose(self) -> bool:
@@ -204,7 +264,7 @@ class EngineCase(Case):
         burst_rps, _ = arrivals.bursts.rates_rps(workload.arrival_rate_rps)
         steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
         variability = arrivals_scv(steady) + simulated.lengths.moments.output_scv
-        running = _forgotten_with(simulated.at_rate(burst_rps), variability)
+        running = forgotten_with(simulated.at_rate(burst_rps), variability)
         fed = Fed(
             load=lambda rate_rps: rate_rps / sustainable_rps,
             sustainable_rps=sustainable_rps,
@@ -212,7 +272,7 @@ class EngineCase(Case):
             service_s=running / min(burst_rps / simulated.plan.replicas, one.rate_rps),
             variability=variability,
             batch=math.ceil(one.running_mean),
-            places=_places(simulated),
+            places=places(simulated),
         )
         return BurstRuns(
             arrivals=arrivals, arrival_rate_rps=workload.arrival_rate_rps, fed=fed, may_cut=False
@@ -225,13 +285,14 @@ class EngineCase(Case):
             return bursts.relaxation_requests
         simulated = self.simulated.scenario
         if isinstance(simulated.workload, ClosedPopulation):
-            return _relaxation_of_users(simulated, simulated.workload)
+            return relaxation_of_users(simulated, simulated.workload)
         replicas, load = simulated.plan.replicas, token_load(simulated)
         variability = arrivals_scv(simulated.workload) + simulated.lengths.moments.output_scv
-        in_service = _forgotten_with(simulated, variability) * replicas
-        places = _places(simulated)
-        load = min(load, _LOAD_MAX) if places is None else load
-        return open_relaxation_requests(load, replicas, in_service, variability, places)
+        in_service = forgotten_with(simulated, variability) * replicas
+        most = places(simulated)
+        load = min(load, LOAD_MAX) if most is None else load
+        lasting, _ = session_requests(simulated)
+        return max(lasting, open_relaxation_requests(load, replicas, in_service, variability, most))
 
     @property
     def length(self) -> Length:
@@ -243,11 +304,15 @@ class EngineCase(Case):
         if is_trace(self.scenario.workload):
             return path_length(len(self.scenario.workload.arrivals.instants_s), warm_up)
         measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
+        cool_down = max(_COOL_DOWN_MIN, math.ceil(2 * forgotten))
+        if are_sessions(self.scenario.lengths):
+            # The longest sessions that count last many times the mean, and must not end in a fleet that others left.
+            cool_down = max(_COOL_DOWN_MIN, warm_up)
+            warm_up = max(warm_up, math.ceil(_CACHE_FILLS * session_requests(self.simulated.scenario)[1]))
+            measured = max(warm_up, _MEASURED_MIN)
         if (bursts := self.bursts) is not None:
             measured = max(measured, math.ceil(CYCLES_A_RUN * bursts.cycle_requests))
-        return Length(
-            warm_up=warm_up, measured=measured, cool_down=max(_COOL_DOWN_MIN, math.ceil(2 * forgotten))
-        )
+        return Length(warm_up=warm_up, measured=measured, cool_down=cool_down)
 
     def counted_min(self, care: float) -> float:
         """Requests of a pool that has seen enough relaxation times; each run of a path has seen all of its own."""
@@ -260,6 +325,9 @@ class EngineCase(Case):
         of_each = _RELAXATIONS_SEEN_MIN / self.replicas
         if (bursts := self.bursts) is not None:
             return max(care * bursts.counted_min(of_each), beyond)
+        if are_sessions(self.scenario.lengths):
+            of_each = min(of_each, _SESSIONS_SEEN_MIN)
+        of_each *= max(1.0, arrivals_scv(self.scenario.workload))
         return max(care * of_each * self.relaxation_requests, beyond)
 
     def tasks(self, length: Length, seed: Seed, numbers: range) -> list[TokenTask]:
@@ -286,7 +354,7 @@ class EngineCase(Case):
         assert tokens is not None  # noqa: S101  (which engines have)
         is_answered = ~np.isnan(tokens.finished_s)
         first_s, ends_s = tokens.first_s + outside_s, tokens.finished_s + outside_s
-        yield ServedRequests(draws.arrived_s, first_s, ends_s, is_answered.astype(np.int64))
+        yield ServedRequests(tokens.arrived_s, first_s, ends_s, is_answered.astype(np.int64))
 
     def day_sample(self, day: Day) -> TokenSample:
         """Sample of the observed part of a day.
@@ -296,7 +364,7 @@ class EngineCase(Case):
         """
         task = self._day_task(day)
         draws, outcomes = day_outcomes(task, day)
-        part = part_of_day(draws.arrived_s, day)
+        part = draws.begun(part_of_day(draws.begins_s, day))
         sample = sampler(task, draws, outcomes.tokens)  # type: ignore[arg-type]  # (which engines have)
         found = sample(records=outcomes.tokens, part=part, window_s=day.ends_s - day.begins_s)
         return found if is_patient(self.scenario.workload) else with_attempts(found, outcomes, part)
@@ -311,7 +379,9 @@ class EngineCase(Case):
         scenario, length = self.scenario, self.length
         draws = draw_tokens(scenario, 0, seed)
         sections = sections_of(length.measured, scenario.quantile_max)
-        edges = [length.warm_up + length.measured * at // sections for at in range(sections + 1)]
+        edges = [
+            draws.boundary(length.warm_up + length.measured * at // sections) for at in range(sections + 1)
+        ]
         task = TokenTask(scenario=scenario, length=length, seed=seed, engine=self.engine)
         return [reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)]
 
@@ -323,7 +393,8 @@ class EngineCase(Case):
 
     def require_affordable(self, requests_max: int) -> None:
         """Refuse a recorded path that is too short for its quantile, by an InconclusiveError."""
-        require_enough(self.scenario.workload, self.scenario.quantile_max, _OR_REPLAY)
+        mend = _OR_REPLAY if not are_sessions(self.scenario.lengths) else _OR_REPLAY + _OR_DRAW
+        require_enough(self.scenario.workload, self.scenario.quantile_max, mend)
 
     @property
     def search_care(self) -> float:
@@ -334,6 +405,8 @@ class EngineCase(Case):
         """Requests worth simulating: beyond the knee for a refusal alone, else what a confirmation needs."""
         is_rate = stage in (Stage.HEADROOM, Stage.PROBE)
         allowed = self._budget_of_rate(stage, requests_max, effort) if is_rate else requests_max
+        if are_sessions(self.scenario.lengths):
+            return min(allowed, _SESSIONS_BUDGET * self.requests_to_settle)
         if self.is_beyond_knee:
             return min(allowed, _KNEE_REQUESTS)
         enough = math.inf if self.bursts is None else _BURSTS_SHARE * requests_max
@@ -350,14 +423,27 @@ class EngineCase(Case):
             budget = min(budget, times * self.requests_to_settle)
         return max(budget, 1)
 
+    @property
+    def is_costly(self) -> bool:
+        """Whether requests are turns of sessions."""
+        return are_sessions(self.scenario.lengths)
+
+    def affordable(self, requests_max: int) -> int:
+        """A few times what settles a fleet with sessions, since one that has not settled by then grows."""
+        return (
+            min(requests_max, _SESSIONS_WORTH * self.requests_to_settle) if self.is_costly else requests_max
+        )
+
     def narrowing(self, requests_max: int) -> float:
-        """A share of the budget for bursts, else no limit."""
+        """A share of the budget for bursts, some times what settles a fleet with sessions, else no limit."""
+        if are_sessions(self.scenario.lengths):
+            return _SESSIONS_NARROWING * self.requests_to_settle
         return math.inf if self.bursts is None else _BURSTS_NARROWING_SHARE * requests_max
 
     def refused(self, confidence: float) -> Candidate[TokenPlan] | None:
         """The plan as missed, if its queue grows for ever, or for too long in bursts; None if neither is certain."""
         workload = self.scenario.workload
-        rejection = (
+        rejection = self._refused_from_cold or (
             _refuse_users(self.scenario, workload)
             if isinstance(workload, ClosedPopulation)
             else _refuse_load(self.scenario, token_load(self.scenario))
@@ -369,6 +455,30 @@ class EngineCase(Case):
         )
 
     @property
+    def cold_rps(self) -> float | None:
+        """Rate of the whole fleet from empty caches and a backlog; None of requests that are no turns. [turns/s]"""
+        return cold_saturation_rps(self.scenario)
+
+    @property
+    def replica_rps(self) -> float:
+        """Capacity of one engine; of sessions, unless caches may stay warm, that of empty ones with a backlog. [1/s]"""
+        cold_rps = None if self.scenario.bistable else self.cold_rps
+        return (
+            saturated(self.scenario).rate_rps if cold_rps is None else cold_rps / self.scenario.plan.replicas
+        )
+
+    @property
+    def _refused_from_cold(self) -> Rejection | None:
+        """Reason why the fleet would not come back from empty caches, or falls by itself where only that matters."""
+        cold_rps, rate_rps = self.cold_rps, getattr(self.scenario.workload, "arrival_rate_rps", 0.0)
+        if cold_rps is None or rate_rps <= cold_rps:
+            return None
+        if not self.scenario.bistable:
+            return Rejection(reason=Reason.BISTABLE, allowed=cold_rps, needed=rate_rps)
+        load = load_while_warm(self.scenario)
+        return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=load) if load > 1.0 else None
+
+    @property
     def knee(self) -> float:
         """Load of 5 % below saturation; none where a queue limit keeps waits short."""
         return KNEE if self.scenario.plan.queue_limit is None else math.inf
@@ -378,8 +488,8 @@ class EngineCase(Case):
         return self.widened_by(self.resampled_pools(Seed(value=seed), mapper), performance, confidence)
 
     def resampled_pools(self, seed: Seed, mapper: Mapper) -> list[Pool]:
-        """Runs of `resampled_pools`; none if the profile does not have the scatter of its steps."""
-        return resampled_pools(self, seed, mapper) if has_spread(self.scenario.profile) else []
+        """Runs of `resampled_pools`; none if the profile tells no error of its own."""
+        return resampled_pools(self, seed, mapper) if has_error(self.scenario.profile) else []
 
     def widened_by(self, pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
         """The performance of the function `widened_by`."""
@@ -390,9 +500,9 @@ class EngineCase(Case):
         if self.is_path:
             asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
             quantiles = tellable(quantiles, asked, self.length.measured)
-        return engine_performance(
+        found = engine_performance(
             pool,
-            load=self.load,
+            load=None if are_sessions(self.scenario.lengths) else self.load,
             replicas=self.scenario.plan.replicas,
             simulated=self.replicas,
             quantiles=quantiles,
@@ -400,12 +510,16 @@ class EngineCase(Case):
             has_limits=bool(self.scenario.objective.together),
             may_lose=self.may_lose,
         )
-
-
-def _places(scenario: TokenScenario) -> int | None:
-    """Places in one engine and in front of it; None if its queue has no limit."""
-    limit = scenario.plan.queue_limit
-    return None if limit is None else limit + math.ceil(saturated(scenario).running_mean)
+        cold_rps = cold_saturation(self.scenario, confidence)
+        if cold_rps is None or found.hit_share is None:
+            return found
+        load = load_with_hits(self.scenario, found.hit_share.mean)
+        return replace(
+            found,
+            load=load,
+            cold_saturation_rps=cold_rps.value,
+            intervals=dict(found.intervals) | {"cold_saturation_rps": cold_rps} if found.intervals else {},
+        )
 
 
 def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
@@ -459,48 +573,8 @@ def _refuse_users(scenario: TokenScenario, users: ClosedPopulation) -> Rejection
     return Rejection.of(limit, mean_s) if mean_s > limit.allowed else None
 
 
-def _relaxation_of_users(scenario: TokenScenario, users: ClosedPopulation) -> float:
-    """Requests within which users in a closed loop forget how they began.
-
-    Those who wait walk among the engines. Where all answers have as many tokens, they also change the turns in which
-    they are served, by thinking for longer than a step takes, and by nothing else.
-    """
-    plan, one = scenario.plan, saturated(scenario)
-    alike = BatchPlan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
-    walk = closed_relaxation_requests(users, alike, plan.replicas * one.rate_rps)
-    varies = scenario.lengths.moments.output_scv > 0.0
-    turns = 0.0 if varies else turns_requests(users, constant(one.step_mean_s))
-    service_s = one.running_mean / one.rate_rps
-    pace = pace_of_users(users, plan.queue_limit, plan.replicas * one.rate_rps, service_s)
-    return pace * max(walk, turns)
-
-
-def _require_turns(scenario: TokenScenario, users: ClosedPopulation) -> None:
-    """Refuse users who are served in the order of their start for longer than can be simulated.
-
-    Raises:
-        DomainError: says what changes that.
-    """
-    patient = replace(scenario, plan=replace(scenario.plan, queue_limit=None))
-    if _relaxation_of_users(patient, users) > _TURNS_MAX * users.users:
-        raise DomainError(
-            "all answers have the same number of tokens, and users who hardly think are served in the order of their "
-            "start for ever; give lengths of outputs that differ, or a longer --think-time"
-        )
-
-
-def _forgotten_with(scenario: TokenScenario, variability: float) -> float:
-    """Requests that come to an engine while it forgets those that run in it.
-
-    A request takes the steps of its output tokens in an engine that runs fewer than at saturation, and far fewer if a
-    step of few is much shorter.
-    """
-    running = min(token_load(scenario), _LOAD_MAX) * saturated(scenario).running_mean
-    return min(running, max(1.0, variability / 2.0) * settling_requests(scenario))
-
-
 def resampled_pools(case: EngineCase, seed: Seed, mapper: Mapper = map) -> list[Pool]:
-    """Runs of the same requests under profiles resampled from the measured steps.
+    """Runs of the same requests under profiles resampled from the measured steps and the bounds of the cache.
 
     Args:
         seed: its replication gives the profiles; the requests are those of replication 0.
@@ -508,91 +582,7 @@ def resampled_pools(case: EngineCase, seed: Seed, mapper: Mapper = map) -> list[
     generator, profile = seed.generator(Purpose.PROFILE), case.scenario.profile
     (one,) = case.tasks(case.length, Seed(value=seed.value), range(1))
     tasks = [
-        replace(one, scenario=replace(one.scenario, profile=resampled_steps(profile, generator)))
-        for _ in range(_RESAMPLES)
+        replace(one, scenario=replace(one.scenario, profile=drawn))
+        for drawn in resampled_profiles(profile, _RESAMPLES, generator)
     ]
     return [Pool.of([sample]) for sample in mapper(replicate_tokens, tasks)]
-
-
-def widened_by(pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
-    """The performance with intervals widened by the scatter of pools under resampled profiles, if there are any.
-
-    Source:
-        Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
-    """
-    if not pools:
-        return performance
-    spread = student_t(confidence, len(pools) - 1)
-
-    def extra(value: Callable[[Pool], float]) -> float:
-        values = np.array([value(pool) for pool in pools])
-        return spread * float(np.std(np.log(np.maximum(values, 1e-12)), ddof=1))
-
-    def wider(measure: Measure) -> dict[float, Interval]:
-        known: dict[float, Interval] = getattr(performance, measure.value)
-        moved = {q: partial(_quantile_of, measure, q) for q in known}
-        return {q: widened(interval, extra(moved[q])) for q, interval in known.items()}
-
-    means = {
-        name: widened(interval, extra(partial(_mean_of, Measure(name))))
-        if Measure(name).is_duration
-        else interval
-        for name, interval in performance.intervals.items()
-    }
-    return replace(
-        performance,
-        ttft_quantiles_s=wider(Measure.TTFT),
-        tpot_quantiles_s=wider(Measure.TPOT),
-        itl_quantiles_s=wider(Measure.ITL),
-        response_quantiles_s=wider(Measure.RESPONSE),
-        intervals=means,
-    )
-
-
-def _quantile_of(measure: Measure, quantile: float, pool: Pool) -> float:
-    """The quantile of a pool. [s]"""
-    return pool.quantile_s(measure, quantile)
-
-
-def _mean_of(measure: Measure, pool: Pool) -> float:
-    """The mean of a pool. [s]"""
-    return pool.mean_s(measure)
-
-
-def replay(
-    scenario: TokenScenario, quantiles: Sequence[float], engine: Engine = Engine.KERNEL
-) -> tuple[TokenDraws, TokenRecords, Performance]:
-    """Result of exactly the requests of a trace, served from an empty fleet; quantiles have no interval."""
-    draws = draw_tokens(scenario, 0, Seed(value=0))
-    records = serve(scenario, draws, engine)
-    span_s = float(np.nanmax(records.finished_s) - draws.arrived_s[0])
-    sample = token_sample(
-        draws,
-        records,
-        scenario.objective,
-        overhead_s=overheads_s(scenario, draws),
-        gaps=tally_of_cells(records.gap_counts),
-        part=slice(0, len(draws.arrived_s)),
-        window_s=span_s,
-        blocks=rules_of(scenario).blocks,
-    )
-    performance = engine_performance(
-        Pool.of([sample]),
-        load=_load_of_replay(scenario),
-        replicas=scenario.plan.replicas,
-        simulated=scenario.plan.replicas,
-        quantiles=quantiles,
-        confidence=0.95,
-        has_limits=bool(scenario.objective.together),
-        may_lose=scenario.plan.queue_limit is not None,
-        kind=Kind.REPLAY,
-    )
-    return draws, records, performance
-
-
-def _load_of_replay(scenario: TokenScenario) -> float | None:
-    """Rate of the trace over the rate at which the fleet saturates; None if that is outside of what was measured."""
-    try:
-        return token_load(scenario)
-    except DomainError:
-        return None

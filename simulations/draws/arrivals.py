@@ -28,7 +28,7 @@ from simulations.compiled import compiled
 from simulations.draws.kept import Kept
 from simulations.draws.phases import PhaseClock
 from simulations.draws.records import Floats, Integers
-from simulations.draws.start import BusyStart, Underway
+from simulations.draws.start import Start, Underway
 
 _BELOW_1 = 1.0 - 2.0**-53
 # Runs of at most this many requests keep their numbers for others that draw the same, as long as all fit in memory.
@@ -95,6 +95,7 @@ class Purpose(IntEnum):
     BACKOFF = 9
     FAULTS = 10
     START = 11
+    SESSIONS = 12
 
 
 class Stage(IntEnum):
@@ -227,7 +228,7 @@ class Stream:
         requests: int,
         seed: Seed,
         spells: Spells | None = None,
-        start: BusyStart | None = None,
+        start: Start | None = None,
     ) -> None:
         self.requests = requests
         self.underway: Underway | None = None
@@ -423,7 +424,7 @@ def draw(
     requests: int,
     seed: Seed,
     spells: Spells | None = None,
-    start: BusyStart | None = None,
+    start: Start | None = None,
 ) -> Draws | ClosedDraws:
     """All draws of a stream at once: the first `requests` requests; a trace has its own number."""
     stream = Stream(demand, requests, seed, spells, start)
@@ -452,7 +453,7 @@ class RepeatedStream(Stream):
         requests: int,
         seed: Seed,
         spells: Spells | None = None,
-        start: BusyStart | None = None,
+        start: Start | None = None,
     ) -> None:
         super().__init__(demand, requests, seed, spells, start)
         self._blocks: dict[str, list[Floats]] = {}

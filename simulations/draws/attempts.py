@@ -8,18 +8,20 @@ from typing import Protocol
 
 import numpy as np
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, InputError
+from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Routing
 from capacity.recovery.faults import ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
+from capacity.server.engine.router import RouterRules
 from capacity.traffic.clients import Clients
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ALONE, ServiceTimes
-from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.draws.tokens import ALWAYS, Conversations, EngineRules, TokenDraws, TokenRecords
 
 
 def _nothing() -> Floats:
@@ -35,7 +37,7 @@ class AttemptDraws:
     """The input of one run. Random numbers belong to attempts, so that every client policy sees the same users.
 
     Attributes:
-        arrived_s: instants of first tries, rising from 0, shape `(requests,)`. [s]
+        arrived_s: instants of first tries, rising from 0, shape `(requests,)`; zeros of turns of sessions. [s]
         service: uniforms in [0, 1), shape `(attempts, requests)`; a batch uses that of its first attempt. Empty for
             engines of language models, whose passes have noise of their own.
         routing: uniforms, shape `(attempts, requests, 2)`; the first one is that of `random`.
@@ -52,6 +54,20 @@ class AttemptDraws:
     backoff: Floats
     scale: Floats | None = None
     lengths: TokenDraws | None = None
+
+    @property
+    def sessions(self) -> Conversations | None:
+        """Sessions of which the requests are the turns; None if each comes by itself."""
+        return None if self.lengths is None else self.lengths.sessions
+
+    @property
+    def outside_s(self) -> Floats:
+        """Instants of first tries from outside; NaN of turns that follow an answer, shape `(requests,)`. [s]"""
+        if self.sessions is None:
+            return self.arrived_s
+        outside_s = np.full(len(self.arrived_s), np.nan)
+        outside_s[self.sessions.turns.first[:-1]] = self.sessions.starts_s
+        return outside_s
 
     def __post_init__(self) -> None:
         requests = len(self.arrived_s)
@@ -72,7 +88,7 @@ class Outcomes:
     What is said of batches is empty if it is not known, and without values for engines of language models.
 
     Attributes:
-        arrived_s: instants of first tries, shape `(requests,)`. [s]
+        arrived_s: instants of first tries, shape `(requests,)`; NaN of turns that never came. [s]
         answered_s: instant of a reply in time; NaN if the request failed. For a run that was given up it may be
             shorter: all later requests failed. [s]
         ended_s: when its client had a reply or gave up. [s]
@@ -133,7 +149,7 @@ class Fleet(Protocol):
         """What one server's queue holds; None if it is unlimited."""
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
-        """Raise a DomainError for what such servers do not have in trouble, and for too few draws."""
+        """Raise an InputError for what such servers do not have in trouble, and for too few draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,7 +188,15 @@ class BatchFleet:
         return self.plan.routing is Routing.SHARED_QUEUE
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
-        """Raise a DomainError for the newest first where arrivals settle who is in a batch, and for too few draws."""
+        """Raise an InputError for shedding or a slow start that such fleets do not have, and for too few draws."""
+        protection.require_weights(self.routing)
+        if protection.shedding is Shedding.NEW:
+            raise DomainError("requests of a batch are no turns, and no session begins")
+        if self.plan.outstanding_max is not None:
+            raise InputError(
+                "a limit of outstanding requests is not simulated with faults, replicas that come and go, or clients "
+                "who give up or try again; leave out --outstanding-max"
+            )
         if self.plan.batching is Batching.RAY_SERVE and protection.shedding is Shedding.LIFO:
             raise DomainError(
                 f"{self.plan.batching} batching settles who is in a batch as requests arrive: no lifo"
@@ -191,6 +215,7 @@ class EngineFleet:
         queue_limit: limit of each engine's queue, above which attempts are rejected. Attempts that join the next pass
             still count as waiting, as in vLLM's `num_requests_waiting`.
         window_s: passes that end in it count for what is on record of gaps and of time. [s]
+        router: what a router of conversations was told, where that is not as usual.
     """
 
     table: StepTable
@@ -199,21 +224,35 @@ class EngineFleet:
     routing: Routing
     queue_limit: int | None = None
     window_s: tuple[float, float] = ALWAYS
+    router: RouterRules | None = None
 
     def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
-        """Raise a DomainError for what engines in trouble do not have, and for draws without lengths."""
+        """Raise an InputError for what engines in trouble do not have, and for draws without lengths."""
+        protection.require_weights(self.routing)
         if self.routing is Routing.SHARED_QUEUE:
             raise DomainError("engines have a line each, and share no queue")
         if self.queue_limit == 0:
             raise DomainError(
                 "a queue limit of 0 lets nothing into an engine, where all wait for the next step"
             )
-        if protection.shedding is not Shedding.NONE or protection.abandoned is Abandoned.DROPPED:
+        if (
+            protection.shedding not in (Shedding.NONE, Shedding.NEW)
+            or protection.abandoned is Abandoned.DROPPED
+        ):
             raise DomainError(
                 "engines of language models shed nothing that waits, and stop or serve an attempt that no client waits "
                 "for"
             )
+        if draws.sessions is not None and self.rules.scheduler is Scheduler.LLAMA_CPP:
+            raise DomainError("slots of llama.cpp keep no blocks for later turns of sessions")
         lengths_of(draws).require_served(self.rules)
+        if self.routing.needs_sessions and draws.sessions is None:
+            raise DomainError(f"routing {self.routing} needs requests that are turns of sessions")
+        if self.routing.needs_sessions and clients.hedge_s is not None:
+            raise DomainError(
+                f"routing {self.routing} follows one attempt of a turn at a time, and clients who hedge have several; "
+                "leave out --hedge, or take another --routing"
+            )
 
 
 def lengths_of(draws: AttemptDraws) -> TokenDraws:
@@ -231,13 +270,18 @@ def check_faults(faults: Sequence[Fault], replicas: int) -> None:
         raise DomainError(f"faults must name one of {replicas} replicas")
 
 
+def takes_chances(routing: Routing) -> bool:
+    """Whether a rule of routing looks at random numbers."""
+    return routing.base in (Routing.RANDOM, Routing.POWER_OF_TWO) or routing.needs_sessions
+
+
 def routing_draws(first: Floats, clients: Clients, routing: Routing, seed: Seed) -> Floats:
     """Uniforms of all attempts, shape `(attempts, requests, 2)`.
 
     Args:
         first: those of first tries, which are those of requests without clients, shape `(2 * requests,)`.
     """
-    if routing not in (Routing.RANDOM, Routing.POWER_OF_TWO):
+    if not takes_chances(routing):
         return np.zeros((0, 0, 2))
     return rows(first, seed, Purpose.ROUTING, clients.attempts).reshape(clients.attempts, -1, 2)
 

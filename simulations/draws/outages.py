@@ -12,7 +12,7 @@ from capacity.recovery.stress import Stress
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import TraceArrivals
 from simulations.draws.arrivals import Purpose, Seed, Stream
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, takes_chances
 from simulations.draws.records import Floats
 
 REQUESTS_MAX = 20_000_000
@@ -27,7 +27,7 @@ def attempt_draws(clients: Clients, routing: Routing, seed: Seed, arrived_s: Flo
         arrived_s: instants of these requests, shape `(requests,)`. [s]
     """
     attempts, count = clients.attempts, len(arrived_s)
-    routes = routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
+    routes = takes_chances(routing)
     waits = clients.backoff is not None
     return AttemptDraws(
         arrived_s=arrived_s,
@@ -52,9 +52,14 @@ def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
     return rows
 
 
-def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
-    """Instants of first tries, shape `(requests,)`; closer together in a spike, by the same users in the same order.
-    [s]
+def first_tries_s(stress: Stress, seed: Seed, until_s: float, requests_each: float = 1.0) -> Floats:
+    """Instants of first tries, or of sessions, closer together in a spike, by the same users in the same order. [s]
+
+    Args:
+        requests_each: how many requests each of them stands for on average.
+
+    Returns:
+        Seconds, shape `(arrivals,)`.
 
     Raises:
         InputError: a trace, which has no further traffic; or more requests than a run may have.
@@ -70,7 +75,8 @@ def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
             f"a run of {until_s:g} s has {requests:.3g} requests, and at most {REQUESTS_MAX:.3g} are simulated; "
             "shorten --horizon, or ask for a part of the fleet at its part of the rate"
         )
-    stream = Stream(stress.workload, REQUESTS_MAX, seed)
+    rate_rps = stress.rate_rps / requests_each
+    stream = Stream(replace(stress.workload, arrival_rate_rps=rate_rps), REQUESTS_MAX, seed)
     blocks: list[Floats] = []
     while not blocks or blocks[-1][-1] < until_s + extra_s:
         blocks.append(stream.arrived_s(_BLOCK))

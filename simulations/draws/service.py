@@ -45,8 +45,12 @@ class ServiceTable(NamedTuple):
     durations_s: Floats = _NOTHING
     wake_s: float = 0.0
 
-    def require(self, batch_size_max: int, *, is_closed: bool) -> Self:
-        """The table, if it can serve batches up to a size, as compiled code checks nothing itself."""
+    def require(self, batch_size_max: int, *, needs_time: str | None = None) -> Self:
+        """The table, if it can serve batches up to a size, as compiled code checks nothing itself.
+
+        Args:
+            needs_time: who cannot do with service that takes no time, if there are such.
+        """
         sizes = len(self.below) if self.kind == KNOTS else len(self.times_s)
         durations_s = self.durations_s if self.kind == KNOTS else self.times_s
         if sizes < batch_size_max:
@@ -55,8 +59,8 @@ class ServiceTable(NamedTuple):
             raise DomainError("service times must be finite and not negative")
         if not 0.0 <= self.wake_s < math.inf:
             raise DomainError("wake_s must be finite and not negative")
-        if is_closed and not durations_s.all():
-            raise DomainError("users of a closed population need service that takes time")
+        if needs_time is not None and not durations_s.all():
+            raise DomainError(f"{needs_time} need service that takes time")
         return self
 
     @property

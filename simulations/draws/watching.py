@@ -76,3 +76,32 @@ class StormWatch:
         self._looked += 1
         self._in_a_row = self._in_a_row + 1 if sight.waiting.sum() > self._waiting_max else 0
         return None if self._in_a_row > _LOOKS // 8 else ()
+
+
+_MINUTE_S = 60.0
+
+
+class BacklogWatch:
+    """Ends a run once more wait, of those who came since it counts, than its limits allow; a `Watcher`.
+
+    Attributes:
+        waiting_max: number of attempts that may wait.
+        begins_s, ends_s: the time that counts. [s]
+    """
+
+    def __init__(self, waiting_max: float, begins_s: float, ends_s: float) -> None:
+        self._waiting_max, self._ends_s = waiting_max, ends_s
+        self._before: int | None = None  # who waits as it begins
+        self._next_s = begins_s if waiting_max < math.inf else math.inf
+
+    @property
+    def next_s(self) -> float:
+        """Time of the next look. [s]"""
+        return self._next_s if self._next_s < self._ends_s else math.inf
+
+    def look(self, sight: Sight) -> Sequence[Fault] | None:
+        """No faults; the end of the run once too many wait."""
+        self._next_s += _MINUTE_S
+        waiting = int(sight.waiting.sum())
+        self._before = waiting if self._before is None else self._before
+        return None if waiting - self._before > self._waiting_max else ()

@@ -6,7 +6,7 @@ from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from simulations.compiled import inlined
 from simulations.draws.records import Integers
-from simulations.kernel.state import NO_REQUEST, Struct, Structs
+from simulations.kernel.state import NO_REQUEST, Struct, Structs, came_s
 from simulations.routing.policies import ROUTINGS
 
 _LIMIT_MAX = 2**53  # more than a run has requests, and far from where whole numbers end
@@ -23,6 +23,7 @@ RULES = np.dtype(
         ("is_collected", np.bool_),
         ("has_preferred", np.bool_),
         ("limit", np.int64),
+        ("places", np.int64),
         ("turn", np.int64),
         ("until_s", np.float64),
     ]
@@ -36,7 +37,8 @@ def rules_of(plan: BatchPlan) -> Structs:
     is_open, is_collected = (plan.batching is one for one in (Batching.TORCHSERVE, Batching.RAY_SERVE))
     sizes = plan.batch_size_max, plan.due_size
     kinds = is_open, is_collected, bool(plan.preferred_sizes)
-    numbers = (routing, plan.replicas, *sizes, plan.batch_wait_max_s, *kinds, limit, 0, np.inf)
+    places = NO_REQUEST if plan.outstanding_max is None else min(plan.outstanding_max, _LIMIT_MAX)
+    numbers = (routing, plan.replicas, *sizes, plan.batch_wait_max_s, *kinds, limit, places, 0, np.inf)
     return np.array([numbers], dtype=RULES)
 
 
@@ -76,7 +78,7 @@ def first_over_s(rules: Struct, first: Struct, free_s: float) -> float:
     """
     if rules.is_collected:
         return float(first.started_s)
-    return over_s(rules.is_open, first.arrived_s, free_s, rules.wait_s)
+    return over_s(rules.is_open, came_s(first), free_s, rules.wait_s)
 
 
 @inlined
@@ -84,7 +86,7 @@ def size_of_batch(rules: Struct, sizes: Integers, first: Struct, waiting: int, s
     """How many requests start at an instant, of those that wait behind the first."""
     if rules.is_collected:
         return int(first.oldest)
-    return int(fitting(rules, sizes, first.arrived_s, waiting, start_s))
+    return int(fitting(rules, sizes, came_s(first), waiting, start_s))
 
 
 @inlined

@@ -20,6 +20,7 @@ from simulations.draws.service import Laws, duration_s
 from simulations.kernel.batching import over_s, starts_s
 from simulations.kernel.state import Structs
 from simulations.routing.policies import LEAST_OUTSTANDING, first_place, other_place
+from simulations.routing.ranks import is_second
 
 # A rank is the number of requests at a replica, then its index in this many bits.
 _RANK_BITS = 20
@@ -207,7 +208,7 @@ def serve_routed(
             other = other_place(routing, chosen, dice, 2 * request, replicas)
             _leave(lines, ranks, leaves_s, chosen, now_s)
             _leave(lines, ranks, leaves_s, other, now_s)
-            chosen = other if ranks[other] < ranks[chosen] else chosen
+            chosen = other if is_second(routing, chosen, other, ranks[chosen], ranks[other]) else chosen
         line = lines[chosen]
         if line.sent - line.left == room:
             return request

@@ -11,7 +11,8 @@ from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
 from simulations.draws.records import Integers
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws
-from simulations.kernel.continuous import STEPS, advance, rows_for, tell, world_of
+from simulations.kernel.continuous import advance, tell
+from simulations.kernel.engine_world import STEPS, rows_for, with_rows, world_of
 from simulations.kernel.state import NO_REQUEST, Structs
 
 
@@ -61,7 +62,7 @@ class SaturatedEngine:
         # A request has a block, and a token of a step, or the last one that it waits for.
         sequences = min(rules.sequences_max, rules.blocks, 2 * rules.tokens_max)
         world = world_of(replace(table, noise=np.zeros(0)), rules, 1, sequences, 0, ALWAYS)
-        self._world = world._replace(rows=_rows_of(seated))
+        self._world = with_rows(world, _rows_of(seated))
         self._seat(generated)
 
     def _seat(self, generated: Integers) -> None:
@@ -69,6 +70,8 @@ class SaturatedEngine:
         rows, engine, slots = self._world.rows, self._world.engines[0], self._world.tags.shape[1]
         rows["generated"], rows["computed"] = generated, rows["input"] + generated - 1
         rows["held"] = -(-rows["computed"] // self._rules.block_tokens)
+        if self._world.drafts:
+            self._world.drafts.rows["drafted"] = 0
         engine["free"] -= int(rows["held"].sum())
         engine["loose"] = engine["free"]
         engine["count"] = engine["outstanding"] = self._count
@@ -100,7 +103,7 @@ class SaturatedEngine:
             engine["since_s"] = self._now_s
         engine["tail"] = first + more - 1
         engine["outstanding"] += more
-        self._world, self._count = self._world._replace(rows=rows), first + more
+        self._world, self._count = with_rows(self._world, rows), first + more
 
     def advance(self, span_s: float) -> None:
         """Compute all steps that end within a time. [s]"""

@@ -14,16 +14,16 @@ from capacity.question.plan import Routing
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
+from simulations.draws.attempts import takes_chances
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
 from simulations.draws.start import Underway
 from simulations.kernel.batching import rules_of, sizes_of
-from simulations.kernel.own_queues import NOT_PLACED, serve_own
+from simulations.kernel.own_queues import NOT_PLACED, Gate, serve_own
 from simulations.kernel.recursion import LINE, durations, serve_batches, serve_routed, serve_singly
 from simulations.kernel.shared_devices import serve_devices
 from simulations.kernel.shared_queue import serve_shared
 from simulations.kernel.state import (
-    REQUEST,
     UNKNOWN,
     Structs,
     at_rest,
@@ -31,9 +31,10 @@ from simulations.kernel.state import (
     no_jobs,
     requests_in_memory,
     returns_of,
-    tournament,
 )
 from simulations.routing.policies import ROUTINGS
+from simulations.routing.ranks import first_marks, first_ranks
+from simulations.routing.tournament import tournament
 
 BLOCK = 32_000  # requests; of a size that the processor's cache holds
 # With this many replicas the requests that are not served yet are more than a block, and each block would copy them.
@@ -72,7 +73,7 @@ def run(
     stream = Replay(draws)
     table = _table(plan, service_times, stream)
     parts = [part.copy() for part in _events(plan, table, stream, block, slowdowns)]
-    served = np.concatenate([np.zeros(0, dtype=REQUEST), *parts])
+    served = np.concatenate([requests_in_memory(0, may_be_held=_may_hold(plan)), *parts])
     is_lost = served["size"] == 0
     return Records(
         arrived_s=served["arrived_s"],
@@ -115,11 +116,13 @@ def recursion_for(
     plan: BatchPlan, stream: Stream | Replay, slowdowns: Sequence[float] = ALONE
 ) -> Recursion | None:
     """The recursion that serves a plan; None where only events can."""
-    has_state = plan.queue_limit is not None or stream.underway is not None
+    has_state = plan.queue_limit is not None or _may_hold(plan) or stream.underway is not None
     if has_state or stream.users is not None or _are_slowed(plan, slowdowns):
         return None
     is_small, is_single = plan.replicas <= _SORTED_MAX, plan.batch_size_max == 1
     if plan.replicas > 1 and plan.routing is not Routing.SHARED_QUEUE:
+        if plan.routing in (Routing.LEAST_OUTSTANDING_HAPROXY, Routing.LEAST_OUTSTANDING_NGINX):
+            return None  # which remember more than how many requests each replica has
         looks_at_all = plan.routing is Routing.LEAST_OUTSTANDING
         return _routed if is_single and (is_small or not looks_at_all) else None
     if not is_small or (plan.timer is None and not is_single):
@@ -198,20 +201,22 @@ def _events(
 ) -> Iterator[Structs]:
     """Requests as records in the order of arrival, by the event loop that fits the plan."""
     block = max(block, _BLOCK_OF_EACH * plan.replicas) if plan.replicas >= _MANY else block
-    window, base, here, to_come = requests_in_memory(2 * block), 0, 0, stream.requests
+    may_hold = _may_hold(plan)
+    window, base, here, to_come = requests_in_memory(2 * block, may_be_held=may_hold), 0, 0, stream.requests
     shared = plan.routing is Routing.SHARED_QUEUE
     queues = empty_queues(1, plan.replicas) if shared else empty_queues(plan.replicas, 1)
     advance: Callable[..., None] | None = None
     for count in _counts(stream.requests, block):
         if here + count > len(window):
-            window = np.concatenate([window[:here], requests_in_memory(here + count)])
+            window = np.concatenate([window[:here], requests_in_memory(here + count, may_be_held=may_hold)])
         arrivals = _arrivals(plan, table, stream, count)
         if advance is None:
             advance = _loop(plan, table, queues, stream, float(arrivals[1][0]), slowdowns)
         to_come -= count
         advance(window, base, base + here, arrivals, to_come == 0)
         here += count
-        done = _known(window["size"][:here], queues, base, slowdowns)
+        is_one_line = len(queues) == 1 and len(slowdowns) == 1 and not may_hold
+        done = _known(window["size"][:here], queues, base, is_one_line=is_one_line)
         yield window[:done]
         window[: here - done] = window[done:here].copy()
         base, here = base + done, here - done
@@ -226,36 +231,56 @@ def _loop(
     slowdowns: Sequence[float],
 ) -> Callable[..., None]:
     """An event loop with its state, ready for the first block."""
-    indices = tournament(np.arange(plan.replicas, dtype=np.float64))  # all are free, nothing is outstanding
+    ranks = first_ranks(plan.routing, np.zeros(plan.replicas, dtype=np.int64))  # all are free
+    marks = first_marks(plan.routing, plan.replicas)
     users = stream.users or 0
     spread_s = service_time_s(table.arrays, 1, first_service) if users else 0.0
     returns = returns_of(users, stream.requests, spread_s)
     rules, sizes = rules_of(plan), sizes_of(plan)
     if _are_slowed(plan, slowdowns):
-        trees = (indices, indices.copy(), at_rest(plan.replicas), at_rest(len(queues)))
-        shared = (np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, returns)
+        trees = (ranks, ranks.copy(), at_rest(plan.replicas), at_rest(len(queues)))
+        shared = (
+            np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, marks, returns
+        )  # fmt: skip
         return partial(serve_devices, rules, sizes, table.arrays, *shared)
-    ends, placed = at_rest(plan.replicas), NOT_PLACED
+    ends, placed, jobs = at_rest(plan.replicas), NOT_PLACED, no_jobs(plan.replicas)
+    is_shared = plan.routing is Routing.SHARED_QUEUE
     if stream.underway is not None:
-        indices, ends = _begin(queues, stream.underway)
         placed = stream.underway.placed
-    state, line = (rules, sizes, table.arrays, queues), (indices, ends, returns)
-    if plan.routing is Routing.SHARED_QUEUE:
-        return partial(serve_shared, *state, no_jobs(plan.replicas), *line)
-    return partial(serve_own, *state, *line, placed)
+        if is_shared:
+            ranks, ends = _begin_sharing(queues, jobs, stream.underway)
+        else:
+            ranks, ends = _begin(plan.routing, queues, stream.underway)
+    state = (rules, sizes, table.arrays, queues)
+    if is_shared:
+        return partial(serve_shared, *state, jobs, ranks, ends, returns)
+    gate = Gate.of(plan.replicas) if _may_hold(plan) else None
+    return partial(serve_own, *state, ranks, marks, ends, returns, placed, gate)
 
 
-def _begin(queues: Structs, underway: Underway) -> tuple[Floats, Floats]:
+def _begin_sharing(queues: Structs, jobs: Structs, underway: Underway) -> tuple[Floats, Floats]:
+    """Let each replica at one queue serve a batch at the start; the tournaments of free replicas and of instants."""
+    queues["free"], jobs["size"] = 0, underway.sizes
+    return at_rest(len(jobs)), tournament(underway.ends_s)
+
+
+def _begin(routing: Routing, queues: Structs, underway: Underway) -> tuple[Floats, Floats]:
     """Let each replica serve a batch at the start; the tournaments of outstanding requests and of instants."""
     queues["in_service"], queues["finish_s"] = underway.sizes, underway.ends_s
-    leaves = 1 << max(0, len(queues) - 1).bit_length()
-    ranks = np.arange(len(queues), dtype=np.float64) + underway.sizes * leaves
-    return tournament(ranks), tournament(underway.ends_s)
+    return first_ranks(routing, underway.sizes), tournament(underway.ends_s)
 
 
 def _table(plan: BatchPlan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:
     table = service_times.table(plan.batch_size_max)
-    return table.require(plan.batch_size_max, is_closed=stream.users is not None)
+    needs_time = "places that come free" if _may_hold(plan) else who_needs_time(plan.routing, stream.users)
+    return table.require(plan.batch_size_max, needs_time=needs_time)
+
+
+def who_needs_time(routing: Routing, users: int | None = None) -> str | None:
+    """What needs service that takes time: users would ask for ever, and ends that coincide have no order."""
+    if users is not None:
+        return "users of a closed population"
+    return "ends by which HAProxy orders servers" if routing is Routing.LEAST_OUTSTANDING_HAPROXY else None
 
 
 def _arrivals(
@@ -263,8 +288,7 @@ def _arrivals(
 ) -> tuple[Floats, Floats, Floats]:
     """Draws of the next requests: instants or think times, service, and routing where it is random."""
     instants_s = stream.arrived_s(count) if stream.users is None else stream.think_s(count)
-    throws = plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
-    dice = stream.routing(count) if throws else np.zeros(0)
+    dice = stream.routing(count) if takes_chances(plan.routing) else np.zeros(0)
     return instants_s, service_draws(table, stream.service, count), dice
 
 
@@ -276,12 +300,19 @@ def service_draws(table: ServiceTable, draw: Callable[[int], Floats], count: int
     return table.draw(uniforms) if table.kind == SCALED and table.draw is not None else uniforms
 
 
-def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float]) -> int:
+def _may_hold(plan: BatchPlan) -> bool:
+    """Whether the balancer may hold requests back."""
+    return plan.outstanding_max is not None
+
+
+def _known(size: Integers, queues: Structs, base: int, *, is_one_line: bool) -> int:
     """How many requests, from the first, have an outcome: in one queue, those before the first that waits.
 
-    A batch that shares its device has none before it ends.
+    Args:
+        is_one_line: whether all wait in one queue, and have an outcome once a batch takes them; a batch that shares its
+            device has none before it ends.
     """
-    if len(queues) == 1 and len(slowdowns) == 1:
+    if is_one_line:
         return int(queues["head"][0]) - base if queues["waiting"][0] else len(size)
     open_ones = np.flatnonzero(size == UNKNOWN)
     return int(open_ones[0]) if len(open_ones) else len(size)

@@ -12,26 +12,18 @@ from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.batching import collect, due_s, first_over_s, size_of_batch
-from simulations.kernel.state import (
-    NO_REQUEST,
-    UNKNOWN,
-    Structs,
-    at,
-    change,
-    come_back,
-    leftmost,
-    next_return_s,
-    smallest,
-    take_earliest,
-)
+from simulations.kernel.state import NO_REQUEST, UNKNOWN, Structs, come_back, next_return_s, take_earliest
 from simulations.routing.policies import (
     LEAST_OUTSTANDING,
+    LEAST_OUTSTANDING_HAPROXY,
     POWER_OF_TWO,
     SHARED_QUEUE,
-    chosen_by_ranks,
+    base_of,
     first_place,
     other_place,
 )
+from simulations.routing.ranks import chosen_by_ranks, count_more
+from simulations.routing.tournament import change, leftmost, smallest
 
 
 @inlined
@@ -60,6 +52,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     queues: Structs,
     jobs: Structs,
     trees: tuple[Floats, Floats, Floats, Floats],
+    marks: Floats,
     returns: Floats,
     window: Structs,
     base: int,
@@ -74,8 +67,9 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
         slowdowns: by busy instances of a device less 1, shape `(instances,)`.
         queues: shape `(replicas,)`, or `(1,)` of a shared one.
         jobs: what each replica serves, shape `(replicas,)`; size 0 is nothing.
-        trees: tournaments: of outstanding requests as in `own_queues`, of free replicas as in
+        trees: tournaments: of outstanding requests as `ranks` has them, of free replicas as in
             `shared_queue`, of the ends of batches by replica, of the starts that are due by queue. [s]
+        marks: as `ranks` has them.
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
@@ -83,8 +77,8 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     ranks, free, ends, dues = trees
-    is_closed, is_shared, leaves = len(returns) > 1, routing == SHARED_QUEUE, len(ranks) >> 1
-    counts = routing in (LEAST_OUTSTANDING, POWER_OF_TWO)
+    is_closed, is_shared = len(returns) > 1, routing == SHARED_QUEUE
+    counts = base_of(routing) in (LEAST_OUTSTANDING, POWER_OF_TWO)
     instances = len(slowdowns)
     for place in range(len(instants_s) + is_end):
         is_over = place == len(instants_s)  # all have arrived: serve those who wait
@@ -112,7 +106,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
                     if is_closed:
                         come_back(returns, end_s + served.think_s)
                 if counts:
-                    change(ranks, replica, at(ranks, replica) - job.size * leaves)
+                    count_more(routing, replica, -job.size, ranks, marks)
                 queue.free += 1
                 queue.finish_s = end_s
                 is_due = queue.waiting > 0
@@ -175,7 +169,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
         # The router's choice, and the end of the line there.
         one = first_place(routing, first + place, dice, 2 * place, replicas)
         two = other_place(routing, one, dice, 2 * place, replicas)
-        number = chosen_by_ranks(routing, one, two, ranks)
+        number = chosen_by_ranks(routing, one, two, ranks, marks)
         request = first + place
         queue, entry = queues[number], window[request - base]
         entry.arrived_s = now_s
@@ -185,6 +179,8 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             entry.think_s = instants_s[place]
         if limit >= 0 and queue.waiting >= limit + queue.free * size_max:
             entry.size = 0
+            if routing == LEAST_OUTSTANDING_HAPROXY:
+                count_more(routing, number, 0, ranks, marks)
             if is_closed:
                 come_back(returns, now_s + entry.think_s)
             continue
@@ -203,6 +199,6 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             queue.due_s = window[queue.head - base].started_s
         queue.due_s = due_s(queue.waiting, due_size, queue.due_s, now_s)
         if counts:
-            change(ranks, number, at(ranks, number) + leaves)
+            count_more(routing, number, 1, ranks, marks)
         if queue.free > 0:
             change(dues, number, queue.due_s)

@@ -10,17 +10,8 @@ from simulations.compiled import compiled
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.batching import due_s, first_over_s, size_of_batch
-from simulations.kernel.state import (
-    NO_REQUEST,
-    UNKNOWN,
-    Structs,
-    change,
-    come_back,
-    leftmost,
-    next_return_s,
-    smallest,
-    take_earliest,
-)
+from simulations.kernel.state import NO_REQUEST, UNKNOWN, Structs, come_back, next_return_s, take_earliest
+from simulations.routing.tournament import change, leftmost, smallest
 
 
 @compiled

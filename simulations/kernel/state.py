@@ -1,4 +1,4 @@
-"""State of the kernels: tournaments, queues and replicas, and the heap of users who will send again.
+"""State of the kernels: queues and replicas, and the heap of users who will send again.
 
 Users are alike, so an instant is all there is to know about one. In compiled code place 0 of the heap
 is its size, so the array is all that is passed on (Williams 1964, Algorithm 232, CACM 7(6)).
@@ -9,53 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulations.compiled import inlined
+from simulations.compiled import either, inlined
 from simulations.draws.records import Floats
-
-
-def tournament(values: Floats) -> Floats:
-    """The tree over some values, filled up to a power of two with infinity."""
-    leaves = 1 << max(0, len(values) - 1).bit_length()
-    tree = np.full(2 * leaves, np.inf)
-    tree[leaves : leaves + len(values)] = values
-    for parent in range(leaves - 1, 0, -1):
-        tree[parent] = min(tree[2 * parent], tree[2 * parent + 1])
-    return tree
-
-
-@inlined
-def smallest(tree: Floats) -> float:
-    """The smallest value of all."""
-    return float(tree[1])
-
-
-@inlined
-def at(tree: Floats, index: int) -> float:
-    """The value of one leaf."""
-    return float(tree[(len(tree) >> 1) + index])
-
-
-@inlined
-def change(tree: Floats, index: int, value: float) -> None:
-    """Change the value of one leaf."""
-    node = (len(tree) >> 1) + index
-    tree[node] = value
-    while node > 1:
-        value = min(value, tree[node ^ 1])
-        node >>= 1
-        tree[node] = value
-
-
-@inlined
-def leftmost(tree: Floats) -> int:
-    """Index of the smallest value; the first of equal ones."""
-    leaves = len(tree) >> 1
-    node = 1
-    while node < leaves:
-        node <<= 1
-        node += tree[node + 1] < tree[node]
-    return node - leaves
-
+from simulations.routing.tournament import tournament
 
 NO_REQUEST = -1
 UNKNOWN = -1  # size of the batch of a request that is not served yet; 0 is lost
@@ -78,6 +34,9 @@ REQUEST = np.dtype(
         ("replica", np.int32),
     ]
 )
+# The same where a balancer may hold a request back: also when it came to its replica, from which its wait counts. That
+# stands first: numba takes a record that only has more at its end for the other, and runs what is compiled for that.
+HELD_REQUEST = np.dtype([("came_s", np.float64), *REQUEST.descr])
 # A queue: its first and last request, how many wait, when a batch will be due if no other request comes.
 # Of one replica: the size of its batch, 0 where it is free, when that began, when it ends or the last one ended, and
 # how long all that have ended took.
@@ -120,9 +79,45 @@ def empty_queues(count: int, replicas: int) -> Structs:
     return queues
 
 
-def requests_in_memory(count: int) -> Structs:
-    """Room for requests, shape `(count,)`."""
-    return np.zeros(count, dtype=REQUEST)
+def requests_in_memory(count: int, *, may_be_held: bool = False) -> Structs:
+    """Room for requests, shape `(count,)`.
+
+    Args:
+        may_be_held: whether a balancer may hold them back.
+    """
+    return np.zeros(count, dtype=HELD_REQUEST if may_be_held else REQUEST)
+
+
+@inlined
+def _came_at_arrival(request: Struct) -> float:
+    """Instant of the arrival, at which the request came to its replica. [s]"""
+    return float(request.arrived_s)
+
+
+@inlined
+def _came_when_noted(request: Struct) -> float:
+    """Instant at which the request came to its replica. [s]"""
+    return float(request.came_s)
+
+
+@inlined
+def _note_nothing(request: Struct, now_s: float) -> None:
+    """Do nothing, as requests come to their replicas as they arrive."""
+
+
+@inlined
+def _note(request: Struct, now_s: float) -> None:
+    """A request comes to its replica now."""
+    request.came_s = now_s
+
+
+def _is_held(request: Any) -> bool:
+    """Whether a request, by its type, may be held back."""
+    return "came_s" in dict(request.members)
+
+
+came_s = either(_came_at_arrival, _came_when_noted, _is_held)
+note_coming = either(_note_nothing, _note, _is_held)
 
 
 def no_jobs(replicas: int) -> Structs:

@@ -19,30 +19,34 @@ from capacity.recovery.faults import Action, Fault
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from simulations.compiled import compiled, inlined
+from simulations.draws.attempts import takes_chances
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.watching import Sight, Watcher
 from simulations.kernel.batching import due_s, first_over_s, rules_of, sizes_of
 from simulations.kernel.own_queues import NOT_PLACED, event_s, serve_own
-from simulations.kernel.serve import BLOCK, Served, service_draws
+from simulations.kernel.serve import BLOCK, Served, service_draws, who_needs_time
 from simulations.kernel.shared_queue import serve_shared
 from simulations.kernel.state import (
     NO_REQUEST,
     UNKNOWN,
     Structs,
-    at,
     at_rest,
-    change,
     empty_queues,
     no_jobs,
     requests_in_memory,
     returns_of,
-    tournament,
 )
 from simulations.routing.at_random import place_at_random
-from simulations.routing.least_outstanding import least_of_ranks
-from simulations.routing.policies import LEAST_OUTSTANDING, POWER_OF_TWO, ROUND_ROBIN, chosen_by_ranks
-from simulations.routing.power_of_two import second_place
+from simulations.routing.policies import (
+    LEAST_OUTSTANDING,
+    LEAST_OUTSTANDING_HAPROXY,
+    ROUND_ROBIN,
+    base_of,
+    other_place,
+)
+from simulations.routing.ranks import chosen_by_ranks, count_more, first_marks, put_back, take_out
+from simulations.routing.tournament import change, tournament
 
 WAITING_MAX = 16_000_000  # requests, which take 1.2 GB
 Arrivals = tuple[Floats, Floats, Floats]
@@ -110,7 +114,8 @@ class _Fleet:
             )
         count = plan.replicas
         self._plan, self._shares = plan, plan.routing is Routing.SHARED_QUEUE
-        self._table = service_times.table(plan.batch_size_max).require(plan.batch_size_max, is_closed=False)
+        table, needs_time = service_times.table(plan.batch_size_max), who_needs_time(plan.routing)
+        self._table = table.require(plan.batch_size_max, needs_time=needs_time)
         self._present = np.arange(count) < first
         self._rules = rules_of(plan)
         self._rules["replicas"] = first
@@ -118,12 +123,14 @@ class _Fleet:
         self._jobs = no_jobs(count)
         # Of a shared queue the indices of free replicas, else how much is outstanding at those that are there.
         self._ranks = tournament(np.where(self._present, np.arange(count, dtype=np.float64), np.inf))
-        self._events = at_rest(count)
+        self._marks, self._events = first_marks(plan.routing, count), at_rest(count)
         state = (self._rules, sizes_of(plan), self._table.arrays, self._queues)
-        line = (self._ranks, self._events, returns_of(0, 0, 0.0))
-        self._serve: Callable[..., None] = partial(serve_own, *state, *line, NOT_PLACED)
+        line = (self._events, returns_of(0, 0, 0.0))
+        self._serve: Callable[..., None] = partial(
+            serve_own, *state, self._ranks, self._marks, *line, NOT_PLACED, None
+        )
         if self._shares:
-            self._serve = partial(serve_shared, *state, self._jobs, *line)
+            self._serve = partial(serve_shared, *state, self._jobs, self._ranks, *line)
         self._window = requests_in_memory(4 * block)
         self._base = self._from = self._here = (
             0  # number of the first in memory; places of the undecided, and the end
@@ -136,7 +143,7 @@ class _Fleet:
         count = len(instants_s)
         self._make_room(count)
         dice = np.zeros(0)
-        if self._plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO):
+        if takes_chances(self._plan.routing):
             dice = stream.routing(count)
             come = self._window[
                 self._here : self._here + count
@@ -215,14 +222,15 @@ class _Fleet:
 
     def _change_choice(self, replica: int, now_s: float, *, joins: bool) -> None:
         """The router may choose a replica, or may no longer, and then its queue is routed again."""
-        in_service = int(self._queues["in_service"][replica])
-        outstanding = float(in_service * (len(self._ranks) >> 1) + replica)
-        _set(self._ranks, replica, outstanding if joins else math.inf)
-        if not joins:
-            self._turn = _move_queue(
-                self._rules, self._queues, self._ranks, self._events, self._present, self._window, self._base,
-                replica, self._turn, now_s,
-            )  # fmt: skip
+        if joins:
+            in_service = int(self._queues["in_service"][replica])
+            put_back(int(self._rules["routing"][0]), replica, in_service, self._ranks, self._marks)
+            return
+        take_out(replica, self._ranks)
+        self._turn = _move_queue(
+            self._rules, self._queues, self._ranks, self._marks, self._events, self._present, self._window,
+            self._base, replica, self._turn, now_s,
+        )  # fmt: skip
 
     def decided(self, *, is_over: bool) -> Served:
         """The next requests that are served or lost; at the end those that wait in vain are lost."""
@@ -242,11 +250,6 @@ def _known(size: Integers) -> int:
         if size[place] == UNKNOWN:
             return place
     return len(size)
-
-
-@compiled
-def _set(tree: Floats, index: int, value: float) -> None:
-    change(tree, index, value)
 
 
 @compiled
@@ -287,6 +290,7 @@ def _move_queue(  # noqa: C901  (one branch a routing)
     plan: Structs,
     queues: Structs,
     ranks: Floats,
+    marks: Floats,
     events: Floats,
     present: Booleans,
     window: Structs,
@@ -297,8 +301,8 @@ def _move_queue(  # noqa: C901  (one branch a routing)
 ) -> int:
     """Route those who wait at a replica that has left again, in order; who is next in turn then."""
     rules, leaver = plan[0], queues[replica]
-    routing, leaves, seen = rules.routing, len(ranks) >> 1, present.sum()
-    request = leaver.head
+    routing, seen = rules.routing, present.sum()
+    request, dice = leaver.head, np.empty(2)
     for _ in range(leaver.waiting):
         entry, here = window[request - base], request
         request = entry.behind
@@ -310,18 +314,19 @@ def _move_queue(  # noqa: C901  (one branch a routing)
                 turn = (turn + 1) % len(queues)
             to = turn
             turn = (turn + 1) % len(queues)
-        elif routing == LEAST_OUTSTANDING:
-            to = least_of_ranks(ranks)
+        elif base_of(routing) == LEAST_OUTSTANDING:
+            to = chosen_by_ranks(routing, 0, 0, ranks, marks)
         else:
-            place = place_at_random(entry.started_s, seen)
-            to = _nth(present, place)
-            if routing == POWER_OF_TWO:
-                other = _nth(present, second_place(place, entry.finished_s, seen))
-                to = chosen_by_ranks(routing, to, other, ranks)
+            dice[0], dice[1] = entry.started_s, entry.finished_s
+            place = place_at_random(dice[0], seen)
+            one, two = _nth(present, place), _nth(present, other_place(routing, place, dice, 0, seen))
+            to = chosen_by_ranks(routing, one, two, ranks, marks)
         queue = queues[to]
         is_free = queue.in_service == 0
         if rules.limit >= 0 and queue.waiting >= rules.limit + (rules.size_max if is_free else 0):
             entry.size = 0
+            if routing == LEAST_OUTSTANDING_HAPROXY:
+                count_more(routing, to, 0, ranks, marks)
             continue
         entry.behind = NO_REQUEST
         if queue.waiting == 0:
@@ -333,8 +338,8 @@ def _move_queue(  # noqa: C901  (one branch a routing)
         queue.waiting += 1
         queue.due_s = due_s(queue.waiting, rules.due_size, queue.due_s, now_s)
         if routing >= LEAST_OUTSTANDING:
-            change(ranks, to, at(ranks, to) + leaves)
-        if routing == LEAST_OUTSTANDING and is_free:
+            count_more(routing, to, 1, ranks, marks)
+        if base_of(routing) == LEAST_OUTSTANDING and is_free:
             change(events, to, event_s(queue))
     leaver.waiting = 0
     return turn

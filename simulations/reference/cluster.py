@@ -10,6 +10,7 @@ from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Batch, Records
 from simulations.draws.service import ALONE, ServiceTimes
 from simulations.draws.start import Underway
+from simulations.reference.gate import Gate
 from simulations.reference.population import Population
 from simulations.reference.replica import (
     Clock,
@@ -20,6 +21,9 @@ from simulations.reference.replica import (
     RequestQueue,
 )
 from simulations.routing.policies import router
+
+# A request arrives at the balancer; False if it is rejected.
+Join = Callable[[int], bool]
 
 
 def run(
@@ -41,43 +45,54 @@ def run(
     batches: list[Batch] = []
     uniforms = draws.service.tolist()
     arrived_s: list[float] = [] if isinstance(draws, ClosedDraws) else draws.arrived_s.tolist()
-    replicas = _fleet(plan, clock, arrived_s, slowdowns)
-    route = router(plan.routing, replicas, draws.routing.tolist())
-    finish: Callable[[Batch], None] = batches.append
+    replicas = _fleet(plan, clock, slowdowns)
+    join, ended = _balancer(plan, clock, replicas, draws.routing.tolist())
+
+    def finish(batch: Batch) -> None:
+        batches.append(batch)
+        ended(batch.replica)
+        if population is not None:
+            population.answer(batch.requests, batch.finished_s)
+
+    population: Population | None = None
     if isinstance(draws, ClosedDraws):
 
         def send(request: int) -> None:
             arrived_s.append(clock.now)
-            if not route(request).join(request):
-                population.answer([request], clock.now)
+            if not join(request):
+                users.answer([request], clock.now)
 
-        def answer(batch: Batch) -> None:
-            batches.append(batch)
-            population.answer(batch.requests, batch.finished_s)
-
-        population = Population(clock, draws.users, draws.think_s.tolist(), send)
-        population.begin(spread_s=service_times(1, uniforms[0]))
-        finish = answer
+        population = users = Population(clock, draws.users, draws.think_s.tolist(), send)
+        users.begin(spread_s=service_times(1, uniforms[0]))
     else:
         placed = [] if draws.underway is None else _begin(replicas, draws.underway)
-        clock.process(_arrive(clock, arrived_s, route, placed))
+        clock.process(_arrive(clock, arrived_s, join, placed))
     for replica in replicas:
         clock.process(replica.serve(clock, service_times, uniforms, finish))
     clock.run()
     return Records.of(np.asarray(arrived_s), batches)
 
 
-def _fleet(
-    plan: BatchPlan, clock: Clock, arrived_s: list[float], slowdowns: Sequence[float]
-) -> list[Replica]:
+def _balancer(
+    plan: BatchPlan, clock: Clock, replicas: Sequence[Replica], uniforms: Sequence[float]
+) -> tuple[Join, Callable[[int], None]]:
+    """Functions that take requests as they arrive, and note that a replica has ended a batch."""
+    if plan.outstanding_max is not None:
+        gate = Gate(clock, plan.routing, replicas, plan.outstanding_max, uniforms)
+        return gate.join, gate.ended
+    route = router(plan.routing, replicas, uniforms)
+    return lambda request: route(request).join(request), lambda replica: None
+
+
+def _fleet(plan: BatchPlan, clock: Clock, slowdowns: Sequence[float]) -> list[Replica]:
     """Replicas with a queue each, or all at one; devices take them in order of their index."""
     shared = plan.routing is Routing.SHARED_QUEUE
     count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)
-    queues = [RequestQueue(clock, plan, arrived_s, fed) for _ in range(count)]
+    queues = [RequestQueue(clock, plan, fed) for _ in range(count)]
     instances = len(slowdowns)
     devices = [Device(clock, slowdowns) for _ in range(-(-plan.replicas // instances))]
     return [
-        Replica(index, queues[0 if shared else index], devices[index // instances])
+        Replica(index, queues[0 if shared else index], devices[index // instances], clock)
         for index in range(plan.replicas)
     ]
 
@@ -92,10 +107,12 @@ def _begin(replicas: Sequence[Replica], underway: Underway) -> list[Replica]:
 
 
 def _arrive(
-    clock: Clock, arrived_s: list[float], route: Callable[[int], Replica], placed: Sequence[Replica]
+    clock: Clock, arrived_s: list[float], join: Join, placed: Sequence[Replica]
 ) -> Generator[Moment, None, None]:
-    """Requests arrive, one after another, each at the replica that the router picks, but the first where they are."""
+    """Requests arrive, one after another, each at the balancer, but the first where they are."""
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)
-        replica = placed[request] if request < len(placed) else route(request)
-        replica.join(request)
+        if request < len(placed):
+            placed[request].join(request)
+        else:
+            join(request)

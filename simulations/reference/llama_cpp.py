@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from simulations.draws.tokens import EngineRules
 from simulations.reference.blocks import BlockPool
-from simulations.reference.scheduler import Part, Request
+from simulations.reference.request import Request
+from simulations.reference.scheduler import Part
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class LlamaCpp:
         request.slot = slot
         request.computed = min(request.cached, request.input - 1)
         self.cached += request.computed
+        request.hits = request.computed
 
     def _prompts(self, budget: int) -> Iterator[Part]:
         """Parts of prompts in order of slots, whoever came first."""
@@ -94,14 +96,19 @@ class LlamaCpp:
         part = Part(request, tokens, request.computed, request.computed + tokens == request.known)
         request.computed += tokens
         request.due += part.brings_token
-        self.blocks.grow(request.number, request.computed)
+        self.blocks.grow(request, request.computed)
         return part
+
+    def take(self, part: Part, seed: int) -> int:
+        """The next token."""
+        part.request.receive(1)
+        return 1
 
     def finish(self, request: Request) -> None:
         """Its slot is idle from now on."""
         self.slots[request.slot] = None
         self.released.append(request.slot)
-        self.blocks.release(request.number, request.computed)
+        self.blocks.release(request)
 
     def call_off(self, request: Request) -> None:
         """Remove a request whose client has gone: its slot is idle at once, or it leaves the line."""

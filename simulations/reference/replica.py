@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heappop, heappush
+from itertools import count as numbers
 from typing import Protocol, Self
 
 from simpy import Environment, Event
@@ -15,6 +16,7 @@ from capacity.server.batch.plan import BatchPlan
 from simulations.draws.records import Batch
 from simulations.draws.service import ServiceTimes
 from simulations.reference.batching import rule_for
+from simulations.routing.candidates import Counted
 
 
 class Phase(IntEnum):
@@ -36,12 +38,30 @@ class Phase(IntEnum):
 _RANKS = 2**32  # more than there are replicas
 
 
+def order_of(phase: Phase, rank: int) -> int:
+    """The order of an event among all of its instant."""
+    return phase * _RANKS + rank
+
+
 class Clock(Environment):
-    """Simulated time. Instants are absolute, so that none drifts by the rounding of a delay."""
+    """Simulated time. Instants are absolute, so that none drifts by the rounding of a delay.
+
+    Attributes:
+        changes: numbers of what changes, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes = numbers(1)
 
     def enter(self, instant_s: float, order: EventPriority, event: Event) -> None:
         """Schedule `event` at `instant_s`, ahead of all with a higher `order` at that instant."""
         heappush(self._queue, (instant_s, order, next(self._eid), event))
+
+    @property
+    def next_order(self) -> int:
+        """The order of the next event among all of its instant."""
+        return self._queue[0][1]
 
     def call(self, instant_s: float, phase: Phase, rank: int, action: Callable[[], None]) -> "Moment":
         """Have something done at an instant; it is called off by clearing the moment's callbacks."""
@@ -59,7 +79,7 @@ class Moment(Event):
         """Happen then; SimPy's own Timeout also sets its outcome in advance."""
         self._ok = True
         self._value = None
-        self.env.enter(instant_s, EventPriority(phase * _RANKS + rank), self)
+        self.env.enter(instant_s, EventPriority(order_of(phase, rank)), self)
         return self
 
     def moved(self, instant_s: float, phase: Phase, rank: int = 0) -> "Moment":
@@ -161,27 +181,26 @@ class Device:
 class RequestQueue:
     """A FIFO queue in front of one replica, or in front of all of them.
 
-    A request is its number in order of arrival. Each free replica has room for a batch; a request that finds no
-    room there and the limit reached is rejected.
+    A request is its number in order of arrival; it comes here then, or later if a balancer held it back. Each free
+    replica has room for a batch; a request that finds no room there and the limit reached is rejected.
     """
 
-    def __init__(self, clock: Clock, plan: BatchPlan, arrived_s: Sequence[float], replicas: int) -> None:
+    def __init__(self, clock: Clock, plan: BatchPlan, replicas: int) -> None:
         self._clock = clock
         self._plan = plan
         self._rule = rule_for(plan)
         self._limit = plan.queue_limit
-        self._arrived_s = arrived_s
         self._free = replicas  # that serve no batch, called or not
-        self._waiting: deque[int] = deque()
+        self._waiting: deque[tuple[int, float]] = deque()  # each with the instant at which it came here
         self._idle: list[tuple[int, Moment]] = []  # a heap: the lowest replica is called first
         self._ended_s = -math.inf  # when the last batch ended that was taken from here, at any replica
-        self._timed: int | None = None  # the request for which the latest timer was set
+        self._timed: tuple[int, float] | None = None  # the request for which the latest timer was set
 
     def join(self, request: int) -> bool:
         """A request arrives at the end of the queue; False if it finds no room and is rejected."""
         if self._limit is not None and len(self._waiting) >= self._limit + self._room():
             return False
-        self._waiting.append(request)
+        self._waiting.append((request, self._clock.now))
         self._rule.joins(self._clock.now)
         self._call_replica()
         return True
@@ -194,7 +213,7 @@ class RequestQueue:
         """The oldest requests, as many as the next batch has; those that stay have called a replica already."""
         self._free -= 1
         size = self._rule.take(len(self._waiting), self._oldest_s(), self._clock.now)
-        return [self._waiting.popleft() for _ in range(size)]
+        return [self._waiting.popleft()[0] for _ in range(size)]
 
     def occupy(self) -> None:
         """A replica serves a batch at the start whose requests did not come from here."""
@@ -237,18 +256,17 @@ class RequestQueue:
         return self._rule.starts_s(len(self._waiting), self._oldest_s(), self._clock.now)
 
     def _oldest_s(self) -> float:
-        """Instant at which the oldest request arrived. [s]"""
-        return self._arrived_s[self._waiting[0]]
+        """Instant at which the oldest request came. [s]"""
+        return self._waiting[0][1]
 
 
-class Replica:
+class Replica(Counted):
     """One server: waits for its queue's call, takes a batch, is busy until its device has done the work."""
 
-    def __init__(self, index: int, queue: RequestQueue, device: Device) -> None:
-        self.index = index
+    def __init__(self, index: int, queue: RequestQueue, device: Device, clock: Clock) -> None:
+        super().__init__(index, clock.changes)
         self.queue = queue
         self.device = device
-        self.outstanding = 0  # requests routed here and not yet finished
         self._begun_ends_s = -math.inf  # when the batch ends that it serves at the start
 
     def begin(self, size: int, ends_s: float) -> None:
@@ -259,7 +277,7 @@ class Replica:
     def join(self, request: int) -> bool:
         """A request arrives here; False if it finds no room and is rejected."""
         is_accepted = self.queue.join(request)
-        self.outstanding += is_accepted
+        self.count(int(is_accepted))
         return is_accepted
 
     def serve(
@@ -273,7 +291,7 @@ class Replica:
         if (begun := self.outstanding) > 0:
             yield Moment(clock).at(self._begun_ends_s, Phase.COMPLETION, self.index)
             self.queue.release()
-            self.outstanding -= begun
+            self.count(-begun)
         while True:
             while not self.queue.is_due():
                 self.device.rest(self.index)
@@ -285,5 +303,5 @@ class Replica:
                 work_s += service_times.wake_s
             yield self.device.serve(self.index, work_s)
             self.queue.release()
-            self.outstanding -= len(requests)
+            self.count(-len(requests))
             finish(Batch(self.index, started_s, clock.now, requests))

@@ -1,51 +1,10 @@
 """Scheduler: what the engine of a language model asks of its rules. Each policy has a file of its own here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from simulations.reference.blocks import BlockPool
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A request on its way.
-
-    Attributes:
-        cached: tokens at its beginning that are assumed to be in the cache when it first starts.
-        computed: tokens that are computed, or will be by a pass that has been composed.
-        generated: output tokens that have come.
-        due: tokens that passes which have been composed and not ended will bring.
-        slot: that it has, where requests have slots.
-    """
-
-    number: int
-    arrived_s: float
-    input: int
-    output: int
-    cached: int = 0
-    computed: int = 0
-    generated: int = 0
-    due: int = 0
-    preemptions: int = 0
-    first_s: float = 0.0
-    token_s: float = 0.0
-    slot: int = -1
-
-    @property
-    def known(self) -> int:
-        """Tokens that there are to compute, those that are due included."""
-        return self.input + self.generated + self.due
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all its tokens have come."""
-        return self.generated == self.output
-
-    @property
-    def is_last_due(self) -> bool:
-        """Whether its last token is due."""
-        return self.generated + self.due == self.output
+from simulations.reference.request import Request
 
 
 class Part(NamedTuple):
@@ -53,17 +12,24 @@ class Part(NamedTuple):
 
     Attributes:
         brings_token: whether it ends with all that was known computed, and so with a new token.
+        drafts: tokens after it that were drafted.
     """
 
     request: Request
     tokens: int
     before: int
     brings_token: bool
+    drafts: int = 0
 
     @property
     def is_decode(self) -> bool:
         """Whether it is one token after the prompt."""
         return self.tokens == 1 and self.before >= self.request.input
+
+    @property
+    def past(self) -> int:
+        """Tokens computed before it; of an answer also those that were accepted since the pass was composed."""
+        return self.request.computed - 1 if self.brings_token and self.is_decode else self.before
 
 
 class Scheduler(Protocol):
@@ -91,6 +57,13 @@ class Scheduler(Protocol):
 
     def compose(self) -> list[Part]:
         """The next pass; empty where nothing can be computed."""
+
+    def take(self, part: Part, seed: int) -> int:
+        """Tokens that a pass which has ended brings a request; 0 of one that had its last meanwhile.
+
+        Args:
+            seed: of the noise of passes and of what is accepted.
+        """
 
     def finish(self, request: Request) -> None:
         """All tokens of a request have come."""

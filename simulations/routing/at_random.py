@@ -1,16 +1,16 @@
-"""Random routing: every replica is as likely as any other."""
+"""Random routing: every replica is as likely as its weight says, as any other where all have their whole share."""
 
 from collections.abc import Sequence
 
 from simulations.compiled import inlined
-from simulations.routing.candidates import Chosen, Policy
+from simulations.routing.candidates import Chosen, Policy, drawn
 
 
 def at_random(count: int) -> Policy[Chosen]:
     """Any of the candidates, by the first uniform number."""
 
     def choose(candidates: Sequence[Chosen], uniforms: Sequence[float]) -> Chosen:
-        return candidates[int(uniforms[0] * len(candidates))]
+        return drawn(candidates, uniforms[0])
 
     return choose
 

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from capacity.performance import Interval, Kind, Performance
+import numpy as np
+
+from capacity.performance import Interval, Kind, Performance, Share
 from capacity.question.objective import Measure
 from simulations.statistics.pool import Pool, served, with_lost, within_one
 from simulations.statistics.sample import Sample
+from simulations.statistics.sessions import SessionTotals
 from simulations.statistics.tally import Tally
-from simulations.statistics.tokens import TokenSample
+from simulations.statistics.tokens import TokenSample, sessions_of
 
 # Means in an engine's performance.
 _MEANS = (Measure.TTFT_MEAN, Measure.TPOT_MEAN, Measure.ITL_MEAN, Measure.RESPONSE_MEAN)
@@ -75,10 +78,12 @@ def engine_performance(
         may_lose: whether requests may be lost.
     """
     whole = cast("TokenSample", pool.whole)
-    times, gaps = replicas / simulated, whole.output_tokens - whole.counted
+    times, gaps = replicas / simulated, whole.events - whole.counted
     offered = whole.counted + whole.lost
 
-    measures = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
+    measures: tuple[Measure, ...] = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE)
+    if whole.sessions is not None:
+        measures = (*measures, Measure.SESSION)
     found: dict[str, Any] = {one.value: _quantiles(pool, one, quantiles, confidence) for one in measures}
     if whole.lost:
         found |= {
@@ -103,10 +108,43 @@ def engine_performance(
         in_system_mean=times * whole.responses.total_s / whole.window_s,
         loss_probability=whole.lost / offered if may_lose else None,
         **found,
+        **({} if whole.sessions is None else _of_sessions(pool, whole.sessions, times, confidence)),
         intervals={}
         if len(pool.sections) == 1
         else _of_means(pool, confidence, has_limits=has_limits, may_lose=may_lose),
     )
+
+
+def _of_sessions(pool: Pool, totals: SessionTotals, times: float, confidence: float) -> dict[str, Any]:
+    """What is said of sessions alone.
+
+    Args:
+        times: replicas for each that was simulated.
+    """
+    window_s, hits, prompts = pool.whole.window_s, totals.hit_tokens, totals.prompt_tokens
+    seen = int(np.flatnonzero(prompts)[-1]) + 1
+    is_one = len(pool.sections) == 1
+    share = (
+        Interval.exact(totals.hit_share)
+        if is_one
+        else pool.ratio(_hit_tokens, _prompt_tokens).interval(confidence)
+    )
+    return {
+        "hit_share": Share.of(share),
+        "hit_share_by_turn": tuple((hits[:seen] / np.maximum(prompts[:seen], 1.0)).tolist()),
+        "cached_tokens_per_s": times * float(hits.sum()) / window_s,
+        "sessions_live_mean": times * totals.live_s / window_s,
+        "sessions_cut": totals.cut / max(1.0, totals.sessions),
+        "session_response_mean_s": totals.responses.total_s / max(1, totals.responses.count),
+    }
+
+
+def _hit_tokens(sample: Sample) -> float:
+    return float(sessions_of(sample).hit_tokens.sum())
+
+
+def _prompt_tokens(sample: Sample) -> float:
+    return float(sessions_of(sample).prompt_tokens.sum())
 
 
 def _quantiles(

@@ -128,6 +128,12 @@ class ProfileError:
         return min(max(known), max(min(known), share * (1.0 - share) / squares))
 
 
+def drifts(rises: Floats, allowed: float) -> bool:
+    """Whether second halves of runs are apart from the first by more than is allowed, beyond chance."""
+    error = student_t(1.0 - _START_LEVEL, len(rises) - 1) * float(rises.std(ddof=1)) / math.sqrt(len(rises))
+    return abs(float(rises.mean())) - allowed > error
+
+
 @dataclass(frozen=True)
 class Pool:
     """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
@@ -216,10 +222,9 @@ class Pool:
         error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
         if error_s <= _SAME * float(self.sections[0].responses.values_s[-1]):
             return True  # nothing is random: all runs are the same run, which is in its cycle by now
-        rise_s = float(rises_s.mean())
         if both_sides:
-            rise_s = abs(rise_s) - _DRIFT_MAX * self.mean_s(Measure.RESPONSE_MEAN)
-        return rise_s <= student_t(confidence, len(rises_s) - 1) * error_s
+            return not drifts(rises_s, _DRIFT_MAX * self.mean_s(Measure.RESPONSE_MEAN))
+        return float(rises_s.mean()) <= student_t(confidence, len(rises_s) - 1) * error_s
 
     def response_quantile(self, quantile: float) -> QuantileEstimate:
         """Quantile of the pooled responses of served requests. [s]"""

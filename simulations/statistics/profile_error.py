@@ -7,12 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from capacity.confidence import student_t
 from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import has_samples, known_samples, resampled
 from capacity.traffic.workload import RenewalArrivals, Workload
 from simulations.case import Case
 from simulations.draws.arrivals import Purpose, Seed, Stage
+from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes
 from simulations.replication import Task, replicate_alike
 from simulations.statistics.intervals import resamples_for
@@ -157,3 +159,20 @@ def widened(interval: Interval, extra: float) -> Interval:
     up = math.hypot(math.log(high / value), extra)
     down = math.inf if low == 0.0 else math.hypot(math.log(value / low), extra)
     return Interval(value=value, low=value * math.exp(-down), high=value * math.exp(up))
+
+
+def scatter(values: Floats, confidence: float) -> float:
+    """Half-width from the scatter of values under resampled profiles."""
+    return student_t(confidence, len(values) - 1) * float(np.std(values, ddof=1))
+
+
+def apart(interval: Interval, extra: float) -> Interval:
+    """The interval with an independent error added in quadrature."""
+    if extra == 0.0:
+        return interval
+    down = math.hypot(interval.value - interval.low, extra)
+    return Interval(
+        value=interval.value,
+        low=interval.value - down,
+        high=interval.value + math.hypot(interval.high - interval.value, extra),
+    )

@@ -61,7 +61,7 @@ def is_pooled(plan: BatchPlan) -> bool:
     stay together, and forget the start as slowly as queues of their own (observed on fleets of 30 and 300, whose runs
     went on rising after ten relaxation times of one queue).
     """
-    least_outstanding = plan.routing is Routing.LEAST_OUTSTANDING and plan.batch_size_max == 1
+    least_outstanding = plan.routing.base is Routing.LEAST_OUTSTANDING and plan.batch_size_max == 1
     return plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE or least_outstanding
 
 
@@ -82,7 +82,12 @@ def closed_relaxation_requests(
     if is_pooled(plan):
         return users
     walking = users if sustainable_rps is None else _walking(population, plan, sustainable_rps)
-    return max(users, _WALK * walking * (1.0 + walking / plan.replicas))
+    return max(users, full_walk_requests(walking, plan.replicas))
+
+
+def full_walk_requests(users: float, queues: int) -> float:
+    """Requests within which users at queues that are always full change these, where service is exponential."""
+    return _WALK * users * (1.0 + users / queues)
 
 
 def _walking(population: ClosedPopulation, plan: BatchPlan, sustainable_rps: float) -> float:

@@ -1,11 +1,10 @@
 """Agreement: theory compared with simulation, quantity by quantity, on the product's own simulator."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulations.draws.arrivals import Seed, Stage
 from simulations.replication import Engine
@@ -17,9 +16,6 @@ from simulations.validation.recovery_systems import RecoverySystem
 from simulations.validation.systems import System
 from simulations.validation.token_systems import TokenSystem
 from simulations.workers import Mapper
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 REPLICATIONS = 20
 DEVIATION_MAX_SE = 4.0  # standard errors; false alarms about 8e-4 a row at 20 replications
@@ -130,52 +126,3 @@ def _rows(system: AnySystem, pool: Pool) -> list[Row]:
 def _length(system: AnySystem) -> Length:
     warm_up = math.ceil(RELAXATIONS * system.relaxation_requests)
     return Length(warm_up=warm_up, measured=max(10 * warm_up, 10_000), cool_down=system.cool_down_requests)
-
-
-def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:
-    """Document of `capacity agreement`."""
-    return {
-        "agrees": all(row.verdict is Agreement.AGREES for row in rows),
-        "rows": [
-            {
-                "system": row.system,
-                "quantity": row.quantity,
-                "theory": row.theory,
-                "allowance": row.allowance,
-                "simulation": row.simulation.value,
-                "half_width": row.half_width,
-                "standard_error": row.simulation.standard_error,
-                "power": row.power,
-                "verdict": row.verdict.value,
-            }
-            for row in rows
-        ],
-        "seed": seed,
-    }
-
-
-def rows_tables(rows: Sequence[Row]) -> Iterator["Table"]:
-    """Tables of `capacity agreement`, one for each system."""
-    from capacity.render.tables import table
-
-    columns = ("<quantity", "theory", "simulation", "± 95 %", "deviation", "power", "<verdict")
-    for name, group in groupby(rows, key=lambda row: row.system):
-        yield table(columns, map(_cells, group), title=name)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    """A row as it is shown: the deviation in standard errors, and the power to find an error of 5 %."""
-    return (
-        row.quantity,
-        f"{row.theory:.6g}",
-        f"{row.simulation.value:.6g}",
-        f"{row.half_width:.2g}",
-        f"{row.deviation_se:+.1f} SE",
-        f"{row.power:.3f}",
-        row.verdict.value,
-    )
-
-
-def verdict_exit_code(rows: Sequence[Row]) -> int:
-    """4 if a row disagrees or proves nothing, else 0."""
-    return 0 if all(row.verdict is Agreement.AGREES for row in rows) else 4

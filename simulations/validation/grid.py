@@ -9,6 +9,7 @@ from capacity.queues.durations import Duration, Family
 from capacity.server.batch.batching import BatchTimer
 from simulations.validation import laws
 from simulations.validation import recovery_systems as trouble
+from simulations.validation import session_systems as sessions
 from simulations.validation import token_systems as tokens
 from simulations.validation.agreement import AnySystem
 from simulations.validation.systems import P50, P99
@@ -49,6 +50,8 @@ _SHORT: tuple[Callable[[], AnySystem], ...] = (
     partial(tokens.shared_engine, "constant", 50, 0.5),
     partial(tokens.geometric_slots, 4, 6, 0.6),
     partial(tokens.prompts_alone, 100, 64, 850, 0.7),
+    partial(sessions.growing_sessions, 5, 60),
+    partial(sessions.groups_alone, 1.0, 150, 37.5),
     partial(trouble.retrial, 4, 0.6, 0.5),
     partial(trouble.long_backoff, 4, 0.9, 3, 500.0),
     partial(trouble.fixed_patience, 4, 1.1, 1.0, P99),
@@ -120,6 +123,8 @@ _MORE: tuple[Callable[[], AnySystem], ...] = (
     partial(tokens.geometric_slots, 4, 6, 0.6, base_s=0.0),
     partial(tokens.geometric_slots, 8, 20, 0.8),
     partial(tokens.prompts_alone, 100, 6, 8000, 0.8),
+    partial(sessions.growing_sessions, 5, 1),
+    partial(sessions.groups_alone, 0.0, 150, 75.0),
     partial(trouble.retrial, 1, 0.2, 0.5),
     partial(trouble.long_backoff, 4, 0.7, 3, 1000.0),
     partial(trouble.fixed_patience, 1, 0.8, 3.0, P99),

@@ -7,14 +7,15 @@ from functools import partial
 from typing import ClassVar
 
 from capacity.profile.distribution import from_samples
-from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile
+from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile, Scheduler
 from capacity.question.objective import Measure
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
 from capacity.server.engine.plan import TokenPlan, TokenScenario
-from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.any_lengths import AnyLengths
+from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed
 from simulations.engine_replication import TokenTask, replicate_tokens
@@ -112,7 +113,7 @@ def law_scenario(
             sequences_max=ROOM_FOR_ALL, batched_tokens_max=10 * ROOM_FOR_ALL, context_tokens_max=1_000_000
         ),
         coefficients=line,
-        engine=Engine(chunked_prefill=chunked),
+        engine=Engine(scheduler=Scheduler.VLLM_V1_0_19, chunked_prefill=chunked),  # laws know no pass ahead
     )
     plan = TokenPlan(profile="law", replicas=1, sequences_max=slots, batched_tokens_max=budget)
     return Scenario(profile=profile, workload=Workload(arrival_rate_rps=rate_rps), lengths=lengths, plan=plan)

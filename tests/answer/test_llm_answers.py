@@ -60,7 +60,10 @@ def planned() -> PlanAnswer:
 def test_a_plan_is_a_row_and_so_is_each_fleet_that_was_judged(planned: PlanAnswer) -> None:
     (chosen,) = planned.rows()
     assert (chosen["replicas"], chosen["hourly_usd"], planned.sustainable_rate_rps > 100.0) == (3, 6.0, True)
-    two, three, four = planned.considered.to_frame().to_dict("records")
+    judged = planned.considered.to_frame().to_dict("records")
+    two, three, four = (row for row in judged if row["sequences_max"] == 16)
+    fewer = [row for row in judged if row["sequences_max"] < 16]
+    assert {(row["replicas"], row["verdict"]) for row in fewer} == {(2, "missed")}  # and overloaded
     assert {name: two[name] for name in PLAN} == PLAN
     verdicts = [(row["replicas"], row["verdict"]) for row in (two, three, four)]
     assert verdicts == [(2, "missed"), (3, "met"), (4, "met")]
@@ -124,7 +127,7 @@ def test_new_steps_as_a_csv_keep_what_only_the_profile_says(planned: PlanAnswer,
     inputs = gate_inputs(saved, list(new_profiles([path], saved)), None)
     (old,), (new,) = saved.question.profiles, inputs.question.profiles
     assert (new.kv, new.engine, new.overhead, new.hourly_usd) == (old.kv, old.engine, old.overhead, 2.0)
-    assert inputs.notes == ("profile line is replaced by steps; its price and KV cache are kept",)
+    assert inputs.notes == ("profile line is replaced by steps; its price, KV cache and engine are kept",)
 
 
 def test_an_explanation_says_what_binds_and_what_would_save(planned: PlanAnswer) -> None:
@@ -247,7 +250,10 @@ def test_plans_are_compared_under_the_same_requests(planned: PlanAnswer) -> None
 
 def test_each_limit_has_a_keyword() -> None:
     """Each a different one, in text and in seconds."""
-    given: dict[str, Any] = {"goodput_min": "95%"}
+    given: dict[str, Any] = {
+        "goodput_min": "95%",
+        "sessions": "turns=constant:1;first=constant:9;output=constant:9",
+    }
     limits: dict[str, dict[float, float]] = {}
     means = {}
     for at, prefix in enumerate(("", *(f"{one}_" for one in TOKEN_MEASURES))):
@@ -265,6 +271,7 @@ def test_each_limit_has_a_keyword() -> None:
         ttft=limits["ttft_"],
         tpot=limits["tpot_"],
         itl=limits["itl_"],
+        session=limits["session_"],
         goodput=0.95,
         **means,
     )
@@ -326,22 +333,33 @@ def test_a_plan_that_does_not_recover_is_missed(planned: PlanAnswer) -> None:
 
 def test_a_plan_document_has_its_price_and_headroom_where_known(planned) -> None:
     document = planned.document()
-    assert (document["cost"], document["headroom"], "recovery" in document) == (
-        {"hourly_usd": 6.0},
-        None,
-        False,
-    )
+    assert (document["headroom"], "recovery" in document) == (None, False)
+    seen = planned.performance
+    prompts_per_s = seen.throughput_rps * planned.question.space.lengths.moments.input
+    per_second = {
+        "requests": seen.throughput_rps,
+        "input_tokens": prompts_per_s,
+        "output_tokens": seen.output_tokens_per_s,
+    }
+    assert document["cost"] == {"hourly_usd": 6.0}
+    assert document["usd_per_million"] == {
+        what: pytest.approx(6.0 * 1e6 / (3600.0 * served)) for what, served in per_second.items()
+    }
     headroom = Headroom(today_rps=100.0, accepted_rps=110.0, refused_rps=120.0)
     priced = replace(
         planned, recommendation=replace(planned.recommendation, hourly_usd=None, headroom=headroom)
     )
-    assert priced.document()["cost"] is None
+    assert (priced.document()["cost"], priced.document()["usd_per_million"]) == (None, None)
     assert priced.document()["headroom"] == {"arrival_rate_max_rps": 110.0, "arrival_rate_refused_rps": 120.0}
     assert (planned.hourly_usd, priced.hourly_usd) == (6.0, None)
 
 
 def test_rates_have_a_row_each(planned: PlanAnswer) -> None:
-    one, *_ = planned.recommendation.considered
+    one = next(
+        each
+        for each in planned.recommendation.considered
+        if each.performance is not None and each.performance.tpot_mean_s
+    )
     points = (
         Point(size=10.0, candidate=one),
         Point(size=20.0, candidate=replace(one, performance=None)),

@@ -40,7 +40,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Spike, Survival
 from capacity.search.recommendation import Certificate, Recommendation
@@ -146,7 +146,7 @@ def questions(draw: st.DrawFn) -> Question:
     queue_limit = draw(st.none() | st.integers(0, 10**30))
     profiles = [replace(draw(cases.profiles()), name=name, hourly_usd=draw(durations())) for name in "ab"]
     batching = draw(st.sampled_from(list(Batching)))
-    routings = draw(st.sets(st.sampled_from(list(Routing)), min_size=1))
+    routings = draw(st.sets(st.sampled_from(PLAIN_ROUTINGS), min_size=1))
     if batching is Batching.RAY_SERVE:
         routings = routings - {Routing.SHARED_QUEUE} or {Routing.RANDOM}
     preferred = draw(st.sampled_from([(), (1,)])) if batching is Batching.TRITON else ()
@@ -247,10 +247,13 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
 
     document = saved()
     asked = (names(Question) | names(BatchSpace) | {"timer"}) - {"space"}
-    only_where_set = {"replicas_min", "batch_size_min"}
+    only_where_set = {"replicas_min", "batch_size_min", "outstanding_max"}
     assert set(document["question"]) == asked - only_where_set
     limited = question_to_document(varied(QUESTION, replicas_min=2, batch_size_min=2, survival=BREAKDOWNS))
-    assert set(limited) == asked
+    assert set(limited) == asked - {"outstanding_max"}
+    alone = replace(WHOLE, instances_per_device=1)
+    held_back = varied(QUESTION, profiles=(alone,), outstanding_max=200)
+    assert question_to_document(held_back)["outstanding_max"] == 200
     assert set(limited["survival"]) == names(Survival)
     assert read_as(QuestionDocument, limited, "question").question(None).replicas_min == 2
     assert read_as(QuestionDocument, limited, "question").question(None).survival == BREAKDOWNS

@@ -109,6 +109,7 @@ def test_a_plan_that_is_met():
         "headroom": {"arrival_rate_max_rps": 60.0, "arrival_rate_refused_rps": 61.0},
         "random_routing": None,
         "cost": {"hourly_usd": 1.5},
+        "usd_per_million": None,
         "survived": [
             {
                 "event": "1 replica gone",
@@ -121,6 +122,7 @@ def test_a_plan_that_is_met():
             "cost": {"hourly_usd": 0.75},
         },
         "under_poisson": None,
+        "alternatives": [],
         "candidates": {"screened": 5, "simulated": 4, "certified": 3, "requests": 1000},
         "considered": [
             {

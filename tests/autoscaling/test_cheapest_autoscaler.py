@@ -8,7 +8,7 @@ from itertools import pairwise, product
 import pytest
 from scaled import kept, scaled_fleet, with_limited
 
-from capacity.autoscaling.cheapest import CONFIRMED_MAX, AutoscaledPlan, cheapest, ladders
+from capacity.autoscaling.cheapest import CONFIRMED_MAX, AutoscaledPlan, _hours_with, cheapest, ladders
 from capacity.autoscaling.comparison import first_above
 from capacity.autoscaling.findings import Course, Days
 from capacity.autoscaling.scaled_fleet import ScaledFleet
@@ -22,13 +22,14 @@ from capacity.traffic.daily import DAY_S, DailyCurve
 LIMIT_S = 0.5
 PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=0.1),), hourly_usd=2.0)
 CHOICES = ladders(1)
+_, SHARES = CHOICES
 QUIET_RPS, BUSY_RPS = 5.0, 40.0  # a night and a day of twelve hours each
 
 
 def fleet(replicas_max: int = 30) -> ScaledFleet:
     """A night of 5 rps and a day of 40 rps, at 10 rps a replica."""
     plan = BatchPlan(profile="flat", replicas=replicas_max, batch_size_max=1)
-    scaler = Autoscaler(target=CHOICES[0][0], replicas_max=replicas_max)
+    scaler = Autoscaler(target=SHARES[0], replicas_max=replicas_max)
     day = DailyCurve(times_s=(0.0, 43_200.0), rates_rps=(QUIET_RPS, BUSY_RPS))
     return scaled_fleet(PROFILE, plan, day, scaler, limit_s=LIMIT_S)
 
@@ -62,6 +63,8 @@ def counts(scaler: Autoscaler) -> list[int]:
 
 def days(fleet: ScaledFleet, holds: bool, night_and_day: list[int]) -> Days:
     p99_s = 0.4 if holds else 0.9
+    steps = round(fleet.lasts_s / 60.0)
+    by_night = [fleet.curve.rate_rps(60.0 * step) == QUIET_RPS for step in range(steps)]
     hours = 12.0 * sum(night_and_day)
     return Days(
         fleet=fleet,
@@ -75,10 +78,10 @@ def days(fleet: ScaledFleet, holds: bool, night_and_day: list[int]) -> Days:
         runs=5,
         confidence=0.95,
         course=Course(
-            arrived=(1.0,) * 1440,
-            late=(0.0,) * 1440,
-            wanted=tuple(float(one) for one in night_and_day for _ in range(720)),
-            ready=(1.0,) * 1440,
+            arrived=(1.0,) * steps,
+            late=(0.0,) * steps,
+            wanted=tuple(float(night_and_day[0 if night else 1]) for night in by_night),
+            ready=(1.0,) * steps,
         ),
     )
 
@@ -134,7 +137,7 @@ def test_it_says_what_is_saved_of_the_smallest_fixed_fleet() -> None:
     """One replica by night and seven by day, where six all the time are enough; two and nine, where four are."""
     plan = found_by(Made(stairs(60, 0.0, 0)))
     assert plan.saved_share == Interval.exact(1.0 - 96.0 / 144.0)
-    more_expensive = found_by(Made(stairs(60, 0.0, 0), fixed=4), choices=((CHOICES[0][3],),))
+    more_expensive = found_by(Made(stairs(60, 0.0, 0), fixed=4), choices=((SHARES[3],),))
     assert more_expensive.saved_share == Interval.exact(1.0 - 132.0 / 96.0)
 
 
@@ -183,7 +186,7 @@ def test_where_no_fixed_fleet_holds_no_autoscaler_is_searched() -> None:
 
 def test_one_target_has_its_bounds_chosen() -> None:
     """0.8 holds with three replicas at least."""
-    plan = found_by(Made(stairs(60, 0.0, 10)), choices=((CHOICES[0][10],),))
+    plan = found_by(Made(stairs(60, 0.0, 10)), choices=((SHARES[10],),))
     scaler = plan.chosen.fleet.autoscaler
     assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.8", 3, 5)
 
@@ -205,18 +208,92 @@ def test_a_fixed_fleet_is_looked_for_from_the_fewest_on(least: int, most: int) -
         assert max(asked) <= min(most, max(least, 2 * enough - least))
 
 
-def test_only_the_search_for_a_fixed_fleet_hurries() -> None:
-    """Controllers need their time, and what is confirmed is whole days."""
+def test_a_search_in_a_hurry_is_confirmed_by_whole_days() -> None:
+    """Fixed fleets see a day that passes faster, and controllers an excerpt of it, which has its replica-hours."""
     judge, confirm = Made(stairs(60, 0.0, 5)), Made(stairs(60, 0.0, 5))
     found, *_ = cheapest(fleet(), CHOICES, judge, lambda one, attempt: confirm(one), lambda told: None, 8.0)
     assert {one.lasts_s for one in judge.asked if one.autoscaler is None} == {DAY_S / 8.0}
-    assert {one.lasts_s for one in [*judge.asked, *confirm.asked] if one.autoscaler is not None} == {DAY_S}
-    assert {one.lasts_s for one in confirm.asked} == {DAY_S}
+    excerpts = {one.lasts_s for one in judge.asked if one.autoscaler is not None}
+    assert len(excerpts) == 1
+    assert max(excerpts) < DAY_S / 8.0
+    assert {(one.lasts_s, one.stands_for) for one in confirm.asked} == {(DAY_S, ())}
     assert (found.smallest.fleet.replicas, found.smallest.fleet.lasts_s) == (6, DAY_S)
+    whole, *_ = cheapest(fleet(), CHOICES, judge, lambda one, attempt: confirm(one), lambda told: None)
+    assert found.found.fleet.autoscaler == whole.found.fleet.autoscaler
+
+
+def test_a_raised_bound_costs_as_much_on_an_excerpt_as_on_the_day() -> None:
+    """One replica by night and seven by day; with three at least, three by night."""
+    for whole in (fleet(), fleet().excerpt(20.0)):
+        found = days(whole, True, [1, 7])
+        assert _hours_with(found, 1) == pytest.approx(12.0 * 8.0)
+        assert _hours_with(found, 3) == pytest.approx(12.0 * 10.0)
+
+
+def test_where_none_holds_on_an_excerpt_the_nearest_is_judged_by_the_day() -> None:
+    """What is told of it are figures of the whole day; it may even hold."""
+    judge, confirm = Made(lambda target, least: False), Made(lambda target, least: True)
+    found, *_ = cheapest(fleet(), CHOICES, judge, lambda one, attempt: confirm(one), lambda told: None, 8.0)
+    assert found.found.fleet.lasts_s == DAY_S
+    assert found.found.is_held
+
+
+def test_what_an_excerpt_leaves_open_is_told_and_not_tried_on_the_day() -> None:
+    """0.55 holds beyond doubt, and 0.6, which takes fewer replica-hours, may."""
+
+    def judge(one: ScaledFleet) -> Days:
+        found = Made(stairs(55, 0.0, 0))(one)
+        is_open = one.autoscaler is not None and one.autoscaler.target.count == 60
+        return with_limited(found, Interval(value=0.5, low=0.4, high=0.6)) if is_open else found
+
+    confirm = Made(stairs(60, 0.0, 0))
+    given = (fleet(), (SHARES,), judge, lambda one, attempt: confirm(one), lambda told: None)
+    for hurry, told in ((8.0, ["utilization:0.6"]), (1.0, [])):
+        found, _, passed_over = cheapest(*given, hurry, {Metric.UTILIZATION: 0.6})
+        assert str(found.found.fleet.autoscaler.target) == "utilization:0.55"
+        assert [str(one.fleet.autoscaler.target) for one in passed_over] == told
+    assert {str(one.autoscaler.target) for one in confirm.asked if one.autoscaler} == {"utilization:0.55"}
+
+
+@pytest.mark.parametrize(
+    ("at_peak", "most"), [({Metric.UTILIZATION: 0.7}, 2), ({Metric.UTILIZATION: 0.99}, 1)]
+)
+def test_a_metric_at_which_any_target_costs_more_is_hardly_simulated(
+    at_peak: dict[Metric, float], most: int
+) -> None:
+    """As of an engine, which computes all the time: whatever utilization is asked for, as many as there may be run."""
+    asked: list[Target] = []
+
+    def judge(one: ScaledFleet) -> Days:
+        scaler = one.autoscaler
+        if scaler is None or scaler.target.metric is Metric.CONCURRENCY:
+            return Made(stairs(0, 1.0, 0))(one)
+        asked.append(scaler.target)
+        return days(one, True, [30, 30])
+
+    found, *_ = cheapest(fleet(), CHOICES, judge, lambda one, _: judge(one), lambda told: None, 1.0, at_peak)
+    assert found.found.fleet.autoscaler.target.metric is Metric.CONCURRENCY
+    assert len(asked) == most
+    assert asked[-1] == SHARES[-1]
+
+
+@pytest.mark.parametrize("holds", [stairs(60, 0.7, 0), stairs(45, 0.6, 10), stairs(30, 1.3, 0)])
+def test_what_is_found_does_not_depend_on_where_the_search_begins(holds) -> None:
+    """It simulates at most half of the 26 targets, each of which has six bounds to choose from."""
+    found = set()
+    for level in (0.6, 1.0, 2.0):
+        judge, at_peak = Made(holds), {Metric.CONCURRENCY: level, Metric.UTILIZATION: 0.66}
+        again = Made(holds)
+        seen, searched, _ = cheapest(
+            fleet(), CHOICES, judge, lambda one, _, again=again: again(one), lambda told: None, 1.0, at_peak
+        )
+        assert searched == sum(one.autoscaler is not None for one in judge.asked) <= 13
+        found.add(seen.found.fleet.autoscaler)
+    assert len(found) == 1
 
 
 def test_targets_to_choose_from_rise_to_four_full_batches() -> None:
-    shares, requests = ladders(16)
+    requests, shares = ladders(16)
     assert [shares[0].level, shares[-1].level] == [0.3, 0.9]
     tolerance = Autoscaler(target=shares[-1], replicas_max=9).tolerance
     assert 1.0 / shares[-1].level > 1.0 + tolerance >= 1.0 / (shares[-1].level + 0.05)  # of busy replicas

@@ -34,6 +34,7 @@ def test_a_scaled_fleet_is_drawn_by_the_hour_of_the_day() -> None:
     assert lines(replicas)[2][1] == [3.0, 3.0]
     assert lines(late)[0] == (hours, [0.1, 0.0, 1.0])
     assert lines(late)[1][1] == pytest.approx([0.01, 0.01])
+    assert {tick % 1.0 for tick in replicas.axes.get_yticks()} == {0.0}
     colors = [line.get_color() for line in replicas.axes.lines[:2]]
     assert colors == list(PALETTE[:2])
     assert figure.figure.get_suptitle().startswith("flat scaled to ")

@@ -169,3 +169,35 @@ def test_a_hurried_day_has_the_rates_of_the_day_for_a_share_of_the_time(part: di
         assert rates[0] == rates[1]
     assert short.replicas_least == whole.replicas_least
     assert whole.hurried(0.9) is whole
+
+
+@pytest.mark.parametrize("part", [{}, {"begins_s": 5.0 * HOUR_S, "ends_s": 15.0 * HOUR_S}])
+def test_an_excerpt_keeps_what_follows_a_change_of_the_rate_and_stands_for_the_day(
+    part: dict[str, float],
+) -> None:
+    whole = fleet(**part)
+    short = whole.excerpt(12.0)
+    assert short.lasts_s < whole.lasts_s / 4.0
+    assert len(short.stands_for) == short.lasts_s / 60.0
+    assert short.whole_s == whole.lasts_s == whole.whole_s
+    assert max(short.stands_for) == 12
+    rates = [short.curve.rate_rps(60.0 * minute) for minute in range(len(short.stands_for))]
+    due = sum(60.0 * rate * count for rate, count in zip(rates, short.stands_for, strict=True))
+    assert due == pytest.approx(whole.mean_rate_rps * whole.lasts_s)
+    changes = [place for place in range(1, len(rates)) if rates[place] != rates[place - 1]]
+    assert len(changes) == 2
+    for place in (0, *changes):
+        assert set(short.stands_for[place : place + round(whole.warm_up_s / 60.0)]) == {1}
+    assert short.fixed(3).stands_for == short.stands_for
+    assert part or short.steps[0][2] == whole.steps[0][2]  # the warm-up has the rate of the evening
+
+
+def test_an_excerpt_of_a_day_that_never_stays_the_same_is_the_day() -> None:
+    minutes = DailyCurve(
+        times_s=tuple(60.0 * minute for minute in range(1440)),
+        rates_rps=tuple(10.0 + minute % 2 for minute in range(1440)),
+    )
+    short = fleet(day=minutes).excerpt(12.0)
+    assert (short.lasts_s, set(short.stands_for)) == (DAY_S, {1})
+    odd = fleet(day=DailyCurve(times_s=(0.0, 100.0), rates_rps=(10.0, 20.0)))
+    assert odd.excerpt(12.0) is odd

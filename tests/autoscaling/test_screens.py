@@ -220,13 +220,10 @@ SCREEN = [
     "The autoscaled fleet takes 96.00 USD for 48 replica-hours and has a P99 of 1 s (1 s to 1 s), over",
     "the limit of 500 ms; that is 33% less than 3 replicas that hold it all the time, with a P99 of 400",
     "ms.",
-    "",
-    "  fleet                 P99     late   replica-hours      USD   mean   most   changes",
-    " ─────────────────────────────────────────────────────────────────────────────────────",
-    "  autoscaled            1 s   10.00%            48.0    96.00   2.12      3         7",
-    "  3 all the time     400 ms   10.00%            72.0   144.00   2.00      2         0",
-    "  --replicas-min 2   400 ms   10.00%            48.0    96.00   2.50      2         0",
-    "",
+    " fleet                P99    late  hours     USD  mean  most  changes",
+    " autoscaled           1 s  10.00%   48.0   96.00  2.12     3        7",
+    " 3 all the time    400 ms  10.00%   72.0  144.00  2.00     2        0",
+    " --replicas-min 2  400 ms  10.00%   48.0   96.00  2.50     2        0",
     "From 00:00 to 24:00, and the highest of each:",
     " arrivals             ▃▃▃▃▄▄▄▄▄▄▄▄▄▄▅▅▅▅▅▅▅▅▅▆▆▆▆▆▆▆▆▆▇▇▇▇▇▇▇▇▇█████  2.65 rps",
     " replicas that serve  ▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃███████████████████████  2.5",
@@ -307,6 +304,15 @@ def test_a_course_of_zeros_is_a_flat_line() -> None:
         " replicas that serve  ▁▁  0",
         " late                 ▁▁  0.0%",
     ]
+
+
+def test_numbers_of_replicas_are_shown_on_demand() -> None:
+    console = Console(width=80, color_system=None, highlight=False)
+    with console.capture() as text:
+        console.print(fleet_table(screen(days(), None, fixed(3))))
+    head, *rows = text.get().splitlines()
+    assert head.split() == ["fleet", "P99", "late", "hours", "USD"]
+    assert len(rows) == 2
 
 
 @pytest.mark.parametrize(("quantile", "share"), [(0.9, "> 10 % lost"), (0.99, "> 1 % lost")])

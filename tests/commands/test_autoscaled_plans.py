@@ -55,7 +55,7 @@ def test_the_bounds_of_a_target_are_chosen_and_checked_on_fresh_numbers(planned:
     assert (scaler["target"], scaler["startup_s"], scaler["metric_lag_s"]) == ("utilization:0.6", 60.0, 15.0)
     assert 1 <= scaler["replicas_min"] < scaler["replicas_max"] == scaled["replicas_max"]
     assert scaled["response_p99_s"]["high"] <= 1.0
-    assert scaled["runs"] in (2, 4, 8)
+    assert 2 <= scaled["runs"] <= 8
     assert scaled["confidence"] > 0.95
     assert scaled["day"]["rates_rps"] == [3.0, 15.0, 5.0]
 

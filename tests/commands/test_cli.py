@@ -299,7 +299,7 @@ def test_progress_and_timing_go_to_stderr(capacity):
     assert "judging" in done.stderr
     assert "done in" in done.stderr
     assert "done in" not in done.stdout
-    assert "Considered" in done.stdout
+    assert "More: -v (4 fleets" in done.stdout
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path):

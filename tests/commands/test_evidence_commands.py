@@ -191,7 +191,7 @@ def test_figures_that_hold_end_with_0(tmp_path: Path) -> None:
     log.write_text("\n".join(rows) + "\n")
     done = run("audit", log, "--users", 1)
     assert done.exit_code == 0, done.output
-    assert "The figures may be used as they are." in done.stdout
+    assert "Sound for 1 waiting user; it says nothing about an arrival rate." in done.stdout
     unknown = run("audit", PERF)
     assert unknown.exit_code == 4
     assert "does not say enough to tell: " in unknown.stdout
@@ -320,7 +320,7 @@ def test_a_trace_of_another_tool_s_report_is_told_to_be_none() -> None:
 def test_several_files_that_are_no_sweeps_are_not_asked_for_their_cache() -> None:
     done = run("import", PERF, LOCUST)
     assert done.exit_code == 2
-    assert "only where all are sweeps" in done.stderr
+    assert "only where all are of the server of one language model" in done.stderr
     assert "kv-tokens" not in done.stderr
 
 

@@ -93,7 +93,7 @@ def saved(folder: Path, asked: list[object]) -> Path:
     path = folder / "plan.json"
     done = run("plan", *asked, "--rate", "150rps", "-o", path)
     assert done.exit_code == 0, done.output
-    assert "Considered" in done.stdout
+    assert "More: -v (3 fleets, " in done.stdout
     return path
 
 

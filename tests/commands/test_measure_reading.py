@@ -1,11 +1,10 @@
 """What `capacity profile` refuses before it measures anything: both sides of every bound."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from capacity.commands.measure import _asked, _histograms, _of_metrics, _read_name, _source, _timeout_s
+from capacity.api.profile import _of_metrics, _timeout_s, asked_histograms, asked_profile, asked_source
 from capacity.errors import InputError
 from capacity.files import TEXT_LENGTH_MAX
 from capacity.measurement.rounds import Rounds
@@ -15,13 +14,13 @@ URL = "http://127.0.0.1:9/metrics"
 
 @pytest.mark.parametrize(("text", "seconds"), [("1ms", 0.001), ("10s", 10.0), ("600s", 600.0)])
 def test_timeouts_are_read(text: str, seconds: float) -> None:
-    assert _timeout_s(text) == seconds
+    assert _timeout_s({"timeout": text}) == _timeout_s({"timeout": None, "timeout_s": seconds}) == seconds
 
 
 @pytest.mark.parametrize("text", ["0.9ms", " 601s", "0s"])
 def test_a_timeout_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(InputError) as refused:
-        _timeout_s(text)
+        _timeout_s({"timeout": text})
     assert str(refused.value) == f"--timeout must be from 1ms to 600s, got {text.strip()}"
 
 
@@ -30,27 +29,21 @@ def sources(**given: str | None) -> dict[str, str | None]:
 
 
 def test_exactly_one_source_is_measured() -> None:
-    assert _source(sources(callable_name="a:b")) == "--callable"
-    assert _source(sources(url=URL, body="row.json")) == "--url"
-    assert _source(sources(llm=URL)) == "--llm"
+    assert asked_source(sources(callable_name="a:b")) == "--callable"
+    assert asked_source(sources(url=URL, body="row.json")) == "--url"
+    assert asked_source(sources(llm=URL)) == "--llm"
+    assert asked_source({**sources(), "function": len}) == "--callable"
     for given, told in ((sources(), "got none"), (sources(url=URL, llm=URL), "got --url and --llm")):
         with pytest.raises(InputError, match=f"give one of --callable, --url, --metrics, --llm, {told};"):
-            _source(given)
+            asked_source(given)
     for given in (sources(url=URL), sources(metrics=URL, body="row.json")):
         with pytest.raises(InputError, match="give --url and --body FILE.json together"):
-            _source(given)
-
-
-def test_a_profile_is_named_by_its_flag_or_its_file() -> None:
-    assert _read_name("mine", Path("other.json")) == "mine"
-    assert _read_name("mine", None) == "mine"
-    assert _read_name(None, Path("folder/other.json")) == "other"
-    assert _read_name(None, None) == "measured"
+            asked_source(given)
 
 
 def asked(**others: Any) -> Any:
     names = ("model", "device", "precision", "runtime", "kind", "hourly_usd")
-    return _asked({"name": "mine", **dict.fromkeys(names), **others})
+    return asked_profile({"name": "mine", **dict.fromkeys(names), **others})
 
 
 def test_fields_that_cannot_be_measured_come_from_flags() -> None:
@@ -71,7 +64,7 @@ def test_texts_must_be_one_short_line() -> None:
 
 
 def histograms(metric: str, unit: str | None) -> Any:
-    return _histograms({"metric": metric, "label": "size", "metric_unit": unit})
+    return asked_histograms({"metric": metric, "label": "size", "metric_unit": unit})
 
 
 def test_histograms_have_a_unit() -> None:
@@ -93,8 +86,14 @@ def test_the_duration_of_watching_metrics(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
     def watch(duration: str | None) -> None:
-        given = {"metric": "batch_seconds", "label": "size", "metric_unit": None, "metrics": URL}
-        _of_metrics({**given, "duration": duration, "confidence": 0.95}, Rounds(batch_sizes=(1,)), 1.0)
+        given: dict[str, Any] = {
+            "metric": "batch_seconds",
+            "label": "size",
+            "metric_unit": None,
+            "metrics": URL,
+        }
+        given |= {"duration": duration, "confidence": 0.95}
+        _of_metrics(given, Rounds(batch_sizes=(1,)), 1.0, print)
 
     for text in (None, "1ms", "168h"):
         watch(text)

@@ -49,13 +49,14 @@ def test_max_rate_has_its_keys(capacity):
 
 def test_max_rate_draws_here_and_into_files(capacity, one):
     for name in ("a.png", "a.svg"):
-        done = capacity("max-rate", *ONE, "--slo-p99", "40ms", "-o", name)
+        done = capacity("max-rate", *ONE, "--slo-p99", "40ms", "-v", "-o", name)
         assert done.returncode == 0, done.stderr
         assert (one / name).stat().st_size > 1000
     again = (one / "a.svg").read_bytes()
     assert capacity("max-rate", *ONE, "--slo-p99", "40ms", "-o", "a.svg").returncode == 0
     assert (one / "a.svg").read_bytes() == again
-    assert "1 replica of one with batches up to 8 meets P99 <= 40 ms up to " in done.stdout
+    assert "1 replica of one with batches up to 8 carries " in done.stdout
+    assert " within P99 <= 40 ms; " in done.stdout
     assert "o met, x missed, ? in doubt, - limit" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
 

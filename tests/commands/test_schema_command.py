@@ -9,7 +9,7 @@ from planned import plan_document
 from readme import _FILES
 from typer.testing import CliRunner
 
-from capacity.commands.schema import File, _types
+from capacity.answer.schema import File, _types
 from cli import app
 
 BUNDLED = Path(__file__).parents[2] / "capacity" / "profile"

@@ -46,14 +46,20 @@ def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 
 
 def test_the_whole_screen_and_its_figure(stress: Command, folder: Path) -> None:
-    done = stress(*LOSS, "-o", "trouble.svg")
+    done = stress(*LOSS, "-v", "-o", "trouble.svg")
     assert done.returncode == 3, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[0] == (
-        "4 replicas at 316 rps do not recover after losing 1 of 4 for 30 s: 0 of 3 runs within 90 s (at most 63%)."
+    assert lines[0].startswith("Losing 1 of 4 for 30 s at 316 rps becomes an outage of more than 2 minutes: ")
+    assert "requests lost. With --shed " in " ".join(lines[:2])
+    whole = " ".join(lines)
+    assert (
+        "0 of 3 runs recover within 90 s (at most 63 %): three attempts make 948 rps, the fleet serves 400"
+        in whole
     )
-    assert lines[1].startswith("Why: three attempts make 948 rps, the fleet serves 400, and what it serves")
-    assert any(line.startswith("smallest fleet that recovers as it is 5 (P99 ") for line in lines)
+    assert any(
+        line.startswith("5 without any setting the smallest fleet that recovers as it is (P99 ")
+        for line in lines
+    )
     assert any(line.startswith("4 with --retry-budget 0.1 recover in ") for line in lines)
     for setting in ("--shed late:10ms", "--queue-limit 100", "--shed lifo"):
         assert any(line.startswith(f"{setting} recover at once; 9") for line in lines), setting
@@ -105,15 +111,20 @@ def test_same_seed_same_bytes_for_any_number_of_workers(stress: Command) -> None
 @pytest.mark.parametrize(
     ("rate", "trigger", "code", "said"),
     [
-        ("280rps", "spike:2x,300ms", 0, "recover after a spike of 2x for 300 ms, at once: all 6 runs"),
-        ("280rps", "spike:2x,1.25s", 4, " of 6 runs within 1 min"),
-        ("280rps", "spike:2x,4s", 3, "do not recover after a spike of 2x for 4 s: 0 of 6 runs"),
-        ("200rps", "crash:1,5s", 0, "recover after a crash of 1 of 4 for 5 s"),
-        ("200rps", "hang:1,5s", 0, "recover after 1 of 4 hung for 5 s"),
-        ("200rps", "spot:1,1s,5s", 0, "recover after a spot notice of 1 s to 1 of 4, replaced after 5 s"),
-        ("200rps", "pause:100ms,6/min,10s", 0, "after 10 s of pauses of 100 ms, 6 a minute at each replica"),
-        ("200rps", "straggler:3x,5s", 0, "recover after one replica was 3 times slower for 5 s"),
-        ("200rps", "rollout", 0, "recover after a rollout, 2 s a replica"),
+        ("280rps", "spike:2x,300ms", 0, "6 of 6 runs recover at once (at least 61 %); "),
+        ("280rps", "spike:2x,1.25s", 4, " of 6 runs recover within 1 min ("),
+        (
+            "280rps",
+            "spike:2x,4s",
+            3,
+            "A spike of 2x for 4 s at 280 rps becomes an outage of more than 64 s: ",
+        ),
+        ("200rps", "crash:1,5s", 0, "A crash of 1 of 4 for 5 s "),
+        ("200rps", "hang:1,5s", 0, "A hang of 1 of 4 for 5 s "),
+        ("200rps", "spot:1,1s,5s", 0, "A spot notice of 1 s to 1 of 4, replaced after 5 s, "),
+        ("200rps", "pause:100ms,6/min,10s", 0, "10 s of pauses of 100 ms, 6 a minute at each replica, "),
+        ("200rps", "straggler:3x,5s", 0, "A slowdown of one replica by 3x for 5 s at 200 rps "),
+        ("200rps", "rollout", 0, "A rollout of 2 s a replica at 200 rps "),
     ],
 )
 def test_verdicts_and_how_they_end(stress: Command, rate: str, trigger: str, code: int, said: str) -> None:
@@ -148,7 +159,9 @@ def test_a_cold_cache_keeps_a_fleet_down_that_would_come_back(stress: Command) -
     assert (cold["exit_code"], cold["cold_batches"]) == (3, {"batches": 600, "factor": 10.0})
     assert cold["fluid"]["stuck"] is None
     told = stress(*asked[:-1], "--cold-batches", "600:10x").stdout
-    assert "after losing 1 of 4 for 2 s and 600 cold batches (10x): 0 of" in " ".join(told.split())
+    assert "Losing 1 of 4 for 2 s with 600 cold batches (10x) at 316 rps becomes a disruption of" in " ".join(
+        told.split()
+    )
 
 
 def test_breakdowns_come_beside_the_trigger(stress: Command) -> None:
@@ -161,6 +174,24 @@ def test_breakdowns_come_beside_the_trigger(stress: Command) -> None:
     assert found["lost"] > 10
     told = stress(*asked, "--recovery-time", "2s", "--detection", "1s").stdout
     assert "with breakdowns of each replica every 20 s for 2 s" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        ([], "none"),
+        (["--ejection"], "envoy"),
+        (["--ejection-rule", "nginx"], "nginx"),
+        (["--ejection", "--ejection-rule", "nginx"], "nginx"),
+    ],
+)
+def test_a_balancer_leaves_out_replicas_by_a_rule(stress: Command, flags: list[str], rule: str) -> None:
+    own = ["round-robin" if word == "shared-queue" else word for word in FLEET]
+    asked = [*own, "--rate", "100rps", "--trigger", "lose:1,5s", *VERDICT, "--json"]
+    assert document(stress(*asked, *flags))["protection"]["ejection"] == rule
+    wrong = stress(*asked, "--ejection-rule", "istio")
+    assert wrong.returncode == 2
+    assert "--ejection-rule" in wrong.stderr
 
 
 def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:

@@ -341,9 +341,9 @@ def test_one_source_or_several() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_no_sweep(tmp_path: Path) -> None:
-    assert files.is_of_sweeps(["a", "b"])
-    assert not files.is_of_sweeps(["http://127.0.0.1:9/"])
-    assert not files.is_of_sweeps([str(tmp_path / "none.json")])
+    assert files.is_of_engines(["a", "b"])
+    assert not files.is_of_engines(["http://127.0.0.1:9/"])
+    assert not files.is_of_engines([str(tmp_path / "none.json")])
     assert not files.is_of_another_tool(tmp_path / "none.json")
     assert files.is_of_another_tool("https://127.0.0.1:9/")
 

@@ -38,7 +38,9 @@ class Routed(NoJudge):
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         share = self.shares.get(scenario.plan.routing, 1.0)
         assert isinstance(scenario.workload, Workload)
         cv = scenario.workload.arrivals.cv if isinstance(scenario.workload.arrivals, GammaArrivals) else 1.0

@@ -1,13 +1,13 @@
 """Pages of metrics: as prometheus-client writes them, and by the shape of Triton's and Ray's."""
 
-import sys
+import re
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from reading import example, load_test, only_run, refusal
+from reading import example, load_test, only_run, read_bytes, refusal
 
-from capacity.errors import DependencyError
+from capacity.formats.registry import Kind
 
 TRITON = example("prometheus_text_triton.txt")
 RAY = example("prometheus_text_ray.txt")
@@ -28,7 +28,34 @@ def page(*, openmetrics: bool = False) -> str:
     return (generate_openmetrics if openmetrics else generate_latest)(registry).decode()
 
 
-EXAMPLES = {"text": page(), "openmetrics": page(openmetrics=True), "triton": TRITON, "ray": RAY}
+DRAFTING = """# TYPE vllm:spec_decode_num_drafts_total counter
+vllm:spec_decode_num_drafts_total{engine="0",model_name="opt"} 30.0
+vllm:spec_decode_num_drafts_total{engine="1",model_name="opt"} 10.0
+# TYPE vllm:spec_decode_num_accepted_tokens_per_pos_total counter
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="opt",position="0"} 20.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="1",model_name="opt",position="0"} 10.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="opt",position="1"} 10.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="1",model_name="opt",position="1"} 0.0
+"""
+EXAMPLES = {
+    "text": page(),
+    "openmetrics": page(openmetrics=True),
+    "triton": TRITON,
+    "ray": RAY,
+    "drafting": DRAFTING,
+}
+
+
+def test_drafts_are_counted_over_all_engines() -> None:
+    found = read_bytes(DRAFTING, Kind.DRAFTS)
+    assert (found.draft_tokens, found.rates, found.in_steps) == (2, (0.75, 0.25), True)
+    escaped = DRAFTING.replace("vllm:", "vllm_") + "# EOF\n"
+    assert read_bytes(escaped.replace("_total counter", " counter"), Kind.DRAFTS) == found
+
+
+def test_a_server_that_accepted_nothing_yet_drafts_all_the_same() -> None:
+    found = read_bytes(re.sub(r" \d+\.0\n", " 0.0\n", DRAFTING), Kind.DRAFTS)
+    assert found.rates == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
@@ -46,6 +73,12 @@ HEAD = "# TYPE x_seconds histogram\n"
 
 
 REFUSED = [
+    (page(), "does not count drafts (vllm:spec_decode_num_drafts_total)", Kind.DRAFTS),
+    (
+        "".join(DRAFTING.splitlines(keepends=True)[:3]),
+        "drafts_total is 40, and there is no vllm:spec",
+        Kind.DRAFTS,
+    ),
     (HEAD, "counts no request in a histogram"),
     (HEAD + 'x_seconds_bucket{le="1"} 3\n', 'has no bucket le="+Inf"'),
     (HEAD + 'x_seconds_bucket{le="1"} 3\nx_seconds_bucket{le="+Inf"} 2\n', "3 up to 1 and 2 up to inf"),
@@ -144,12 +177,6 @@ def test_names_of_histograms_without_a_unit_are_cut() -> None:
     text = RAY + f'{"z" * 300}_bucket{{le="+Inf"}} 5\n'
     (note,) = [note for note in load_test(text).notes if "no unit" in note]
     assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)
-
-
-def test_a_missing_parser_is_named_with_its_install_command(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(DependencyError, match=r"install it with pip install 'capacity-planner\[measure\]'"):
-        load_test(RAY)
 
 
 def test_a_long_reason_is_cut() -> None:

@@ -120,7 +120,6 @@ def test_a_chunk_without_a_token_is_none(tmp_path: Path) -> None:
         ({"input_lens": [16, 0, 16]}, "result.txt request 1: a request has from 1"),
         ({"ttfts": [0.1, -0.1, 0.1]}, "result.txt request 1: a request is sent, then"),
         ({"itls": [[0.1], [], [-0.1, 0.1]]}, "result.txt request 2: itls must not be negative"),
-        ({"itls": [[0.1], [], [0.1]]}, "2 of 2 requests have not as many chunks as tokens; turn off speculative"),
         ({"itls": [0.1, 0.1, 0.1]}, "itls must be a list"),
         ({"errors": ["", "refused", ""]}, "1 requests failed"),
         ({name: [] for name in ("ttfts", "itls", "input_lens", "output_lens", "start_times")}, "no request"),
@@ -191,3 +190,30 @@ def test_the_first_column_that_is_missing_is_named(tmp_path: Path) -> None:
         runs(tmp_path, **missing)
     first = next(name for name in _COLUMNS if name in missing)
     assert f"has no {first}," in str(refused.value)
+
+
+DRAFTS = {
+    "spec_decode_acceptance_rate": 50.0,
+    "spec_decode_acceptance_length": 2.0,
+    "spec_decode_num_drafts": 40,
+    "spec_decode_draft_tokens": 80,
+    "spec_decode_accepted_tokens": 40,
+    "spec_decode_per_position_acceptance_rates": [0.75, 0.25],
+}
+
+
+def test_a_server_that_counts_its_drafts_may_send_several_tokens_at_once(tmp_path: Path) -> None:
+    result = as_vllm_bench(SEEN)
+    chunks = [gaps[::2] for gaps in result["itls"]]
+    path = tmp_path / "drafted.json"
+    path.write_text(json.dumps(result | DRAFTS | {"itls": chunks}))
+    (run,) = read(path, Kind.RUNS)
+    assert isinstance(run, SeenRun)
+    assert run.speculation is not None
+    assert (run.speculation.rates, run.speculation.in_steps) == ((0.75, 0.25), True)
+    assert [len(one.gaps_s) for one in run.requests] == [2, 0, 1]
+    assert [one.output_tokens for one in run.requests] == [5, 1, 3]
+    with pytest.raises(
+        InputError, match="server that drafts, whose figures do not say in how many steps tokens came"
+    ):
+        read(path, Kind.LOADS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gzip
 import os
 import socket
 import threading
@@ -24,13 +25,25 @@ from capacity.measurement.http import (
     explained,
     parse_address,
     parse_server_timing,
-    read_url,
     require_success,
     server_times,
     session,
 )
+from capacity.measurement.url import Page, read_url
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(params=["aiohttp", "standard library"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both clients: that of measurements, and that which reads a page."""
+    if request.param != "aiohttp":
+        monkeypatch.setitem(globals(), "asked", read)
+
+
+def read(url: str, times: int = 1, timeout_s: float = 5.0):
+    page = Page(address=parse_address(url, "--url"), timeout_s=timeout_s)
+    return [page.ask() for _ in range(times)]
 
 
 def asked(url: str, times: int = 1, timeout_s: float = 5.0):
@@ -47,6 +60,7 @@ def failure(reply: Reply) -> str:
     return text
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -69,6 +83,7 @@ def test_servers_that_misbehave(reply, said):
     assert said in failure(reply)
 
 
+@pytest.mark.usefixtures("client")
 def test_redirects_are_not_followed():
     with serving(lambda *_: Reply()) as other:
         moved = Reply(status=302, headers={"Location": f"{other.url}/elsewhere"})
@@ -76,8 +91,10 @@ def test_redirects_are_not_followed():
         assert other.asked == []
 
 
+@pytest.mark.usefixtures("client")
 def test_a_huge_answer_is_not_read(monkeypatch):
-    monkeypatch.setattr("capacity.measurement.http.ANSWER_BYTES_MAX", 1000)
+    for module in ("http", "url"):
+        monkeypatch.setattr(f"capacity.measurement.{module}.ANSWER_BYTES_MAX", 1000)
     assert "more than 1000 bytes" in failure(Reply(body=b"x" * 5000))
     with serving(lambda *_: Reply(body=b"x" * 1000)) as seen:
         assert len(asked(seen.url)[0].body) == 1000
@@ -112,6 +129,7 @@ def test_an_answer_has_at_most_16_mebibytes():
         read(2**24 + 1)
 
 
+@pytest.mark.usefixtures("client")
 def test_a_target_is_sent_as_it_was_given():
     with serving(lambda *_: Reply()) as seen:
         asked(f"{seen.url}/%7Ea?key=%41+b")
@@ -136,6 +154,7 @@ def test_the_time_is_that_of_the_answer_and_what_the_server_tells_is_taken_off()
     assert server_times(found) == (pytest.approx(0.040), pytest.approx(found.seconds - 0.047))
 
 
+@pytest.mark.usefixtures("client")
 def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -143,6 +162,7 @@ def test_nobody_listens():
         asked(f"http://127.0.0.1:{port}/predict")
 
 
+@pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 200 OK\r\nA: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
 )
@@ -155,6 +175,15 @@ def test_a_server_that_drips_is_left_in_time(head):
         assert time.monotonic() - began_s < 20.0
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: "])
+def test_no_thread_goes_on_reading_a_server_that_drips(head):
+    before = threading.active_count()
+    with raw_server(head, b"x", 0.02) as (url, _):
+        with pytest.raises(DependencyError, match="gave no complete answer"):
+            read(url, timeout_s=0.3)
+        assert threading.active_count() <= before + 1  # that of the server
+
+
 def test_a_url_that_is_read_as_a_file_names_no_flag_that_its_command_lacks():
     with (
         raw_server(b"HTTP/1.1 200 OK\r\nA: ", b"x", 0.02) as (url, _),
@@ -164,12 +193,39 @@ def test_a_url_that_is_read_as_a_file_names_no_flag_that_its_command_lacks():
     assert "--timeout" not in str(refused.value)
 
 
+@pytest.mark.usefixtures("client")
 def test_no_answer_may_be_endless(monkeypatch):
-    monkeypatch.setattr("capacity.measurement.http.ANSWER_BYTES_MAX", 1000)
+    for module in ("http", "url"):
+        monkeypatch.setattr(f"capacity.measurement.{module}.ANSWER_BYTES_MAX", 1000)
     with raw_server(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 4096, 0.0) as (url, sent):
         with pytest.raises(DependencyError, match="answered more than 1000 bytes"):
             asked(url, timeout_s=2.0)
         assert sent[0] < 2**25  # what lies in the sockets
+
+
+@pytest.mark.usefixtures("client")
+def test_a_chunk_of_a_negative_length_does_not_take_all_there_is(monkeypatch):
+    for module in ("http", "url"):
+        monkeypatch.setattr(f"capacity.measurement.{module}.ANSWER_BYTES_MAX", 1000)
+    with raw_server(CHUNKED + b"-1\r\n", b"x" * 4096, 0.0) as (url, sent):
+        with pytest.raises(DependencyError, match="answered more than 1000 bytes|cannot be reached"):
+            asked(url, timeout_s=5.0)
+        assert sent[0] < 2**25
+
+
+def test_a_page_is_read_without_a_proxy_and_compressed_only_as_a_file(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with serving(lambda *_: Reply(body=gzip.compress(b"a 1\n"))) as seen:
+        assert read_url(f"{seen.url}/metrics") == "a 1\n"
+
+
+def test_a_page_without_tls_is_not_read_by_https():
+    with (
+        serving(lambda *_: Reply()) as seen,
+        pytest.raises(DependencyError, match=r"cannot be reached: .*SSL"),
+    ):
+        read_url(seen.url.replace("http:", "https:"))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from fake_server import Reply, metrics_page, predicting, serving
 from test_cli import document, installed
 
+import capacity as cap
 import cli
 from capacity.errors import DependencyError
 from capacity.profile.load import load_profile
@@ -341,14 +342,56 @@ def test_a_path_longer_than_any_text_makes_a_profile_that_can_be_read(here, benc
 
 
 def test_a_full_disk_leaves_the_answer(here, monkeypatch):
-    def fails(profile: object, path: object) -> None:
+    def fails(answer: object, path: object) -> None:
         raise DependencyError("cannot write p.json: No space left on device")
 
-    monkeypatch.setattr("capacity.commands.measure.write_profile", fails)
+    monkeypatch.setattr("capacity.answers.evidence.MeasurementAnswer.write_profile", fails)
     code, stdout, stderr = here("--callable", "bench:predict", "--batch-sizes", "1", "--samples", "5", "--json",
                                 "-o", "p.json")  # fmt: skip
     assert (code, stderr) == (5, "error: cannot write p.json: No space left on device\n")
     assert json.loads(stdout)["batches"][0]["batches"] == 5
+
+
+def test_the_function_measures_what_it_is_given_and_keeps_what_an_interrupt_leaves(tmp_path):
+    calls: list[int] = []
+
+    def predict(size: int) -> None:
+        calls.append(size)
+        time.sleep(0.001)
+        if len(calls) > 12:
+            raise KeyboardInterrupt
+
+    answer = cap.measure_profile(
+        function=predict, batch_sizes=[2, 1], samples=100, warm_up=1, rests=False, name="mine"
+    )
+    assert isinstance(answer.stop, KeyboardInterrupt)
+    assert answer.profile.name == "mine"
+    assert [row["batch_size"] for row in answer.rows()] == [1, 2] == list(answer.profile.batch_sizes)
+    assert all(row["mean_s"] >= 0.001 for row in answer.rows())
+    assert answer.to_dict()["complete"] is False
+    assert "predict" in answer.profile.source["measured_by"]
+    answer.write_profile(tmp_path / "mine.json")
+    assert cap.load_profile(tmp_path / "mine.json") == answer.profile
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"function": 3}, "function must be a function that takes the batch size, got 3"),
+        ({}, "give one of callable_name, url, metrics, llm, got none"),
+        ({"url": "http://127.0.0.1:9"}, "give url and body FILE.json together"),
+        ({"function": len, "rows_key": "x"}, "rows_key is only for url, not for callable_name"),
+        (
+            {"metrics": "http://127.0.0.1:9", "rests": False},
+            "rests is only for callable_name and url, not for metrics",
+        ),
+        ({"function": len, "batch_sizes": [1.5]}, "batch_sizes has '1.5', which is not a batch size"),
+    ],
+)
+def test_the_function_refuses_by_its_keywords(given, said):
+    with pytest.raises(cap.InputError) as refused:
+        cap.measure_profile(**given)
+    assert said in str(refused.value)
 
 
 def test_a_callable_that_fails_is_named_with_its_line(here, bench):

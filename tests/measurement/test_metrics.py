@@ -1,7 +1,6 @@
 """Counters of a server between two scrapes, as histograms by batch size: each figure by hand."""
 
 import math
-import sys
 
 import pytest
 
@@ -103,12 +102,6 @@ def test_the_reason_why_a_page_cannot_be_read_is_cut_after_120_characters() -> N
         str(refused.value).removeprefix("the metrics are not in Prometheus' text format (").removesuffix(")")
     )
     assert (len(reason), reason.endswith("x" * 50)) == (120, True)
-
-
-def test_a_missing_parser_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "prometheus_client.parser", None)
-    with pytest.raises(DependencyError, match="reading metrics needs prometheus-client; install it with"):
-        page("a 1")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from capacity.profile.formats import parse_json
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.scalability import UniversalScalability
 from capacity.question.caveat import CaveatCode
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.fleet import predict
 from capacity.server.batch.caveats import device_caveats, profile_caveats
@@ -229,10 +229,11 @@ def backlog(
         (Routing.ROUND_ROBIN, 3, (1.0, 2.0)),
         (Routing.SHARED_QUEUE, 5, (1.0, 1.2, 4.0)),
         (Routing.POWER_OF_TWO, 5, (1.0, 1.0, 1.0, 50.0)),
+        (Routing.POWER_OF_TWO_HAPROXY, 5, (1.0, 1.0, 1.0, 50.0)),
     ],
 )
 def test_a_long_queue_shrinks_below_the_sustainable_rate_and_grows_above(routing, replicas, slowdowns):
-    """5 % to either side; two choices of five leave the slow device more than it can do (the last case)."""
+    """5 % to either side; two choices of five leave the slow device more than it can do (the last cases)."""
     profile = replace(PAIRS, instances_per_device=len(slowdowns), contention=measured(slowdowns))
     plan = plan_of(replicas, routing)
     limit_rps = sustainable_rate_rps(profile, plan)
@@ -243,22 +244,22 @@ def test_a_long_queue_shrinks_below_the_sustainable_rate_and_grows_above(routing
     assert late > 1.2 * early
 
 
-@pytest.mark.parametrize("routing", Routing)
+@pytest.mark.parametrize("routing", PLAIN_ROUTINGS)
 @pytest.mark.parametrize("slowdowns", [(1.0, 2.0), (1.0, 1.3, 1.7), (1.0, 5.0), (1.0, 1.0, 1.0, 50.0)])
 @pytest.mark.parametrize("rate_rps", [0.3, 1.0, 1.5, 2.0, 7.1, 40.0])
 def test_fewest_replicas_are_the_first_of_all(routing, slowdowns, rate_rps) -> None:
     profile = replace(PAIRS, instances_per_device=len(slowdowns), contention=measured(slowdowns))
     first = next(c for c in range(1, 10_000) if load(profile, rate_rps, plan_of(c, routing)) < 1.0)
-    assert replicas_stable_min(profile, rate_rps, 1, routing) == first
-    assert replicas_stable_min(profile, rate_rps, 1) <= first
+    assert replicas_stable_min(profile, rate_rps, profile.throughput_rps(1), routing) == first
+    assert replicas_stable_min(profile, rate_rps, profile.throughput_rps(1)) <= first
 
 
 @settings(derandomize=True, deadline=None)
-@given(st.floats(0.001, 1e5), st.floats(1e-4, 10.0), st.sampled_from(list(Routing)), st.floats(1.0, 9.0))
+@given(st.floats(0.001, 1e5), st.floats(1e-4, 10.0), st.sampled_from(PLAIN_ROUTINGS), st.floats(1.0, 9.0))
 def test_fewest_replicas_have_a_load_below_one_whatever_is_rounded(rate_rps, mean_s, routing, slowdown):
     timings = (BatchTiming(batch_size=1, mean_s=mean_s),)
     profile = replace(PAIRS, timings=timings, contention=measured([1.0, slowdown]))
-    replicas = replicas_stable_min(profile, rate_rps, 1, routing)
+    replicas = replicas_stable_min(profile, rate_rps, profile.throughput_rps(1), routing)
     if replicas < 1_000_000:
         assert load(profile, rate_rps, plan_of(replicas, routing)) < 1.0
         assert replicas == 1 or load(profile, rate_rps, plan_of(replicas - 1, routing)) >= 1.0
@@ -266,8 +267,8 @@ def test_fewest_replicas_have_a_load_below_one_whatever_is_rounded(rate_rps, mea
 
 def test_a_device_without_end_is_no_endless_search() -> None:
     endless = replace(PAIRS, instances_per_device=2**53)
-    assert replicas_stable_min(endless, 0.5, 1) == 1
-    assert replicas_stable_min(endless, 2.5, 1) > 1_000_000
+    assert replicas_stable_min(endless, 0.5, endless.throughput_rps(1)) == 1
+    assert replicas_stable_min(endless, 2.5, endless.throughput_rps(1)) > 1_000_000
 
 
 def test_an_unstable_plan_names_replicas_that_suffice_behind_its_router() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -263,6 +264,46 @@ def test_settings_that_were_measured_are_allowed() -> None:
     given(engine=Engine(scheduler=Scheduler.LLAMA_CPP)).require(2, 2)
 
 
+@pytest.mark.parametrize(
+    ("engine", "rules", "ahead", "other"),
+    [
+        (Engine(), Scheduler.VLLM_V1_0_33, True, None),  # a CSV says nothing of an engine
+        (Engine(async_scheduling=False), Scheduler.VLLM_V1_0_33, False, None),
+        (Engine(scheduler=Scheduler.VLLM_V1_0_19), Scheduler.VLLM_V1_0_19, False, None),
+        (Engine(name="vllm", version="0.33.0"), Scheduler.VLLM_V1_0_33, True, None),
+        (Engine(name="vllm", version="v1.0"), Scheduler.VLLM_V1_0_33, True, None),
+        (Engine(name="vllm", version="0.19.0"), Scheduler.VLLM_V1_0_19, False, {"async_scheduling": True}),
+        (Engine(name="vllm", version="0.19.0", async_scheduling=False), Scheduler.VLLM_V1_0_19, False, None),
+        (Engine(name="vllm", version="0.9.2"), Scheduler.VLLM_V1_0_19, False, None),
+        (Engine(name="vllm", version="0.25.1"), Scheduler.VLLM_V1_0_33, True, {"scheduler": "vllm-v1@0.19"}),
+        (Engine(name="vllm", watermark=0.1), Scheduler.VLLM_V1_0_33, True,
+         {"scheduler": "vllm-v1@0.19", "watermark": None}),
+        (Engine(name="vllm", scheduler=Scheduler.VLLM_V1_0_33), Scheduler.VLLM_V1_0_33, True, None),
+        (Engine(scheduler=Scheduler.LLAMA_CPP), Scheduler.LLAMA_CPP, False, None),
+        (Engine(name="sglang", scheduler=Scheduler.SGLANG, mixed_chunk=True), Scheduler.SGLANG, True, None),
+    ],
+)  # fmt: skip
+def test_an_engine_goes_by_the_rules_of_its_version(engine, rules, ahead, other) -> None:
+    """And by those of another as well, where what was measured does not say which."""
+    assert (engine.rules, engine.composes_ahead) == (rules, ahead)
+    assert engine.other_rules == (None if other is None else replace(engine, **other))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"long_prefill_tokens": 0}, "from 1 to"),
+        ({"watermark": 1.0}, "from 0 to below 1"),
+        ({"watermark": 0.1, "version": "0.19.0"}, "vllm-v1@0.19 keeps no blocks free"),
+        ({"long_prefill_tokens": 64, "scheduler": Scheduler.LLAMA_CPP}, "leave long_prefill_tokens out"),
+        ({"mixed_chunk": True}, "vllm-v1@0.33 has no passes of prompts alone"),
+    ],
+)
+def test_settings_that_the_rules_do_not_have_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Engine(**settings)
+
+
 def test_flags_replace_what_a_file_says_of_the_engine() -> None:
     """And what was not asked for stays, even where it is not the usual."""
     odd = Engine(prefix_caching=False, async_scheduling=True, chunked_prefill=False)
@@ -279,7 +320,7 @@ def test_flags_replace_what_a_file_says_of_the_engine() -> None:
         chunked_prefill=True,
     )
     assert (found.kv.tokens, found.kv.block_tokens) == (320, 32)
-    assert found.engine == Engine(scheduler=Scheduler.LLAMA_CPP)
+    assert found.engine == Engine(scheduler=Scheduler.LLAMA_CPP, async_scheduling=False)
     assert found.source == {"steps": "here"}
     assert with_settings(profile, block_tokens=8).kv == replace(KV, block_tokens=8)
 

@@ -9,10 +9,11 @@ import pytest
 from engine_on_paper import Law, Seen, closed_loop, sweeps
 
 from capacity.errors import InputError
-from capacity.profile.llm import KvCache, LlmProfile, Overhead
+from capacity.profile.llm import Engine, KvCache, LlmProfile, Overhead
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.profile.llm_sweeps import EngineSettings, saturation_check, sweep
+from capacity.profile.speculation import Speculation
 from capacity.profile.steps import StepTiming
 from simulations.saturation import checked_rate_rps, require_check
 
@@ -185,6 +186,7 @@ def test_a_corrupted_saturated_run_is_refused_with_numbers(runs: dict[str, SeenR
     )
     others = [run for name, run in runs.items() if name != "saturated"]
     found = profile_of_runs([*others, replace(runs["saturated"], requests=slower)], SETTINGS, "slower")
+    found = replace(found, engine=Engine(async_scheduling=False))  # as the engine on paper
     with pytest.raises(
         InputError, match=r"fails its check: its steps give 20.\d rps .* measured 18.\d rps \(\+1\d"
     ):
@@ -227,7 +229,7 @@ def test_a_client_that_stalls_is_left_out_and_counted(runs: dict[str, SeenRun], 
         ([0.1, 0.1, 0.001], 3, (0.1, 0.101)),
         ([0.1, 0.1, 0.1, 0.001], 4, (0.1, 0.1, 0.101)),
         ([0.001, 0.1, 0.001, 0.1, 0.1], 4, (0.101, 0.101, 0.1)),
-        ([0.1], 3, ()),  # a chunk had two tokens
+        ([0.1], 3, (0.1,)),  # an event had two tokens
         ([0.1, 0.1, 0.1], 3, ()),  # a chunk had none, and nobody knows which
         ([], 1, ()),
     ],
@@ -242,7 +244,10 @@ def test_a_run_is_valid_or_not_born() -> None:
     for others, said in (
         ({"input_tokens": 0}, "input and output tokens"),
         ({"first_s": 3.0}, "is sent, then"),
-        ({"gaps_s": (0.5, 0.5)}, "2 output tokens have 1 gaps"),
+        (
+            {"gaps_s": (0.5, 0.5)},
+            "2 output tokens come in at most as many events .*, got 2 events and 2 gaps",
+        ),
         ({"gaps_s": (1e-3,)}, "is the unit right"),
     ):
         with pytest.raises(InputError, match=said):
@@ -551,3 +556,39 @@ def test_a_run_has_a_limited_number_of_requests(monkeypatch: pytest.MonkeyPatch)
     assert len(SeenRun(name="run", requests=two, others_s=((0.0, 1.0),)).requests) == 2
     with pytest.raises(InputError, match="run has more than 3 requests; send fewer"):
         SeenRun(name="run", requests=two, others_s=((0.0, 1.0), (0.0, 1.0)))
+
+
+DRAFTED = Speculation(draft_tokens=2, acceptance_rates=(0.75, 0.25), in_steps=True)
+
+
+def drafted(tokens: int, *gaps_s: float, got: int) -> SeenRequest:
+    """A request whose tokens come together, in fewer gaps than it has tokens."""
+    last_s = 0.16 + sum(gaps_s)
+    return SeenRequest(
+        input_tokens=tokens, output_tokens=got, start_s=0.0, first_s=0.16, last_s=last_s, gaps_s=gaps_s
+    )  # fmt: skip
+
+
+def test_steps_of_an_engine_that_drafts_are_the_gaps_between_events() -> None:
+    """Nine tokens after the first in five gaps: each step reads 1.8 tokens more, and what was accepted is averaged."""
+    short = SeenRun(
+        name="short", requests=(drafted(10, 0.10, 0.12, 0.14, 0.12, 0.12, got=10),), speculation=DRAFTED
+    )
+    long = SeenRun(
+        name="long",
+        requests=(drafted(100, *[0.2] * 15, got=31),),
+        speculation=replace(DRAFTED, acceptance_rates=(0.55, 0.45)),
+    )
+    prompts = SeenRun(
+        name="prompts",
+        requests=tuple(seen(tokens, 10.0 * at, 0.16) for at, tokens in enumerate((10, 10, 10, 512))),
+    )
+    found = sweep([short, long, prompts], BY_HAND)
+    first = next(step for step in found.steps if step.decode_requests)
+    assert first.mean_s == pytest.approx(0.12)
+    assert 10 <= first.decode_kv_tokens <= 20
+    assert found.speculation is not None
+    assert (found.speculation.draft_tokens, found.speculation.in_steps) == (2, True)
+    assert found.speculation.rates == pytest.approx((0.6, 0.4))
+    with pytest.raises(InputError, match="1 of 2 runs say what the server drafted"):
+        sweep([SHORT, long, prompts], BY_HAND)

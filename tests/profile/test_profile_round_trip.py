@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.commands.measure import write_profile
+from capacity.answers.evidence import _write_profile
 from capacity.profile.contention import measured
-from capacity.profile.formats import digest, parse_json
+from capacity.profile.formats import digest, parse_json, profile_to_document
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 
@@ -49,7 +49,7 @@ def profiles(draw) -> ServiceProfile:
 @given(profile=profiles())
 def test_written_and_read_is_the_same(profile, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "profile.json"
-    write_profile(profile, path)
+    _write_profile(path, profile_to_document(profile))
     assert load_profile(str(path)) == profile
     assert json.loads(path.read_text(encoding="utf-8"))["schema_version"] == 1
 
@@ -58,7 +58,7 @@ def test_what_was_there_is_replaced_and_nothing_lies_beside(tmp_path):
     profile = ServiceProfile(name="a", timings=(BatchTiming(batch_size=1, samples_s=(0.001, 0.002)),))
     path = tmp_path / "a.json"
     path.write_text("old", encoding="utf-8")
-    write_profile(profile, path)
+    _write_profile(path, profile_to_document(profile))
     assert parse_json(path.read_text(encoding="utf-8"), "a.json") == profile
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 

@@ -312,7 +312,7 @@ def test_a_keyword_has_the_name_of_its_flag_but_where_python_has_another() -> No
 @pytest.mark.parametrize(
     ("flag", "typed", "offered"),
     [
-        ("routing", "p", ["power-of-two"]),
+        ("routing", "p", ["power-of-two", "power-of-two:haproxy", "power-of-two:nginx"]),
         ("trigger", "s", ["spike:2x,30s", "spot:1,2min,10min", "straggler:3x,60s"]),
         ("profile", "resnet50-t", ["resnet50-t4-fp16"]),
         ("profile", "qwen3-3", ["qwen3-32b-rtx-pro-6000-bf16"]),

@@ -39,7 +39,7 @@ def test_durations_and_quantiles_are_those_of_their_measures() -> None:
     shares = {Measure.LOSS, Measure.UTILIZATION, Measure.MISSED}
     assert {one for one in Measure if not one.is_duration} == shares
     assert [one for one in Measure if one.has_quantile] == [
-        Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE, Measure.WAIT
+        Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE, Measure.SESSION, Measure.WAIT
     ]  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def test_other_rules_have_the_usual_load() -> None:
 
 
 def test_the_fewest_replicas_have_a_load_below_1() -> None:
-    assert [replicas_stable_min(PROFILE, rate_rps, 4) for rate_rps in (1.0, 199.0, 200.0, 400.0)] == [
+    assert [replicas_stable_min(PROFILE, rate_rps, PROFILE.throughput_rps(4)) for rate_rps in (1.0, 199.0, 200.0, 400.0)] == [
         1, 1, 2, 3,
     ]  # fmt: skip
 
@@ -189,6 +189,7 @@ def test_what_has_no_steady_state_names_the_fewest_replicas() -> None:
             5,
             5.0 / 3.0,
         ),  # 4 of 5 slow ones get 12/20 of the requests and do the work of one
+        (Routing.POWER_OF_TWO_HAPROXY, 4, 5, 25.0 / 16.0),  # and 16/25 where both choices may be one
         (Routing.POWER_OF_TWO, 4, 3, 1.0),
         (Routing.SHARED_QUEUE, 1, 3, 3.0),
     ],

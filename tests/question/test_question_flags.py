@@ -10,7 +10,8 @@ import pytest
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question import parse
-from capacity.question.plan import Routing
+from capacity.question.arguments import Asked
+from capacity.question.plan import ANY_ROUTINGS, Routing
 from capacity.question.resilience import Breakdowns, Spike, Survival
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.typed import read_batching
@@ -58,6 +59,24 @@ def test_arrivals_are_text_or_a_process() -> None:
     assert parse.read_arrivals(process) is process
     assert parse.read_arrivals("poisson") == PoissonArrivals()
     refused("arrivals must be text, such as 'poisson', or a process, got 5", parse.read_arrivals, 5)
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "typed"),
+    [
+        ("simulate", {"rate": "500rps,1000rps"}, "--rate '500rps,1000rps'"),
+        ("max-rate", {"slo_p99": "20ms:40ms:10ms"}, "--slo-p99 '20ms:40ms:10ms'"),
+        ("max-rate", {"loss_max": "1%,2%"}, "--loss-max '1%,2%'"),
+    ],
+)
+def test_a_verb_of_one_answer_says_who_takes_a_list(verb: str, given: dict[str, str], typed: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Asked(verb, given)
+    assert str(refused.value) == (
+        f"{typed} has several values; give one, or ask `capacity plan`, which takes a list or a range"
+    )
+    for other in ("plan", "sweep"):
+        Asked(other, {name: text for name, text in given.items() if name == "rate"})
 
 
 def test_a_demand_is_a_rate_or_users() -> None:
@@ -176,7 +195,7 @@ def test_prices_go_to_the_profile_that_they_name() -> None:
 def test_routings_are_some_or_any() -> None:
     assert parse.read_routings([]) == (Routing.ROUND_ROBIN,)
     assert parse.read_routings(["random", "round-robin", "random"]) == (Routing.RANDOM, Routing.ROUND_ROBIN)
-    assert parse.read_routings(["any"]) == tuple(Routing)
+    assert parse.read_routings(["any"]) == ANY_ROUTINGS
     refused("--routing any tries each one; leave the others out", parse.read_routings, ["any", "random"])
 
 

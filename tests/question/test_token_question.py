@@ -47,6 +47,30 @@ def engine_of(question: Question) -> TokenPlan:
     return one
 
 
+def test_where_the_time_between_tokens_is_limited_smaller_steps_are_tried_too() -> None:
+    large = replace(
+        PROFILE,
+        limits_measured=LimitsMeasured(sequences_max=8, batched_tokens_max=4096, context_tokens_max=100),
+    )
+
+    def steps(objective: Objective, profile: LlmProfile = large, **fields: Any) -> list[int]:
+        asked = question_of(profiles=(profile,), objective=objective, **fields)
+        return [engine.batched_tokens_max for engine in engines(asked)]
+
+    itl = Objective.of(itl={0.99: 0.05})
+    assert steps(itl) == [4096, 2048, 1024, 512]
+    assert steps(itl, batched_tokens_max=(4096,)) == [4096]
+    assert steps(Objective.of(ttft={0.99: 1.0}, tpot={0.99: 0.05})) == [4096]
+    assert steps(itl, PROFILE) == [64]  # half of it is too small
+    whole = replace(large, engine=replace(large.engine, chunked_prefill=False))
+    assert steps(itl, whole) == [4096]
+    many = replace(large, limits_measured=replace(large.limits_measured, sequences_max=2048))
+    assert steps(itl, many) == [4096, 2048]
+    found = question_of(profiles=(large,), objective=itl, routings=(Routing.ROUND_ROBIN, Routing.RANDOM))
+    (other,) = found.others(TokenPlan(profile="p", replicas=2, sequences_max=8, batched_tokens_max=512))
+    assert [(one.routing, one.batched_tokens_max) for one in engines(other)] == [(Routing.RANDOM, 512)]
+
+
 def test_each_setting_is_a_plan_under_each_routing() -> None:
     one = engine_of(question_of())
     assert one == TokenPlan(profile="p", replicas=1, sequences_max=8, batched_tokens_max=64)

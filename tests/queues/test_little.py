@@ -156,6 +156,51 @@ def test_tail_rule_turns_at_ten_times_the_last_quantile() -> None:
         assert report(100 / (0.3 + required), response_quantiles_s=SEEN).credible is credible
 
 
+@pytest.mark.parametrize(
+    ("solved", "told"),
+    [
+        (
+            {"arrival_rate_rps": 100.0, "response_mean_s": 0.045},
+            "L = λW: at 100 rps, each for 45 ms, 4.5 requests are in the system on average.",
+        ),
+        (
+            {"in_system_mean": 12.0, "response_mean_s": 3.0},
+            "L = λW: at 4 rps, each for 3 s, 12 requests are in the system on average.",
+        ),
+        (
+            {"arrival_rate_rps": 100.0, "response_mean_s": 0.01},
+            "L = λW: at 100 rps, each for 10 ms, 1 request is in the system on average.",
+        ),
+    ],
+)
+def test_the_law_in_words(solved: dict[str, float], told: str) -> None:
+    assert LittlesLaw.solve(**solved).in_words == told
+
+
+def test_a_report_in_words() -> None:
+    """Whether it can be true, what its users would have to wait, and what speaks against it."""
+    cause = "Likely cause: the load generator was saturated, or some of the users were idle."
+    who = "100 users who think for 300 ms at {} rps wait {} on average; "
+    quantiles = {q: -0.7 * math.log1p(-q) for q in (0.5, 0.9, 0.99)}
+    assert report(response_quantiles_s=quantiles).in_words == (
+        f"This report can be true: {who.format(100, '700 ms')}"
+        "nothing reported contradicts users = throughput x (R + think)."
+    )
+    assert report(response_quantiles_s=SEEN).in_words == (
+        f"This report cannot be true: {who.format(100, '700 ms')}"
+        f"it needs a tail mean of 51.1 s beyond P99 (340 ms). {cause}"
+    )
+    # Users who think too long for such a throughput cannot wait: of that, nothing is said.
+    assert report(400.0).in_words == (
+        f"This report cannot be true: throughput 400 rps is above users / think time = 333.333 rps. {cause}"
+    )
+    busy = LoadTestReport(users=1, think_time_s=0.0, throughput_rps=10.0)
+    assert busy.in_words == (
+        "This report can be true: 1 user at 10 rps waits 100 ms on average; "
+        "no response time was reported that could be held against it."
+    )
+
+
 @laws
 @given(st.integers(1, 10**6), st.floats(0.0, 1e3), st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
 def test_changing_the_unit_of_time_changes_no_verdict(users, think, rate, k) -> None:

@@ -78,6 +78,23 @@ def test_only_who_comes_back_has_a_cold_cache(trigger: str) -> None:
             require("cold_batches", trigger)
 
 
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_only_who_comes_back_starts_slowly(trigger: str) -> None:
+    require("slow_start", trigger, breaks_down=True)
+    if trigger.startswith(("crash", "hang", "lose", "spot", "rollout")):
+        require("slow_start", trigger)
+    else:
+        with pytest.raises(InputError, match="leave it out, or give --trigger lose:1,60s"):
+            require("slow_start", trigger)
+
+
+def test_who_comes_back_with_all_others_does_not_start_slowly() -> None:
+    require("slow_start", "restart:1,20s")
+    with pytest.raises(InputError, match="there is no other.*give --trigger restart:1,20s"):
+        require("slow_start", "restart:all,20s")
+    require("slow_start", "restart:all,20s", breaks_down=True)
+
+
 def test_breakdowns_are_to_be_detected() -> None:
     require("detection", breaks_down=True)
     require("attempts", clients=WAITS, breaks_down=True)

@@ -14,7 +14,7 @@ from capacity.question.plan import Routing
 from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import amplification, fluid, is_described, patience_s, spike_survived_s
 from capacity.recovery.parse import read_trigger
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.plan import BatchPlan
@@ -163,7 +163,7 @@ TRIES = Clients(timeout_s=0.5, attempts=3)
         stress(TRIGGER, TRIES, limit=100),
         stress(TRIGGER, TRIES, protection=Protection(shedding=Shedding.LIFO)),
         stress(TRIGGER, TRIES, protection=Protection(abandoned=Abandoned.DROPPED)),
-        stress(TRIGGER, TRIES, protection=Protection(ejects=True), routing=Routing.ROUND_ROBIN),
+        stress(TRIGGER, TRIES, protection=Protection(ejection=Ejecting.ENVOY), routing=Routing.ROUND_ROBIN),
         stress(TRIGGER, Clients(timeout_s=0.5, attempts=2, hedge_s=0.1)),
     ],
     ids=["limit", "lifo", "dropped", "ejection", "hedges"],

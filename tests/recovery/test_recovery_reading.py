@@ -17,9 +17,10 @@ from capacity.recovery.parse import (
     read_protection,
     read_retried,
     read_shedding,
+    read_slow_start_s,
     read_trigger,
 )
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 
@@ -87,9 +88,20 @@ def test_shedding() -> None:
     assert read_shedding("late:50ms") == (Shedding.LATE, 0.05)
     assert read_shedding("late:0ms") == (Shedding.LATE, 0.0)
     assert read_shedding("codel") == (Shedding.CODEL, None)
-    for bad in ("lifo:50ms", "newest", "late:50", ""):
+    assert read_shedding("new:12") == (Shedding.NEW, 12)
+    for bad in ("lifo:50ms", "newest", "late:50", "", "new", "new:", "new:0", "new:2.5", "new:٣", "new:-1"):
         with pytest.raises(InputError):
             read_shedding(bad)
+
+
+def test_a_slow_start_is_whole_seconds() -> None:
+    assert read_slow_start_s({}) == read_slow_start_s({"slow_start": "0s"}) == 0
+    assert read_slow_start_s({"slow_start": "2min"}) == read_slow_start_s({"slow_start_s": 120.0}) == 120
+    for bad in ({"slow_start": "1500ms"}, {"slow_start": "25h"}, {"slow_start_s": -1.0}):
+        with pytest.raises(InputError, match="slow"):
+            read_slow_start_s(bad)
+    with pytest.raises(InputError, match="slow_start_s must be from 0 to 86400, got -1"):
+        Protection(slow_start_s=-1)
 
 
 def test_cold_batches() -> None:
@@ -120,13 +132,13 @@ def test_a_cold_cache_out_of_range_is_refused(batches: int, factor: float, said:
 
 
 def test_protection_takes_the_planned_margin_unless_one_is_given() -> None:
-    assert read_protection("late", 0.07, "served", ejection=False).late_margin_s == 0.07
-    found = read_protection("late:20ms", 0.07, "dropped", ejection=True)
+    assert read_protection("late", 0.07, "served").late_margin_s == 0.07
+    found = read_protection("late:20ms", 0.07, "dropped", "nginx")
     assert found == Protection(
-        shedding=Shedding.LATE, late_margin_s=0.02, abandoned=Abandoned.DROPPED, ejects=True
+        shedding=Shedding.LATE, late_margin_s=0.02, abandoned=Abandoned.DROPPED, ejection=Ejecting.NGINX
     )
     with pytest.raises(InputError, match="--abandoned"):
-        read_protection("none", 0.07, "kept", ejection=False)
+        read_protection("none", 0.07, "kept")
 
 
 def clients(**given: object) -> Clients:
@@ -229,7 +241,7 @@ def test_by_default_nothing_protects_a_fleet_and_clients_try_once() -> None:
         codel_target_s=0.005,
         codel_interval_s=0.1,
         abandoned=Abandoned.SERVED,
-        ejects=False,
+        ejection=Ejecting.NONE,
     )
     assert RetryBudget() == RetryBudget(
         kind=BudgetKind.NONE, ratio=0.0, cost=1.0, tokens=100.0, tokens_per_s=0.0, at_least=3

@@ -11,7 +11,7 @@ from capacity.errors import DomainError, InputError
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns
 from capacity.recovery.disturbance import ORDINARY, Disturbances, Pauses, RequestClass
-from capacity.recovery.protection import Protection, Shedding
+from capacity.recovery.protection import Ejecting, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.engine.server import TokenEngine
@@ -74,7 +74,7 @@ def test_a_fleet_that_breaks_down_is_up_for_its_share() -> None:
             {"clients": Clients(), "protection": Protection(shedding=Shedding.LATE)},
             r"--shed late needs to know when a request is late; give --timeout or --deadline",
         ),
-        ({"protection": Protection(ejects=True)}, r"--ejection is a balancer's, and replicas that share a queue"),
+        ({"protection": Protection(ejection=Ejecting.ENVOY)}, r"--ejection is a balancer's, and replicas that share a queue"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -91,7 +91,10 @@ def test_what_is_nearly_refused_is_asked() -> None:
         {"trigger": Trigger(kind=TriggerKind.ROLLOUT), "startup_s": 0.5},
         {"clients": Clients(deadline_s=1.0), "protection": Protection(shedding=Shedding.LATE)},
         {"clients": Clients(timeout_s=1.0), "protection": Protection(shedding=Shedding.LATE)},
-        {"protection": Protection(ejects=True), "plan": replace(usual.plan, routing=Routing.RANDOM)},
+        {
+            "protection": Protection(ejection=Ejecting.ENVOY),
+            "plan": replace(usual.plan, routing=Routing.RANDOM),
+        },
     ):
         assert replace(usual, **changes).profile is PROFILE
 

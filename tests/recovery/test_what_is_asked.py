@@ -19,7 +19,7 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns, Survival
 from capacity.recovery.disturbance import Disturbances
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.plan import BatchPlan
@@ -89,6 +89,7 @@ def test_each_keyword_goes_to_its_field(screened: Seen) -> None:
         trigger="crash:1,20s",
         detection="4s",
         startup_time="7s",
+        slow_start="1min",
         cold_batches="20:3x",
         mtbf="1h",
         recovery_time="1min",
@@ -102,7 +103,7 @@ def test_each_keyword_goes_to_its_field(screened: Seen) -> None:
         retry_on="crashed",
         shed="late",
         abandoned="dropped",
-        ejection=True,
+        ejection_rule="envoy",
         replicas_max=9,
         spike_map=True,
         runs=2,
@@ -134,7 +135,8 @@ def test_each_keyword_goes_to_its_field(screened: Seen) -> None:
         shedding=Shedding.LATE,
         late_margin_s=PROFILE.law(2).quantile_s(0.99),
         abandoned=Abandoned.DROPPED,
-        ejects=True,
+        ejection=Ejecting.ENVOY,
+        slow_start_s=60,
     )
     assert (judge.seed, judge.runs, judge.confidence) == (5, 2, 0.9)
     assert how == {"replicas_max": 9, "only_verdict": False, "is_map": True}
@@ -147,6 +149,7 @@ def test_seconds_go_where_texts_do(screened: Seen) -> None:
         request_overhead_s=0.001,
         detection_s=0.0,
         startup_time_s=1.0,
+        slow_start_s=7.0,
         mtbf_s=100.0,
         recovery_time_s=2.0,
         horizon_s=99.0,
@@ -161,6 +164,7 @@ def test_seconds_go_where_texts_do(screened: Seen) -> None:
     ((asked, judge, how),) = screened
     assert (asked.plan.batch_wait_max_s, asked.profile.request_overhead_s) == (0.002, 0.001)
     assert (asked.detection_s, asked.startup_s, asked.horizon_s) == (0.0, 1.0, 99.0)
+    assert asked.protection.slow_start_s == 7
     assert asked.breakdowns == Breakdowns(mtbf_s=100.0, recovery_s=2.0)
     assert (asked.clients.timeout_s, asked.clients.deadline_s, asked.clients.hedge_s) == (0.5, 3.0, 0.1)
     assert judge.runs == 10_000
@@ -282,6 +286,8 @@ def test_trouble_is_what_it_was_given() -> None:
     assert (more.clients.attempts, more.clients.deadline_s, more.clients.budget.ratio) == (3, 3.0, 0.1)
     assert more.flags[:2] == ("--recover-within", "0s")
     assert more.flags[4:6] == ("--detection", "0s")
+    slow = read_trouble(given_of(slow_start_s=30.0))
+    assert (slow.slow_start_s, slow.flags[4:6]) == (30, ("--slow-start", "30s"))
     assert read_trouble(defaultdict(lambda: None)) is None
 
 
@@ -298,6 +304,8 @@ def test_trouble_that_is_not_said_whole_is_refused() -> None:
     for startup in ({}, {"startup_time_s": 0.0}):
         no_trouble("a rollout needs --startup-time: how long", trigger="rollout", **startup)
     no_trouble("--startup-time", startup_time="5s", trigger="spike:2x,30s")
+    no_trouble("--slow-start applies to replicas that", slow_start="5s", trigger="spike:2x,30s")
+    no_trouble("--slow-start is a balancer's, and replicas that share", slow_start="5s", routing="any")
     both = read_trouble(given_of(startup_time="5s", trigger="spike:2x,30s", spike="2x"))
     assert both is not None  # the start-up time is that of the spike to survive
 
@@ -339,7 +347,9 @@ def test_a_rollout_replaces_one_of_two() -> None:
 
 
 def test_the_trouble_of_a_plan_has_its_margin() -> None:
-    trouble = read_trouble(given_of(shed="late", trigger="crash:1,60s", detection="3s", startup_time="4s"))
+    trouble = read_trouble(
+        given_of(shed="late", trigger="crash:1,60s", detection="3s", startup_time="4s", slow_start="5s")
+    )
     assert trouble is not None
     question = batch_question(
         profiles=(PROFILE,),
@@ -354,7 +364,9 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
         plan=plan,
         clients=trouble.clients,
         trigger=trouble.trigger,
-        protection=Protection(shedding=Shedding.LATE, late_margin_s=PROFILE.law(4).quantile_s(0.99)),
+        protection=Protection(
+            shedding=Shedding.LATE, late_margin_s=PROFILE.law(4).quantile_s(0.99), slow_start_s=5
+        ),
         detection_s=3.0,
         startup_s=4.0,
     )

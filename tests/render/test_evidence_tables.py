@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pytest
 from rich.table import Table
 from rich.text import Text
 from shown import cells
 
 from capacity.evidence.finding import Belief, CheckFinding
-from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.running_plan import RunningPlan
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.render.evidence import audit_tables, import_tables
@@ -41,6 +42,33 @@ def test_what_was_not_checked_is_told_with_the_verdict() -> None:
     assert first == (
         "k6, a.json. The figures may be used as they are. Not checked, since the file does not say enough: warm-up."
     )
+
+
+def closed(users: float | None) -> LoadRun:
+    return LoadRun(name=f"{users}", loop=Loop.CLOSED, users=users)
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [
+        ((closed(8.0),), "Sound for 8 waiting users; it says nothing about an arrival rate."),
+        ((closed(1.0),), "Sound for 1 waiting user; it says nothing about an arrival rate."),
+        ((closed(8.0), closed(8.0)), "Sound for 8 waiting users; it says nothing about an arrival rate."),
+        (
+            (closed(16.0), closed(8.0)),
+            "Sound for 8 or 16 waiting users; it says nothing about an arrival rate.",
+        ),
+        # Elsewhere nothing is said of users: their number is not known, or requests came by themselves.
+        ((closed(None),), "The figures may be used as they are."),
+        ((closed(8.0), LoadRun(name="2", loop=Loop.OPEN, users=8.0)), "The figures may be used as they are."),
+        ((LoadRun(name="1", users=8.0),), "The figures may be used as they are."),
+    ],
+)
+def test_what_may_be_done_with_figures_that_hold(runs: tuple[LoadRun, ...], told: str) -> None:
+    test = LoadTest(tool="wrk", name="a.txt", runs=runs)
+    assert shown(audit_tables(test, HOLDS, Belief.HOLDS, []))[0] == f"wrk, a.txt. {told}"
+    doubt = shown(audit_tables(test, [finding("samples", "1", Belief.DOUBTFUL)], Belief.DOUBTFUL, []))[0]
+    assert "Sound" not in doubt
 
 
 def test_checks_that_hold_are_only_named_where_there_are_several_runs() -> None:

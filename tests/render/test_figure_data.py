@@ -233,6 +233,105 @@ def test_a_sweep_has_a_line_of_its_highest_quantile_for_each_fleet() -> None:
     assert [series.lines[0].get_color() for series in plot.axes.containers] == list(PALETTE[:2])
 
 
+def fleet_row(replicas: int, batch: int, p99_s: float | None, **more: Any) -> dict[str, Any]:
+    found = around(p99_s or 0.0)
+    return {
+        "profile": "p",
+        "arrival_rate_rps": 10.0,
+        "replicas": replicas,
+        "batch_size_max": batch,
+        "batch_wait_max_s": 0.0,
+        "routing": "random",
+        "outcome": "unstable" if p99_s is None else "answered",
+        "response_p99_s": p99_s,
+        "response_p99_low_s": None if p99_s is None else found.low,
+        "response_p99_high_s": None if p99_s is None else found.high,
+    } | more
+
+
+def swept(*rows: dict[str, Any], limit_s: float | None = None) -> Plot:
+    table = SweepTable(form=BatchRows(), quantiles=(0.99,), seed=0, confidence=0.95)
+    cells = [tuple(row.get(column.name) for column in table.columns) for row in rows]
+    return draw_sweep(table, cells, limit_s=limit_s)
+
+
+SQUARE = [(1, 4, None), (1, 8, 0.04), (2, 4, 0.03), (2, 8, 0.02)]
+
+
+def test_a_sweep_of_replicas_and_batches_is_a_map() -> None:
+    """An interval that reaches 25 % above 20, 30 and 40 ms ends at 25, 37.5 and 50 ms."""
+    plot = swept(*(fleet_row(*one) for one in SQUARE), limit_s=0.03)
+    assert titles(plot) == ("batch, at most", "replicas")
+    assert plot.figure.get_suptitle() == "P99 of the response at 10 rps, and what stays within 30 ms"
+    places = {tuple(map(int, text.get_position())): text.get_text() for text in plot.axes.texts}
+    assert places == {(0, 0): "–", (1, 0): "40", (0, 1): "30", (1, 1): "20"}
+    assert [tick.get_text() for tick in plot.axes.get_xticklabels()] == ["4", "8"]
+    assert [tick.get_text() for tick in plot.axes.get_yticklabels()] == ["1", "2"]
+    labels = plot.axes.get_legend_handles_labels()[1]
+    assert labels == ["cells: ms", "within 30 ms", "– unstable"]
+    (outline,) = [one for one in plot.axes.collections if one.get_label() == "within 30 ms"]
+    corners = sorted((float(x), float(y)) for line in outline.get_segments() for x, y in line)
+    assert {x for x, _ in corners} == {0.5, 1.5}  # around the one cell at the upper right
+    assert {y for _, y in corners} == {0.5, 1.5}
+
+
+def test_a_map_counts_lost_requests_as_late_and_says_why_a_cell_is_empty() -> None:
+    """With 2 % lost P99 is infinite, whatever that of served requests is."""
+    lost = {"loss_probability": 0.02, "response_p99_with_losses_s": None}
+    few = {
+        "loss_probability": 0.001,
+        "response_p99_with_losses_s": 0.06,
+        "response_p99_with_losses_high_s": 0.07,
+    }
+    rows = [
+        fleet_row(1, 4, 0.02, **lost),
+        fleet_row(1, 8, 0.04, **few),
+        fleet_row(2, 4, None, outcome="inconclusive"),
+        fleet_row(2, 8, None, outcome="profile_range"),
+    ]
+    plot = swept(*rows)
+    assert sorted(text.get_text() for text in plot.axes.texts) == ["60", "–", "–", "–"]
+    assert plot.axes.get_legend_handles_labels()[1] == [
+        "cells: ms",
+        "– too many are lost, too few requests, beyond the profile",
+    ]
+    assert plot.figure.get_suptitle() == "P99 of the response at 10 rps"
+
+
+def test_a_map_of_many_fleets_is_larger() -> None:
+    few = swept(*(fleet_row(*one) for one in SQUARE))
+    assert few.figure.get_size_inches().tolist() == [7.5, 4.3]
+    many = swept(*(fleet_row(n, size, 0.02) for n in range(1, 31) for size in range(1, 33)))
+    assert many.figure.get_size_inches().tolist() == pytest.approx([17.6, 9.8])
+
+
+def test_a_wait_of_nothing_is_a_number() -> None:
+    waits = {"wait_p99_s": 0.0, "wait_p99_low_s": 0.0, "wait_p99_high_s": 0.0}
+    table = SweepTable(form=BatchRows(), quantiles=(0.99,), seed=0, confidence=0.95)
+    rows = [fleet_row(*one) | waits for one in SQUARE]
+    plot = draw_sweep(table, [tuple(row.get(one.name) for one in table.columns) for row in rows], "wait")
+    assert [text.get_text() for text in plot.axes.texts] == ["0"] * 4
+    assert plot.figure.get_suptitle() == "P99 of the wait at 10 rps"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"arrival_rate_rps": 20.0}, {"routing": "round-robin"}, {"profile": "q"}, {"batch_wait_max_s": 0.002}],
+)
+def test_a_sweep_in_which_more_varies_has_lines(other: dict[str, Any]) -> None:
+    rows = [fleet_row(*one) for one in SQUARE]
+    plot = swept(*rows, rows[-1] | other, limit_s=0.03)
+    assert titles(plot) == ("arrival rate (requests/s)", "response (ms)")
+    assert not list(plot.axes.texts)
+    assert "limit: 30 ms" in plot.axes.get_legend_handles_labels()[1]
+
+
+def test_a_sweep_in_which_less_varies_has_lines() -> None:
+    for rows in ([SQUARE[1], SQUARE[3]], [SQUARE[2], SQUARE[3]], [SQUARE[3]]):
+        plot = swept(*(fleet_row(*one) for one in rows))
+        assert titles(plot) == ("arrival rate (requests/s)", "response (ms)")
+
+
 def test_a_stress_is_drawn_second_by_second_from_its_trigger() -> None:
     """The trigger begins after 60 s, the plot 10 s earlier."""
     stress = fleet_in_trouble()

@@ -4,19 +4,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 from shown import cells
 
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Verdict
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.comparison import PoissonError
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.scenario import Scenario
+from capacity.render.rates import _telling, sentences
 from capacity.render.trace import _chance, _error_tables
+from capacity.search.max_rate import Point, Stretch
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.scale import RATES
+from capacity.traffic.scale import RATES, USERS
 from capacity.traffic.workload import Workload
 
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
@@ -75,3 +79,86 @@ def test_what_poisson_would_get_wrong(ends_s: tuple[float, float], off: str, sai
     assert trace == ("by the trace", "100 ms (90 ms to 110 ms)")
     assert poisson[0] == "by Poisson arrivals"
     assert found == ("error of Poisson", off)
+
+
+VERDICTS = {"m": Verdict.MET, "x": Verdict.MISSED, "?": Verdict.INCONCLUSIVE}
+
+
+def told_of(verdicts: str) -> list[int]:
+    """Places of the sizes that are shown; m is met, x missed, ? in doubt."""
+    points = [
+        Point(size=float(place), candidate=Candidate(plan=PLAN, verdict=VERDICTS[one]))
+        for place, one in enumerate(verdicts)
+    ]
+    return [int(point.size) for point in _telling(rates(points=points))]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "places"),
+    [
+        ("mmmmmmxxxx", [0, 2, 5, 6]),
+        ("mmmm?xxxxx", [0, 2, 3, 4]),
+        ("mmmmmmmmmm", [0, 4, 8, 9]),  # none is refused
+        ("xxxxxxxxxx", [0, 1, 2, 3]),  # none is accepted
+        ("??xx", [0, 1, 2, 3]),
+        ("xxxmmmxxxx", [0, 2, 5, 6]),  # the first is refused
+        ("xxmmxxmmxx", [0, 4, 7, 8]),  # two stretches: the end of the higher one
+        ("mxxxxxxxxx", [0, 1]),
+        ("mmxxxxxxxx", [0, 1, 2]),
+        ("m", [0]),
+        ("x", [0]),
+        ("mx", [0, 1]),
+        ("xx", [0, 1]),
+        ("mmx", [0, 1, 2]),
+    ],
+)
+def test_a_few_sizes_tell_where_the_end_is(verdicts: str, places: list[int]) -> None:
+    assert told_of(verdicts) == places
+
+
+@given(st.text("mx?", min_size=1, max_size=40))
+def test_the_end_is_always_among_the_few(verdicts: str) -> None:
+    """Four at most, rising: the highest that is accepted, and the next, if there are any."""
+    places = told_of(verdicts)
+    assert places == sorted(set(places))
+    assert 1 <= len(places) <= 4
+    last = verdicts.rfind("m")
+    if last >= 0:
+        assert {last, min(last + 1, len(verdicts) - 1)} <= set(places)
+
+
+def stretch(low: float, high: float, refused: float) -> Stretch:
+    return Stretch(low=Interval.exact(low), high=Interval(value=high, low=high, high=refused))
+
+
+LIMIT = "P99 <= 50 ms"
+TWO, ONE = "2 replicas of p with batches up to 1", "1 replica of p with batches up to 1"
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ({"stretches": (stretch(0.0, 150.0, 160.0),)}, f"{TWO} carry 150 rps within {LIMIT}; 160 rps is too much."),
+        (
+            {"stretches": (stretch(0.0, 75.0, 80.0),), "replicas": 1},
+            f"{ONE} carries 75 rps within {LIMIT}; 80 rps is too much.",
+        ),
+        (
+            {"stretches": (stretch(1.0, 52.0, 53.0),), "scale": USERS},
+            f"{TWO} carry 52 users within {LIMIT}; 53 users are too many.",
+        ),
+        (
+            {"stretches": (stretch(1.0, 1.0, 2.0),), "scale": USERS, "replicas": 1},
+            f"{ONE} carries 1 user within {LIMIT}; 2 users are too many.",
+        ),
+        # No size was refused, low ones are, or there are two stretches: every end is in the sentence.
+        ({"stretches": (stretch(0.0, 150.0, float("inf")),)}, f"{TWO} meet {LIMIT} up to at least 150 rps."),
+        ({"stretches": (stretch(20.0, 150.0, 160.0),)}, f"{TWO} meet {LIMIT} from 20 rps to 150 (150 to 160) rps."),
+        (
+            {"stretches": (stretch(0.0, 20.0, 30.0), stretch(100.0, 150.0, 160.0))},
+            f"{TWO} meet {LIMIT} up to 20 (20 to 30) rps, and from 100 rps to 150 (150 to 160) rps.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_fleet_carries(others: dict[str, Any], told: str) -> None:
+    assert next(sentences(rates(verdict=Verdict.MET, **others))) == told

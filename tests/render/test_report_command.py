@@ -17,7 +17,7 @@ from capacity.doors import door
 from capacity.question.arguments import Asked
 from capacity.question.asked import FLAGS
 from capacity.question.question import Question
-from capacity.render.report_command import command_to_repeat
+from capacity.render.report.command import command_to_repeat
 from cli import app
 
 ASKED: list[dict[str, Any]] = [

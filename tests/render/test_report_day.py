@@ -48,7 +48,7 @@ def test_a_page_has_what_each_hour_of_the_day_needs(day: Path, tmp_path: Path) -
     peak = answer.plan.replicas
     for row in ("00:00 to 08:00", "0.5 rps", "1", "08:00 to 09:00", "15 rps", str(peak), "09:00 to 24:00"):
         assert row in told
-    assert f"{24 * peak} replica-hours. An ideal schedule would need {23 + peak}" in told
+    assert f"An ideal schedule takes {23 + peak} of {24 * peak} replica-hours: " in told
     assert "USD a day" in told
     assert f"--daily {day}" in found["Commands to repeat"]
     assert "The autoscaler over the day" not in found

@@ -12,8 +12,8 @@ from shown import inches
 from capacity.performance import Interval, ServedBatch, Window
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.render import report_figures as figures
 from capacity.render.plot import GREY, PALETTE, Plot
+from capacity.render.report import figures
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Limit(measure=Measure.LOSS, allowed=0.02)
@@ -139,7 +139,7 @@ def test_a_frontier_shows_the_price_of_a_lower_value() -> None:
         (5.0, around(0.1), MISSED),
         (9.0, around(0.101), MISSED),
     )
-    plot = figures.draw_frontier(spots, (2.0, 0.04), P99, "price [USD/h]")
+    plot = figures.draw_frontier(spots, (2.0, 0.04), P99, is_priced=True)
     axes = plot.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("price [USD/h]", "P99 [ms]")
     assert (axes.get_xlim(), axes.get_ylim()) == ((0.0, pytest.approx(5.6)), (0.0, 100.0))
@@ -155,9 +155,18 @@ def test_a_frontier_shows_the_price_of_a_lower_value() -> None:
 
 @pytest.mark.parametrize(("chosen_s", "above"), [(0.0199, True), (0.02, False)])
 def test_the_name_of_the_chosen_fleet_stands_above_it_near_the_axis(chosen_s: float, *, above: bool) -> None:
-    plot = figures.draw_frontier([(1.0, around(chosen_s), MET)], (1.0, chosen_s), P99, "replicas")
+    plot = figures.draw_frontier([(1.0, around(chosen_s), MET)], (1.0, chosen_s), P99, is_priced=False)
     chosen = labels(plot)["chosen"]
     assert (chosen.xyann[1], chosen.get_va()) == ((9.0, "bottom") if above else (-9.0, "top"))
+
+
+@pytest.mark.parametrize("most", [1.0, 2.0, 5.0, 40.0])
+def test_fleets_without_a_price_are_counted_in_whole_replicas(most: float) -> None:
+    spots = [(1.0, around(0.04), MET), (most, around(0.02), MET)]
+    whole = figures.draw_frontier(spots, (1.0, 0.04), P99, is_priced=False).axes
+    assert whole.get_xlabel() == "replicas"
+    assert {tick % 1.0 for tick in whole.get_xticks()} == {0.0}
+    assert len(whole.get_xticks()) > 1
 
 
 def window(*sizes: int, length_s: float = 2.0, waiting: tuple[int, ...] = (0, 5, 1)) -> Window:

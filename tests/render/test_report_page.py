@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -12,15 +14,18 @@ from saved_reports import QUICK, Page, resnet_plan, save
 
 import capacity as cap
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
+from capacity.api.report import today
 from capacity.performance import Kind, Performance, format_interval
 from capacity.question.candidate import Candidate, Verdict
-from capacity.render.report import Findings, map_section
-from capacity.render.report_figures import frontier
+from capacity.render.report.figures import frontier
+from capacity.render.report.findings import Findings
+from capacity.render.report.sections import map_section
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
 from capacity.units import format_duration
 
 KILOBYTES_MAX = 300
+SMALL = {"requests_max": 2_000_000}
 TIMES = pd.DataFrame({"batch_size": [1, 2, 4], "mean_ms": [5.0, 7.0, 10.0]})
 
 
@@ -46,12 +51,19 @@ def document(saved: Path) -> dict:
     return json.loads(saved.read_text(encoding="utf-8"))["answer"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _always_the_same_day() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1796083200")
+        yield
+
+
 def interval(found: dict) -> str:
     return format_interval(cap.Interval(**found))
 
 
 def written(frame: object, folder: Path, **asked: object) -> Page:
-    saved = save(cap.plan(frame, **QUICK | asked), folder / "plan.json")
+    saved = save(cap.plan(frame, **QUICK | SMALL | asked), folder / "plan.json")
     return Page(cap.report(saved, folder / "report.html").page)
 
 
@@ -61,7 +73,11 @@ def sections(page: Page) -> dict[str, str]:
 
 def test_it_is_small_and_asks_for_nothing(text: str, page: Page) -> None:
     assert len(text.encode()) < KILOBYTES_MAX * 1000
-    assert page.all("script", "link", "iframe", "object", "embed") == []
+    assert page.all("link", "iframe", "object", "embed") == []
+    assert [one.attributes for one in page.all("script")] == [
+        {"type": "application/json", "id": "what-if-grid"},
+        {},
+    ]
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     for element in page.all("a", "use", "image", "img"):
         target = element.attributes.get("href") or element.attributes.get("src") or ""
@@ -99,7 +115,7 @@ def test_charts_have_names_and_tables_have_heads(page: Page) -> None:
             cells = row.all("th", "td")
             assert cells[0].attributes["scope"] == "row"
             assert len(cells) == len(heads)
-    assert len(page.all("table")) == 6
+    assert len(page.all("table")) == 7
 
 
 def test_headings_and_landmarks_are_in_order(page: Page) -> None:
@@ -109,6 +125,24 @@ def test_headings_and_landmarks_are_in_order(page: Page) -> None:
     scrolled = [one for one in page.all("div") if one.attributes.get("class") == "scroll"]
     assert {one.attributes.get("tabindex") for one in scrolled} == {"0"}
     assert all(one.attributes["aria-label"] for one in scrolled)
+
+
+def test_the_first_chart_stands_above_the_notes_and_the_day_in_the_foot(page: Page, text: str) -> None:
+    assert page.all("section")[0].attributes["class"] == "rate"
+    assert text.index("<svg") < text.index('class="notes"')
+    (foot,) = page.all("footer")
+    assert foot.text == f"Written on 2026-12-01 by capacity {cap.__version__}."
+    assert foot.all("time")[0].attributes["datetime"] == "2026-12-01"
+
+
+def test_the_day_is_today_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    before = datetime.now(UTC).date()
+    assert before <= today() <= datetime.now(UTC).date()
+    for wrong in ("soon", "1.5", str(10**30), ""):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+        with pytest.raises(cap.InputError, match="not whole seconds since 1970; mend or unset it"):
+            today()
 
 
 def test_it_is_for_light_dark_and_paper(text: str) -> None:
@@ -126,7 +160,14 @@ def test_the_first_screen_is_the_answer_of_the_plan(page: Page, saved: Path, doc
     (limit,) = [one.text for one in page.all("span") if one.attributes.get("class") == "limit"]
     assert limit == p99
     told = dict(zip((one.text for one in page.all("dt")), (one.text for one in page.all("dd")), strict=True))
-    assert told["With one fewer"].startswith("One fewer is not enough: 3 replicas")
+    fewer = [
+        one["performance"]
+        for one in document["considered"]
+        if one["plan"]["replicas"] == plan["replicas"] - 1
+    ]
+    seen = [interval(one["response_quantiles_s"]["0.99"]) for one in fewer if one is not None]
+    assert told["With one fewer"].startswith("One fewer is not enough: ")
+    assert any(f"P99 {one}" in told["With one fewer"].replace("≥ ", "") for one in seen)
     assert told["If a replica dies"].startswith("3 are left, at load 1.008 with the same batches")
     assert f"{document['headroom']['arrival_rate_max_rps']:.0f} rps" in told["If traffic grows"]
     assert interval(document["random_routing"]["response_p99"]) in told["If routing is random"]
@@ -190,7 +231,9 @@ def test_the_map_shows_a_fleet_that_will_do_before_a_quicker_one_in_doubt(saved:
         one_lost=None,
         distribution=None,
         window=None,
+        around=None,
         digest=None,
+        written=date(2026, 12, 1),
     )
     table = map_section(found).table
     assert [[cell.text for cell in row] for row in table.rows] == [["5", "✓ 38 ms"], ["4", "✓ 30 ms"]]
@@ -238,9 +281,12 @@ def test_assumptions_begin_with_what_weighs_most(page: Page, document: dict) -> 
 def test_text_from_outside_is_text(tmp_path: Path) -> None:
     hostile = "<script>alert('\"&1')</script>"
     profile = replace(cap.load_profile(TIMES), model=hostile, source={hostile: hostile}, hourly_usd=1.0)
-    saved = save(cap.plan(profile, rate="500rps", slo_p99="80ms", **QUICK), tmp_path / "<img src=x>.json")
+    saved = save(
+        cap.plan(profile, rate="500rps", slo_p99="80ms", **QUICK, **SMALL), tmp_path / "<img src=x>.json"
+    )
     text = cap.report(saved, tmp_path / "report.html").page
-    assert "<script" not in text
+    assert "<script>alert" not in text
+    assert text.count("<script") == 2  # its own
     assert "<img" not in text
     assert hostile in Page(text).root.text
     assert "&lt;img src=x&gt;.json" in text

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +16,10 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Routing
-from capacity.render import report
-from capacity.render.report import Findings, Section
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
+from capacity.render.report import page, sections
+from capacity.render.report.findings import Findings
+from capacity.render.report.sections import Section
 from capacity.search.recommendation import Headroom, Recommendation, Survived
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import ClosedPopulation
@@ -34,11 +36,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
     seen: dict[str, tuple[Any, ...]] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        return lambda *given: seen.__setitem__(name, given)
+        return lambda *given, **named: seen.__setitem__(name, (*given, *named.values()))
 
     for name in CHARTS:
-        monkeypatch.setattr(report.figures, name, keep(name))
-    monkeypatch.setattr(report.figures, "inline_svg", lambda panels, key, alt: f"{key}: {alt}")
+        monkeypatch.setattr(sections.figures, name, keep(name))
+    monkeypatch.setattr(sections.figures, "inline_svg", lambda panels, key, alt: f"{key}: {alt}")
     return seen
 
 
@@ -48,9 +50,9 @@ def on_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
     def given(found: Findings, *reasons: str) -> dict[str, Any]:
         if reasons:
-            monkeypatch.setattr(report, "explain", lambda *_: ["The plan.", *reasons])
-        monkeypatch.setattr(report, "_template", lambda: SimpleNamespace(render=keep))
-        report.write_page(found)
+            monkeypatch.setattr(page, "explain", lambda *_: ["The plan.", *reasons])
+        monkeypatch.setattr(page, "template", lambda _: SimpleNamespace(render=keep))
+        page.write_page(found)
         return seen
 
     seen: dict[str, Any] = {}
@@ -108,7 +110,9 @@ FOUND = Findings(
     one_lost=None,
     distribution=None,
     window=None,
+    around=None,
     digest=None,
+    written=date(2026, 12, 1),
 )
 
 
@@ -178,26 +182,35 @@ def test_reasons_have_headings_and_none_is_repeated(on_page) -> None:
     assert others(findings(survived=(gone,)), told) == [("With 1 replica gone", "4 are left.")]
     assert others(
         found,
-        "Headroom: the same plan",
-        "Under random routing, it is",
-        "With one replica, routing",
+        "Headroom: up to 9 rps",
+        "Headroom after the worst failure: up to 8 rps",
+        "Random routing (Kubernetes Service) takes 3: with 2, P99 50 ms.",
+        "Random routing (Kubernetes Service): no fleet is known to be enough; with 2, P99 50 ms.",
         "Under Poisson arrivals: more",
-        "Without failures to survive, less",
+        "Without failures, less",
         "With a spike: p99 is",
+        "Cost: 5 USD per million requests.",
+        "Instead: resnet takes 4; a shared queue takes 2.",
         "one thing more",
     ) == [
-        ("If traffic grows", "The same plan"),
-        ("If routing is random", "Under random routing, it is"),
-        ("If routing is random", "With one replica, routing"),
+        ("If traffic grows", "Up to 9 rps"),
+        ("If traffic grows", "After the worst failure: up to 8 rps"),
+        ("If routing is random", "Random routing (Kubernetes Service) takes 3: with 2, P99 50 ms."),
+        (
+            "If routing is random",
+            "Random routing (Kubernetes Service): no fleet is known to be enough; with 2, P99 50 ms.",
+        ),
         ("With Poisson arrivals", "Under Poisson arrivals: more"),
-        ("Without failures", "Without failures to survive, less"),
+        ("Without failures", "Without failures, less"),
         ("With a spike", "P99 is"),
+        ("Cost", "5 USD per million requests."),
+        ("Instead", "resnet takes 4; a shared queue takes 2."),  # a name stays as it is
         ("Also", "One thing more"),
     ]
 
 
 def test_where_nothing_is_explained_the_loss_of_one_comes_first(on_page, monkeypatch) -> None:
-    monkeypatch.setattr(report, "explain", lambda *_: ["The plan."])
+    monkeypatch.setattr(page, "explain", lambda *_: ["The plan."])
     assert [head for head, _ in on_page(findings())["what_ifs"]] == ["If a replica dies"]
 
 
@@ -238,7 +251,7 @@ def test_caveats_come_first_and_checked_assumptions_last() -> None:
             Assumption(what="three", checked=False, how=f"of {codes[1]}"),
         ),
     )
-    assert list(report.assumptions(found)) == [
+    assert list(page.assumptions(found)) == [
         ("Note", f"Of {codes[1]}."),
         ("Note", f"Of {codes[3]}."),
         ("Assumed", "Two: it was not."),
@@ -285,10 +298,10 @@ def test_a_profile_that_is_not_bundled_is_named_beside_the_commands(on_page) -> 
 
 def test_the_section_on_other_rates(drawn: dict[str, tuple[Any, ...]]) -> None:
     rates = ((500.0, judged(PLAN, 0.02)), (2000.0, unstable(PLAN)), (1500.0, judged(PLAN, 0.06)))
-    section = report.rate_section(findings(rates=rates))
+    section = sections.rate_section(findings(rates=rates))
     lead = (
         "The objective is P99 <= 50 ms, and the plan is made for 1000 rps. It still meets the objective at "
-        "1280 rps (+28 %), by shorter simulations. The verdicts at other rates come from shorter simulations too."
+        "1280 rps (+28 %), in shorter runs. The verdicts at other rates come from shorter simulations too."
     )
     title = "P99 over the arrival rate"
     assert (section.key, section.title, section.lead) == ("rate", title, lead)
@@ -305,7 +318,7 @@ def test_the_section_on_other_rates(drawn: dict[str, tuple[Any, ...]]) -> None:
         (1500.0, 0.06, Verdict.MISSED),
     ]
     assert (promise, rate_rps, accepted_rps) == (P99, 1000.0, 1280.0)
-    plain = report.rate_section(findings(rates=rates, headroom=None))
+    plain = sections.rate_section(findings(rates=rates, headroom=None))
     assert "It still meets" not in plain.lead
     assert drawn["draw_rates"][3] is None
 
@@ -313,7 +326,7 @@ def test_the_section_on_other_rates(drawn: dict[str, tuple[Any, ...]]) -> None:
 def test_the_section_on_other_rates_without_results(drawn: dict[str, tuple[Any, ...]]) -> None:
     lost = replace(CERTIFIED, performance=performance(math.inf))
     for rates in ((), ((500.0, unstable(PLAN)),), ((500.0, lost),)):
-        section = report.rate_section(findings(rates=rates))
+        section = sections.rate_section(findings(rates=rates))
         assert section.lead == "Not shown: nothing is known of P99 at other rates."
         assert (section.svg, section.table) == (None, None)
     assert drawn == {}
@@ -332,7 +345,7 @@ def test_the_map_has_six_rows_and_a_sign_for_each_verdict() -> None:
         judged(replace(of(4), profile="other"), 0.001),
         judged(PLAN, 0.001),
     )
-    section = report.map_section(findings(considered=considered))
+    section = sections.map_section(findings(considered=considered))
     assert section.table.heads == ("replicas", "batch 4", "batch 8", "batch 16")
     assert rows(section) == [
         ["7", "", "", "✓ 33 ms"],
@@ -352,7 +365,7 @@ def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
     known = {q: Interval.exact(0.01 * n) for n, q in enumerate((0.1, 0.5, 0.6, 0.97, 0.99, 0.999), 1)}
     seen = performance(0.0, response_quantiles_s=known, loss_probability=0.01)
     saved = asked(Objective.of(response={0.97: 0.05}))
-    section = report.distribution_section(findings(saved, distribution=seen))
+    section = sections.distribution_section(findings(saved, distribution=seen))
     lead = (
         "Half of the requests are answered within 20 ms, and 97 % within 40 ms. These are the served ones: 1 % of "
         "the requests are lost."
@@ -370,7 +383,7 @@ def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
     assert what == "response time"
     assert (list(quantiles_s), limits_s) == ([0.1, 0.5, 0.6, 0.97, 0.99, 0.999], {0.97: 0.05})
     mean = asked(Objective.of(response_mean=0.05))
-    plain = report.distribution_section(
+    plain = sections.distribution_section(
         findings(mean, distribution=replace(seen, loss_probability=0.0), performance=None)
     )
     assert plain.lead == (
@@ -378,11 +391,11 @@ def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
         "percentile of the response time."
     )
     every = {q: Interval.exact(0.01) for q in (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999)}
-    whole = report.distribution_section(
+    whole = sections.distribution_section(
         findings(distribution=replace(seen, response_quantiles_s=every), performance=None)
     )
     assert [row[0] for row in rows(whole)] == ["P10", "P25", "P50", "P75", "P90", "P95", "P99", "P99.9"]
-    none = report.distribution_section(findings())
+    none = sections.distribution_section(findings())
     assert none.lead == "Not shown: the budget of requests does not suffice for the whole distribution."
 
 
@@ -398,7 +411,7 @@ def test_the_section_on_cost(drawn: dict[str, tuple[Any, ...]]) -> None:
         *(judged(of(n), 0.01) for n in (8, 9, 10)),
         judged(PLAN, 0.01),
     )
-    section = report.frontier_section(findings(considered=considered))
+    section = sections.frontier_section(findings(considered=considered))
     assert section.title == "Cost and P99"
     assert section.table.heads == ("replicas", "fleet", "P99", "verdict")
     assert rows(section)[:6] == [
@@ -410,30 +423,30 @@ def test_the_section_on_cost(drawn: dict[str, tuple[Any, ...]]) -> None:
         ["6", "6 replicas, batch 8", "20 (18 to 22) ms", "met"],
     ]
     assert [row[0] for row in rows(section)[6:]] == ["8", "9"]  # eight rows in all
-    spots, here, promise, axis = drawn["draw_frontier"]
-    assert (here, promise, axis) == ((5.0, 0.04), P99, "replicas")
+    spots, here, promise, is_priced = drawn["draw_frontier"]
+    assert (here, promise, is_priced) == ((5.0, 0.04), P99, False)
     assert sorted(cost for cost, _, _ in spots) == [1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 6.0, 6.0, 8.0, 9.0, 10.0]
 
 
 def test_a_price_has_three_digits_and_its_unit(drawn: dict[str, tuple[Any, ...]]) -> None:
     priced = saved_plan(batch_wait_max_s=0.0, hourly_usd=0.5)
     late = judged(of(4, batch_wait_max_s=0.002), 0.06, settled=False)
-    section = report.frontier_section(findings(priced, hourly_usd=2.5, considered=(late,)))
+    section = sections.frontier_section(findings(priced, hourly_usd=2.5, considered=(late,)))
     assert rows(section) == [
         ["2.000", "4 replicas, batch 16, wait 2 ms", "≥ 60 (54 to 66) ms", "missed"],
         ["2.500", "5 replicas, batch 16", "40 (36 to 44) ms", "met"],
     ]
     assert section.table.heads[0] == "USD/h"
-    assert drawn["draw_frontier"][3] == "price [USD/h]"
+    assert drawn["draw_frontier"][3] is True  # it has prices
 
 
 def test_the_section_on_cost_without_results() -> None:
     """A fleet whose profile is gone has no price, and one far above the limit does not fit the chart."""
     for certified in (unstable(PLAN), judged(PLAN, 0.1001), judged(replace(PLAN, profile="gone"), 0.04)):
-        section = report.frontier_section(findings(certified=certified))
+        section = sections.frontier_section(findings(certified=certified))
         assert section.lead == "Not shown: no fleet was simulated to its end."
         assert (section.svg, section.table) == (None, None)
-    assert report.frontier_section(findings(certified=judged(PLAN, 0.1))).table is not None
+    assert sections.frontier_section(findings(certified=judged(PLAN, 0.1))).table is not None
 
 
 def test_a_fleet_is_named_by_what_differs() -> None:
@@ -442,13 +455,13 @@ def test_a_fleet_is_named_by_what_differs() -> None:
         ServiceProfile(name=name, timings=(BatchTiming(batch_size=64, mean_s=0.01),), hourly_usd=1.0)
         for name in ("resnet50", "b")
     )
-    several = replace(SAVED, question=replace(question, profiles=two, routings=tuple(Routing)))
+    several = replace(SAVED, question=replace(question, profiles=two, routings=PLAIN_ROUTINGS))
     missed = tuple(judged(plan, 0.06) for plan in (of(1), of(2, batch_wait_max_s=0.002)))
     for saved, (one, two) in (
         (SAVED, ("1 replica, batch 16", "2 replicas, batch 16, wait 2 ms")),
         (several, ("1 × resnet50, batch 16, round-robin", "2 × resnet50, batch 16, wait 2 ms, round-robin")),
     ):
-        told = rows(report.refused_section(findings(saved, considered=missed)))
+        told = rows(sections.refused_section(findings(saved, considered=missed)))
         assert [row[0] for row in told] == [one, two]
 
 
@@ -469,7 +482,7 @@ def window(replicas: int = 1, shown: int = 1, length_s: float = 10.0, batches: i
 
 
 def test_the_section_on_the_simulated_fleet() -> None:
-    section = report.window_section(findings(window=window(batches=5)))
+    section = sections.window_section(findings(window=window(batches=5)))
     lead = "Each bar is one batch, the darker the larger; below, how many requests wait in the queue."
     assert (section.title, section.lead) == ("10 s of the simulated fleet", lead)
     assert section.svg == f"fleet: 10 s of the simulated fleet. {lead}"
@@ -491,14 +504,14 @@ def test_the_section_on_the_simulated_fleet() -> None:
     ],
 )  # fmt: skip
 def test_the_lead_on_the_simulated_fleet(found: Window | None, told: str) -> None:
-    assert report.window_section(findings(window=found)).lead.endswith(told)
+    assert sections.window_section(findings(window=found)).lead.endswith(told)
 
 
 def test_refused_neighbours_are_the_eight_nearest() -> None:
     """Fleets refused by theory are only counted; infinite responses come last."""
     refused = tuple(judged(of(n), 0.001 * (90 - n)) for n in range(1, 9))
     lost = replace(judged(of(9), 0.06), performance=performance(math.inf, load=None))
-    section = report.refused_section(
+    section = sections.refused_section(
         findings(considered=(judged(of(6), 0.04), lost, *refused, unstable(of(1, 8))))
     )
     assert section.lead == (
@@ -510,21 +523,21 @@ def test_refused_neighbours_are_the_eight_nearest() -> None:
     ]  # fmt: skip
     assert [row[0] for row in rows(section)][-1] == "1 replica, batch 16"
     assert len(rows(section)) == 8
-    few = report.refused_section(findings(considered=(lost, judged(of(4), 0.06, settled=False))))
+    few = sections.refused_section(findings(considered=(lost, judged(of(4), 0.06, settled=False))))
     assert few.lead == "Fleets considered: 2. Refused: 2."
     assert rows(few)[0][:3] == ["4 replicas, batch 16", "0.500", "≥ 60 (54 to 66) ms"]
     assert rows(few)[1][1] == ""
-    none = report.refused_section(findings(considered=(unstable(of(1)),)))
+    none = sections.refused_section(findings(considered=(unstable(of(1)),)))
     assert (none.lead, none.table) == ("Fleets considered: 1. Refused: 1, 1 of them by theory alone.", None)
 
 
 def test_the_exit_code_is_that_of_the_verdict() -> None:
     for verdict, code in ((Verdict.MET, 0), (Verdict.MISSED, 3), (Verdict.INCONCLUSIVE, 4)):
-        assert report.PlanReport(page="", sentence="", verdict=verdict).exit_code == code
+        assert page.PlanReport(page="", sentence="", verdict=verdict).exit_code == code
 
 
 def test_comparison_signs_are_typeset() -> None:
     """In text, and not in markup: the description of a chart stands in an SVG."""
-    page = report.write_page(findings(rates=((500.0, judged(PLAN, 0.02)),))).page
-    assert "P99 ≤ 50 ms" in page
-    assert "The objective is P99 &lt;= 50 ms, and the plan" in page
+    text = page.write_page(findings(rates=((500.0, judged(PLAN, 0.02)),))).page
+    assert "P99 ≤ 50 ms" in text
+    assert "The objective is P99 &lt;= 50 ms, and the plan" in text

@@ -12,7 +12,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt
 from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
-from capacity.question.caveat import CaveatCode
+from capacity.question.caveat import CaveatCode, in_order
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
 from capacity.search.batches import BatchTheory
@@ -22,8 +22,9 @@ from capacity.search.caveats import (
     routing_caveats,
     search_caveats,
     trace_caveats,
+    with_implausible,
 )
-from capacity.search.recommendation import Floors, Headroom
+from capacity.search.recommendation import Floors, Headroom, Recommendation
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.caveats import (
     autoscale_caveats,
@@ -36,6 +37,13 @@ from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 from capacity.units import format_count
 
+FLOOR = FloorDoubt(
+    batch_size=1,
+    samples=100,
+    batches_missing=300.0,
+    floor_s=Interval(value=0.1, low=0.05, high=0.2),
+    limit_s=0.12,
+)
 FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
 MANY = BatchTiming(batch_size=1, samples_s=tuple(0.003 + 1e-6 * i for i in range(1000)))
 
@@ -327,6 +335,22 @@ def test_a_doubt_of_the_profile_counts_the_batches_up_to_a_million():
     assert told(math.inf) == "measure more batches of each size for the profile"
 
 
+def test_doubts_of_a_profile_that_several_fleets_have_take_one_number_of_batches_the_largest():
+    sampled = ServiceProfile(name="p", timings=(replace(MANY, samples_s=MANY.samples_s[:50]),))
+    found = Interval(value=0.05, low=0.01, high=0.2)
+    doubtful = tuple(
+        in_doubt(
+            found,
+            doubt=Doubt.PROFILE,
+            samples_times=times,
+            plan=replace(cheaper(1).plan, batch_size_max=size),
+        )
+        for size, times in ((1, 3.0), (2, 9.0), (4, math.inf), (8, 5.0))
+    )
+    (caveat,) = search_caveats(search_of(sampled, considered=doubtful), cheaper(2))
+    assert caveat.message.partition("; ")[2] == "measure about 400 more batches of each size for the profile"
+
+
 def test_what_the_budget_left_out_is_named():
     profile = ServiceProfile(name="p", timings=(FULL,))
     one, last = search_caveats(search_of(profile, fleets_untried=7, fleets_between=8), None)
@@ -375,11 +399,44 @@ def test_a_floor_in_doubt_names_its_batches_or_another_limit():
     )
 
 
+def test_what_is_told_of_profiles_that_the_plan_does_not_have_is_marked():
+    """Without a plan all profiles matter alike."""
+    times = {"own": 0.01, "other": 100.0}
+    profiles = tuple(
+        ServiceProfile(
+            name=name,
+            timings=(BatchTiming(batch_size=1, mean_s=mean_s),),
+            timings_column="mean_s",
+            hourly_usd=1.0,
+        )
+        for name, mean_s in times.items()
+    )
+    question = batch_question(
+        profiles=profiles,
+        workload=Workload(arrival_rate_rps=1.0),
+        objective=Objective.of(response={0.99: 1.0}),
+    )
+    plan = BatchPlan(profile="own", replicas=1, batch_size_max=1)
+    found = Recommendation(verdict=Verdict.MET, objective=question.objective, plan=plan)
+    told = with_implausible(found, question).caveats
+    assert [(one.code, one.of_another_profile) for one in in_order(told)] == [
+        (CaveatCode.PROFILE_ONE_SIZE, False), (CaveatCode.PROFILE_UNIT, True), (CaveatCode.PROFILE_ONE_SIZE, True)
+    ]  # fmt: skip
+    refused = Recommendation(verdict=Verdict.MISSED, objective=question.objective)
+    assert not any(one.of_another_profile for one in with_implausible(refused, question).caveats)
+    floors = Floors(doubts={(name, 1): FLOOR for name in times})
+    search = search_of(*profiles, floors=floors)
+    marked = [
+        one.of_another_profile for one in search_caveats(search, Candidate(plan=plan, verdict=Verdict.MET))
+    ]
+    assert marked == [False, True]
+
+
 def test_seven_sizes_are_six_and_one_more():
     def told(sizes: int) -> str:
         timings = tuple(BatchTiming(batch_size=2 + size, samples_s=(0.003 + size,)) for size in range(sizes))
         profile = ServiceProfile(name="p", timings=timings)
-        return next(one.message for one in plausibility_caveats(profile, 0.9))
+        return next(one.message for one in plausibility_caveats([profile], 0.9))
 
     assert "a single sample of batch sizes 2, 3, 4, 5, 6, 7 and 1 more, which" in told(7)
     assert "a single sample of batch sizes 2, 3, 4, 5, 6, 7, which" in told(6)
@@ -396,6 +453,7 @@ def test_hardly_any_headroom_is_told_in_per_cent():
     (message,) = told(208.0)
     assert "meet the objective with 4 % more traffic, up to 208 rps;" in message
     assert told(210.0) == []  # 5 % and no less
+    assert "meet the objective up to today's 200 rps;" in told(200.0)[0]
     assert list(headroom_caveats(None, BatchTheory())) == []
 
 
@@ -421,10 +479,10 @@ def test_a_trace_of_few_bursts_says_so_first():
 @pytest.mark.parametrize(
     ("verdict", "told"),
     [
-        (Verdict.MET, "under traffic like it is 150 (100 to 250) ms, which meets the objective too;"),
-        (Verdict.MISSED, "under traffic like it is 150 (100 to 250) ms, which misses P99 <= 200 ms;"),
-        (Verdict.INCONCLUSIVE, "like it is 150 (100 to 250) ms, and whether P99 <= 200 ms holds then is in doubt;"),
-        (None, "by consecutive sections P99 under traffic like it is 150 (100 to 250) ms; try other days too"),
+        (Verdict.MET, "under traffic like it is 150 (100 to 250) ms, which meets the objective too"),
+        (Verdict.MISSED, "under traffic like it is 150 (100 to 250) ms, which misses P99 <= 200 ms"),
+        (Verdict.INCONCLUSIVE, "like it is 150 (100 to 250) ms, and whether P99 <= 200 ms holds then is in doubt"),
+        (None, "by consecutive sections P99 under traffic like it is 150 (100 to 250) ms"),
     ],
 )  # fmt: skip
 def test_what_traffic_like_a_trace_does_is_told_by_its_sections(verdict: Verdict | None, told: str):

@@ -18,7 +18,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
@@ -136,7 +136,7 @@ class Fates:
             plan.replicas,
             plan.batch_size_max,
             round(1e6 * plan.batch_wait_max_s),
-            list(Routing).index(plan.routing),
+            PLAIN_ROUTINGS.index(plan.routing),
             *plan.profile.encode(),
         ]
         return _uniform(tuple(key))
@@ -165,7 +165,9 @@ class FatefulJudge:
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
         return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         value = self.oracle(self.question, scenario.plan)
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value)})
         rejection = None if value <= 1.0 else Rejection.of(PROMISE, value)
@@ -211,7 +213,7 @@ def questions(draw: st.DrawFn) -> Question:
         batch_waits_s=draw(st.sampled_from([(0.0,), (0.0, 0.002), (0.002,), (0.001, 0.0, 0.004), None])),
         routings=draw(
             st.sampled_from(
-                [(Routing.ROUND_ROBIN,), (Routing.RANDOM, Routing.ROUND_ROBIN), tuple(Routing)[:3]]
+                [(Routing.ROUND_ROBIN,), (Routing.RANDOM, Routing.ROUND_ROBIN), PLAIN_ROUTINGS[:3]]
             )
         ),
         replicas_max=draw(st.integers(1, 9)),
@@ -318,7 +320,9 @@ class LawJudge:
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
         return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         return self.search(scenario, 1)
 
 

@@ -10,7 +10,7 @@ from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
@@ -173,10 +173,10 @@ def test_one_replica_has_one_law_whatever_the_router() -> None:
         judge_exactly(
             replace(ASKED, workload=Workload(arrival_rate_rps=70.0), plan=replace(alone, routing=one))
         )
-        for one in Routing
+        for one in PLAIN_ROUTINGS
     ]
     performances = [candidate.performance for candidate in found if candidate is not None]
-    assert len(performances) == len(Routing)
+    assert len(performances) == len(PLAIN_ROUTINGS)
     assert all(one == performances[0] for one in performances)
 
 

@@ -32,7 +32,9 @@ class Unasked:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         raise AssertionError(scenario.plan)
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         raise AssertionError(scenario.plan)
 
 

@@ -81,3 +81,11 @@ def test_nothing_is_looked_at_between_an_accepted_number_and_one_in_doubt_just_b
     assert not is_bracketed(432, lambda number: number == 427)
     assert not is_bracketed(32, lambda number: number == 31)
     assert not is_bracketed(1, lambda number: number == 0)
+
+
+def test_a_judge_that_tells_more_apart_takes_finer_steps_above_a_number_in_doubt() -> None:
+    """In parts of a five-hundredth every number counts up to a thousand, and every second one above."""
+    assert fewest_enough(lambda n: n >= 432, 398, 1000, is_in_doubt=lambda n: n >= 399, parts=500) == 432
+    assert halve_in(lambda n: n >= 1021, 1000, 1032, lambda n: True, 500) == 1022
+    assert is_bracketed(1022, lambda n: n == 1020, 500)
+    assert not is_bracketed(1024, lambda n: n == 1020, 500)

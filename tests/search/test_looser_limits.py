@@ -88,7 +88,9 @@ class BatchJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         return self.certify(scenario, 1, 0)
 
     def _judged(self, scenario: Scenario, error: float) -> Candidate:
@@ -126,7 +128,7 @@ class EngineJudge:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
     def accepts(
-        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None, likely: object = None
     ) -> Candidate[TokenPlan]:
         return self.certify(scenario, 1)
 

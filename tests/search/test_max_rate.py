@@ -25,7 +25,7 @@ from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.batch.fleet import predict
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
-from capacity.render.rates import rates_tables, sentences
+from capacity.render.rates import rates_details, rates_tables, sentences
 from capacity.search.batches import judged
 from capacity.search.exact import theory_of
 from capacity.search.max_rate import (
@@ -119,7 +119,9 @@ class NoJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         raise AssertionError(scenario)
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         raise AssertionError(scenario)
 
 
@@ -134,7 +136,9 @@ class ByRate(NoJudge):
     ):
         self.p99, self.certified, self.requests = p99, certified or p99, requests
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         return self._say(scenario, self.p99)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -173,7 +177,7 @@ def refusal_of(rates: Rates) -> Rejection:
 def text_of(rates: Rates) -> str:
     console = Console(width=120, record=True, force_terminal=False)
     with console.capture() as captured:
-        for part in rates_tables(rates, "chart", 0.95):
+        for part in (*rates_tables(rates, verbose=True), *rates_details(rates, "chart", 0.95)):
             console.print(part)
     return captured.get()
 
@@ -192,7 +196,7 @@ def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limi
     end_rps = root(scenario, 0.001 * wall_rps, 0.999 * wall_rps)
     assert holds(stretch.high, end_rps)
     assert stretch.high.value == stretch.high.low == rates.size_max
-    assert "P99 rises with the rate, since batches start at once." in list(sentences(rates))[-1]
+    assert "P99 rises with the rate, since batches start at once." in text_of(rates)
     assert rates_document(rates, seed=0, confidence=0.95)["rates"]["taken_to_rise"] is True
     assert stretch.high.high - stretch.high.low <= RESOLUTION * stretch.high.low + 1e-4 * wall_rps
 
@@ -423,7 +427,9 @@ def test_the_most_users_are_those_of_the_exact_law(limit_s: float, think_time_s:
     (stretch,) = rates.stretches
     assert stretch.high == Interval(value=float(most), low=float(most), high=most + 1.0)
     assert all(point.size == round(point.size) >= 1 for point in rates.points)
-    assert f"up to {most} ({most} to {most + 1}) users." in next(sentences(rates))
+    users_text = "1 user" if most == 1 else f"{most} users"
+    assert f"carries {users_text} within" in next(sentences(rates))
+    assert next(sentences(rates)).endswith(f"{most + 1} users are too many.")
     told = rates_document(rates, seed=0, confidence=0.95)
     assert told["users"]["users_max"] == most
     assert told["workload"] == {"think_time_s": think_time_s}
@@ -452,7 +458,9 @@ def test_a_share_of_time_that_users_can_never_reach_has_no_end() -> None:
     )
 
     class Idle(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             return judged(scenario, Performance(kind=Kind.EXACT, utilization=0.5, response_quantiles_s={}))
 
     rates = find_rates(scenario, Idle(), silent)

@@ -81,7 +81,9 @@ def test_refusals_below_todays_rate_do_not_end_the_trials() -> None:
     """With a batch wait, low rates may be late; two refusals above today's rate end the trials."""
 
     class ByRate:
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             share = scenario.workload.arrival_rate_rps / sustainable_rate_rps(PROFILE, PLAN)
             verdict = Verdict.MET if 0.3 < share < 0.8 else Verdict.MISSED
             return Candidate(plan=scenario.plan, verdict=verdict)

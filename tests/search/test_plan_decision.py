@@ -14,7 +14,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import ANY_ROUTINGS, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.question.scenario import Scenario
@@ -111,7 +111,9 @@ class ScriptedJudge:
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
         return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         return MISSED
 
 
@@ -127,7 +129,9 @@ class ExactJudge:
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
         return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         rate_rps, replicas = scenario.workload.arrival_rate_rps, scenario.plan.replicas
         queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
         found = candidate(
@@ -191,7 +195,7 @@ def preferred(fields: dict[str, object], script: Callable[[BatchPlan], Candidate
     return recommend(question_of(BATCHING, **fields), ScriptedJudge(script)).plan
 
 
-ALL_ROUTINGS = {"routings": tuple(Routing), "batch_size_limit": 1}
+ALL_ROUTINGS = {"routings": ANY_ROUTINGS, "batch_size_limit": 1}
 WAITS = {"batch_waits_s": (0.0, 0.002)}
 
 
@@ -199,7 +203,7 @@ def test_of_those_that_intervals_cannot_tell_apart_the_simplest_wins() -> None:
     """No wait before a wait, then the router that knows least, then the lower load, then the smaller batch."""
     best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.59))
     assert best.batch_wait_max_s == 0.0
-    best = preferred(ALL_ROUTINGS, lambda plan: vague(0.6 - 0.04 * list(Routing).index(plan.routing)))
+    best = preferred(ALL_ROUTINGS, lambda plan: vague(0.6 - 0.04 * ANY_ROUTINGS.index(plan.routing)))
     assert best.routing is Routing.ROUND_ROBIN
     best = preferred({}, lambda plan: vague(0.5, load=0.5 / plan.batch_size_max))
     assert best.batch_size_max == 4
@@ -451,7 +455,7 @@ def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> No
         return replace(MISSED, requests=UNSKIPPED_REQUESTS_MAX)
 
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
-    answer = recommend(question, ScriptedJudge(script))
+    answer = recommend(question, ScriptedJudge(script), plan_alone=True)
     assert answer.plan.replicas == 5
     assert [plan.replicas for plan in waited] == [4]
     (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLEETS_UNTRIED]
@@ -640,7 +644,9 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
 def test_headroom_in_doubt_is_a_bracket_with_its_cause(doubt: Doubt) -> None:
     """Accepted to 30 rps, refused from 40 rps on, and open between: both ends are found to 1 %."""
 
-    def accepts(scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         rate_rps = scenario.workload.arrival_rate_rps
         if 30.0 < rate_rps < 40.0:
             return replace(in_doubt(), doubt=doubt)
@@ -694,6 +700,23 @@ def test_random_routing_has_the_figure_of_the_limit_that_binds() -> None:
     random = recommend(question, ScriptedJudge(judge)).random_routing
     assert (str(random.limit), random.found) == ("P50 <= 1 s", Interval.exact(0.75))
     assert random.response_p99 == Interval.exact(6.0)
+
+
+@pytest.mark.parametrize(("low_s", "least"), [(1.8, 1.8), (math.inf, None)])
+def test_of_random_routing_whose_runs_have_not_settled_the_lower_end_is_known(
+    low_s: float, least: float | None
+) -> None:
+    """A busy fleet is underestimated by runs that are too short: good for a lower bound, never for the figure."""
+
+    def judge(plan: BatchPlan) -> Candidate:
+        if plan.routing is not Routing.RANDOM:
+            return candidate(0.5 if plan.replicas >= 3 else 2.0)
+        late = Interval(value=max(2.0, low_s), low=low_s, high=math.inf)
+        seen = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: late})
+        return replace(MISSED if plan.replicas < 9 else MET, performance=seen, settled=plan.replicas >= 9)
+
+    random = recommend(question_of(rate_rps=20.0), ScriptedJudge(judge)).random_routing
+    assert (random.replicas, random.response_p99, random.least) == (9, None, least)
 
 
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.SHARED_QUEUE])

@@ -42,7 +42,7 @@ def sampled(samples_s: dict[int, tuple[float, ...]]) -> ServiceProfile:
 
 
 def told(profile: ServiceProfile, quantile: float = 0.99) -> dict[CaveatCode, str]:
-    return {caveat.code: caveat.message for caveat in plausibility_caveats(profile, quantile)}
+    return {caveat.code: caveat.message for caveat in plausibility_caveats([profile], quantile)}
 
 
 def written(folder: Path, text: str, name: str = "p.csv") -> ServiceProfile:
@@ -298,5 +298,15 @@ def test_a_measured_profile_is_looked_at_as_soon_as_it_is_measured(here, tmp_pat
 def test_the_first_of_a_profiles_caveats_are_these():
     """One place for all commands: what says anything of a profile begins by them."""
     profile = profile_of({1: 5e-6}, "mean_ms")
-    plausibility: list[Caveat] = list(plausibility_caveats(profile, 0.99))
+    plausibility: list[Caveat] = list(plausibility_caveats([profile], 0.99))
     assert list(profile_caveats(profile, 1, [0.5, 0.99]))[: len(plausibility)] == plausibility
+
+
+def test_several_profiles_of_one_batch_size_are_one_caveat():
+    profiles = [replace(profile_of({1: 0.005}), name=name) for name in "abc"]
+    (caveat,) = plausibility_caveats([*profiles, profile_of({1: 0.005, 2: 0.006})], 0.99)
+    assert caveat.message.startswith(
+        "3 profiles, a to c, were measured with batches of 1 only, so batching was not"
+    )
+    (alone,) = plausibility_caveats(profiles[:1], 0.99)
+    assert alone.message.startswith("profile a was measured with batches of 1 only")

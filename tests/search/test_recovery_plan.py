@@ -212,7 +212,7 @@ def test_what_is_said_where_nothing_is_enough() -> None:
     assert first.startswith("recovers after losing 1 of 4 for 60 s within 60 s.")
     assert second.startswith("is known to meet the objective and recovers after")
     assert "without any setting: 7 replicas" in second
-    assert "with --queue-limit 100: recover at once; 90% succeed meanwhile" in third
+    assert "with --queue-limit 100: recover at once; 90 % succeed meanwhile" in third
     assert third.count("but requests fail before it too") == 1
 
 

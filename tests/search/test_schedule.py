@@ -51,7 +51,9 @@ class ExactJudge:
     def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
         return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)  # a glance that shows nothing
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+    ) -> Candidate:
         return self.search(scenario, 1)
 
 
@@ -196,7 +198,7 @@ def test_the_command_sizes_for_the_peak_and_tells_the_hours(tmp_path: Path) -> N
     assert [hour["arrival_rate_rps"] for hour in hours] == rates_rps
     assert hours[12]["replicas"] == answer["recommendation"]["replicas"] == 4
     assert [hours[0]["replicas"], hours[9]["replicas"], hours[20]["replicas"]] == [1, 3, 2]
-    table = capacity(tmp_path, *asked, "--daily", "day.csv")
+    table = capacity(tmp_path, *asked, "--daily", "day.csv", "-v")
     assert "12:00 to 15:00   3200 rps          4" in table.stdout
     both = capacity(tmp_path, *asked, "--daily", "day.csv", "--rate", "5rps")
     assert both.returncode == 2

@@ -21,8 +21,10 @@ from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.profile.profile import BatchTiming
 from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Routing
+from capacity.recovery.faults import ColdCache
 from capacity.recovery.findings import Run
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.parse import read_trigger
+from capacity.recovery.protection import Abandoned, Ejecting, Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.search.stress import (
     _median_rank,
@@ -75,6 +77,26 @@ def test_settings_that_are_there_are_not_tried() -> None:
     ]
 
 
+def test_a_slow_start_is_tried_where_who_comes_back_is_cold_and_others_are_warm() -> None:
+    """One of four comes back with cold batches; none of the others is worth a try."""
+    cold = ColdCache(batches=9, factor=2.0)
+    asked = replace(fleet_in_trouble("restart:1,20s", routing=Routing.RANDOM), cold=cold)
+    assert dict(remedies(asked))["--slow-start 30s"].protection == Protection(slow_start_s=30)
+    rollout = replace(asked, startup_s=5.0, trigger=read_trigger("rollout"))
+    assert "--slow-start 30s" in dict(remedies(rollout))
+    assert "--slow-start 30s" not in dict(remedies(rollout.with_replicas(1)))
+    others = [
+        replace(asked, cold=None),
+        replace(asked, trigger=read_trigger("restart:all,20s")),
+        replace(asked, trigger=read_trigger("lose:4,20s")),
+        replace(asked, trigger=read_trigger("spike:2x,20s")),
+        replace(asked, protection=Protection(slow_start_s=1)),
+        replace(asked, plan=replace(asked.plan, routing=Routing.SHARED_QUEUE)),
+        replace(asked, plan=replace(asked.plan, routing=Routing.LEAST_OUTSTANDING_NGINX)),
+    ]
+    assert not any("--slow-start 30s" in dict(remedies(one)) for one in others)
+
+
 def test_one_attempt_needs_no_budget_and_endless_patience_no_shedding() -> None:
     once = [name for name, _ in remedies(fleet_in_trouble(clients=Clients(timeout_s=0.5)))]
     assert once == ["--shed late:10ms", "--queue-limit 100", "--shed lifo"]
@@ -92,7 +114,7 @@ def test_what_is_in_batches_as_it_arrives_is_not_reordered() -> None:
 
 
 def test_a_setting_leaves_the_rest_of_the_protection_as_it_is() -> None:
-    given = Protection(abandoned=Abandoned.DROPPED, ejects=True)
+    given = Protection(abandoned=Abandoned.DROPPED, ejection=Ejecting.ENVOY)
     found = dict(remedies(fleet_in_trouble(protection=given, routing=Routing.ROUND_ROBIN)))
     for name in ("--shed late:10ms", "--shed lifo"):
         assert found[name].protection.abandoned is Abandoned.DROPPED

@@ -40,7 +40,7 @@ class Judge:
         return SATURATED
 
     def accepts(
-        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None, likely: object = None
     ) -> Candidate[TokenPlan]:
         if scenario.plan.batched_tokens_max < self._longest:
             raise DomainError("a prompt never fits a pass")

@@ -61,7 +61,7 @@ class ScriptedJudge:
         raise AssertionError("headroom recommends no fleet")
 
     def accepts(
-        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None, likely: object = None
     ) -> Candidate[TokenPlan]:
         return self._judged("accepts", scenario, self.accepted_rps)
 
@@ -119,7 +119,11 @@ def test_a_rate_whose_trial_would_leave_too_little_is_passed_over() -> None:
             return 3_000_000 if rate_rps > 13.6 else 2_000_000
 
         def accepts(
-            self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+            self,
+            scenario: TokenScenario,
+            effort: int = 1,
+            requests_max: int | None = None,
+            likely: object = None,
         ) -> Candidate[TokenPlan]:
             self.requests = int(self.requests_to_settle(scenario))
             if requests_max is not None and self.requests > requests_max:
@@ -206,7 +210,7 @@ class Costly(ScriptedJudge):
     spent, each = 0, 300_000
 
     def accepts(
-        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None, likely: object = None
     ) -> Candidate[TokenPlan]:
         return self._paid(ScriptedJudge.accepts(self, scenario), requests_max)
 

@@ -19,6 +19,7 @@ from capacity.question.resilience import Survival
 from capacity.search.by_hour import schedule
 from capacity.search.candidates import Search
 from capacity.search.caveats import scenario_caveats
+from capacity.search.certificate import by_preference
 from capacity.search.engines import EngineTheory, length_caveats, llm_profile_caveats
 from capacity.search.max_rate import caveats as rates_caveats
 from capacity.search.max_rate import find_rates
@@ -88,7 +89,7 @@ class Judge:
         return self._judged("certify", scenario.plan, attempt, self.sure)
 
     def accepts(
-        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None, likely: object = None
     ) -> Candidate[TokenPlan]:
         rate_rps = scenario.workload.arrival_rate_rps
         self.rates.append(rate_rps)
@@ -278,6 +279,20 @@ def test_each_hour_of_a_day_has_the_fewest_engines_that_are_enough() -> None:
     assert (day.hourly_usd[0], day.hourly_usd[12]) == (2.0, 8.0)
 
 
+def test_of_fleets_at_one_price_the_load_counts_beside_the_limits() -> None:
+    """Times between tokens are 64 % of their limit at load 0.91, and 85 % at load 0.73: the second can take more."""
+    search = Search(question(objective=Objective.of(itl={0.99: 0.04})), Judge(), silent)
+
+    def accepted(tokens: int, itl_s: float, load: float) -> Candidate:
+        seen = performance(load=load, itl_quantiles_s={0.99: Interval.exact(itl_s)})
+        plan = TokenPlan(profile="law0", replicas=5, sequences_max=8, batched_tokens_max=tokens)
+        return Candidate(plan=plan, verdict=Verdict.MET, performance=seen)
+
+    fleets = [accepted(256, 0.0257, 0.91), accepted(512, 0.0341, 0.73)]
+    assert [one.plan.batched_tokens_max for one in by_preference(search, fleets)] == [512, 256]
+    assert min(fleets, key=search.merit).plan.batched_tokens_max == 512
+
+
 def test_progress_says_what_is_judged() -> None:
     told: list[str] = []
     recommended(Judge(enough=2, sure=3, rate_rps=101.0), question(), told)
@@ -386,7 +401,11 @@ def test_rates_that_the_profile_leaves_open_are_told_with_what_would_settle_them
 
     class NearSaturation(Judge):
         def accepts(
-            self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+            self,
+            scenario: TokenScenario,
+            effort: int = 1,
+            requests_max: int | None = None,
+            likely: object = None,
         ) -> Candidate[TokenPlan]:
             found = Judge.accepts(self, scenario)
             is_near = scenario.workload.arrival_rate_rps > 38.0

@@ -190,7 +190,9 @@ def test_a_batch_size_is_refused_by_the_confidence_that_was_asked() -> None:
     )
 
     class Open(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.PROFILE)
 
     refused, doubted = (
@@ -215,7 +217,9 @@ def test_replicas_come_in_full_devices() -> None:
     question = replace(question_of(5000.0), profiles=(profile,))
 
     class Enough(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             kept = scenario.plan.replicas >= 9
             rejection = None if kept else Rejection(reason=Reason.LATENCY, allowed=1.0, needed=2.0)
             verdict = Verdict.MET if kept else Verdict.MISSED
@@ -235,7 +239,9 @@ def test_theory_refuses_before_anybody_is_asked() -> None:
 
 def test_after_the_budget_all_is_doubt() -> None:
     class Costly(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=60)
 
     asker = Asker(Costly(), silent, requests_max=100)
@@ -258,7 +264,9 @@ def test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too() -> None:
 
 def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     class Short(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, requests=1)
 
         def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -275,7 +283,7 @@ def test_no_longer_look_mends_a_profile() -> None:
     """The samples leave the plan in doubt, and would in a longer trial, which used to leave their error out."""
 
     class Few(NoJudge):
-        def accepts(self, scenario: Scenario) -> Candidate:
+        def accepts(self, scenario: Scenario, *how: object) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.PROFILE)
 
     plan = plan_of(4, routing=Routing.SHARED_QUEUE)
@@ -286,7 +294,9 @@ def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
     """300 million requests in all, and 60 million of them for longer looks."""
 
     class Free(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+        def accepts(
+            self, scenario: Scenario, effort: int = 1, requests_max: int | None = None, likely: object = None
+        ) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)
 
         def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:

@@ -132,6 +132,25 @@ async def test_who_waited_long_enough_behind_a_batch_waits_no_more_after_it():
     assert 1.0 <= served[-1].queue_s < 1.9  # a timer that began with the end of the batch would give 2
 
 
+async def test_a_request_that_waited_is_in_its_batch_from_the_end_of_the_one_before():
+    """Between two batches no time of the server is in neither, or its batches would take less than they cost."""
+    async with batching(MadeUp(), batch_size_max=1, batch_wait_max_s=0.0) as batcher:
+        futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(4)]
+        arrived_s = [waiting.arrived_s for waiting in batcher._queue]
+        served = await all_of(futures)
+    starts_s = [one + it.queue_s for one, it in zip(arrived_s, served, strict=True)]
+    ends_s = [start + it.batch_s for start, it in zip(starts_s, served, strict=True)]
+    assert starts_s[1:] == pytest.approx(ends_s[:-1], abs=1e-9, rel=0.0)
+
+
+async def test_after_a_rest_a_batch_begins_when_it_is_taken():
+    async with batching(MadeUp(), batch_size_max=1, batch_wait_max_s=0.0) as batcher:
+        await all_of([batcher.submit(rows(0), FOR_EVER_S)])
+        await asyncio.sleep(0.2)
+        (served,) = await all_of([batcher.submit(rows(1), FOR_EVER_S)])
+    assert served.queue_s + served.batch_s < 0.2
+
+
 async def test_the_next_batch_is_on_its_way_before_the_answers_are_written():
     model = MadeUp()
     async with batching(model, batch_size_max=1, batch_wait_max_s=0.0) as batcher:

@@ -14,6 +14,7 @@ from deployment import (
     COMMANDS,
     COMPOSE,
     CONTAINER,
+    CONTAINERFILE,
     DEPLOY,
     DOCKERFILE,
     HOW_TO,
@@ -30,9 +31,11 @@ from deployment import (
     load,
 )
 from http_stub import stub
+from planned import saved_plan
 from serving import MadeUp, a_store, onnx_model, publish, service_of
 from typer.testing import CliRunner
 
+from capacity.render.deploy.registry import render
 from capacity.server.batch.plan import BatchPlan
 from capacity.units import parse_duration_s
 from serve_api.commands import app
@@ -69,9 +72,11 @@ def test_kubernetes_knows_every_field(version, tmp_path):
     assert done.stdout.count(" passed ") == len(paths) == 12
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "models.Dockerfile"])
+@pytest.mark.parametrize(
+    "file", [DEPLOY / "Dockerfile", DEPLOY / "models.Dockerfile", ROOT / "Containerfile"]
+)
 def test_hadolint_has_no_complaint(file):
-    done = run("hadolint", DEPLOY / file)
+    done = run("hadolint", file)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
@@ -228,7 +233,9 @@ def test_images_are_of_this_version_and_hold_what_is_run():
     assert here == {"capacity", "serve_api", "LICENSE", "pyproject.toml", "serve_api/deploy/requirements.py"}
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert "*" in ignored
-    assert {line[1:] for line in ignored if line.startswith("!")} == here
+    others = {word for line in CONTAINERFILE["COPY"] for word in line.split()[:-1]}
+    allowed = here | {source for source in others if not source.startswith(("/", "--"))}
+    assert {line[1:] for line in ignored if line.startswith("!")} == allowed
 
 
 def test_containers_are_bounded_and_restricted():
@@ -319,3 +326,15 @@ def test_the_rule_for_the_number_of_users_adds_up():
     done = run(sys.executable, "-m", "doctest", "-v", DEPLOY / "locustfile.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_the_load_balancer_is_the_one_that_is_rendered_for_its_plan():
+    """But for remarks and the probe."""
+    rendered = render(saved_plan(name="serve-api", replicas=3, queue_limit=None), "haproxy")
+    shipped = (DEPLOY / "haproxy.cfg").read_text("utf-8")
+    assert "httpchk GET /readyz\n" in shipped
+    told = [
+        re.sub(r" *#.*", "", text.replace("/readyz", "/v2/health/ready")).split()
+        for text in (shipped, rendered)
+    ]
+    assert told[0] == told[1]

@@ -16,7 +16,7 @@ from serving_process import running, until
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CONFIGURATION = (ROOT / "serve_api" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
 pytestmark = pytest.mark.skipif(
-    NGINX is None, reason="nginx is not installed; `bash .ci/nginx` does it on Debian"
+    NGINX is None, reason="nginx is not installed; `bash .ci/balancers` does it on Debian"
 )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from cases import WAKES, GridTimes
 from hypothesis import strategies as st
 
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.recovery.faults import Action, ColdCache, Fault
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Protection, Shedding, lacks_weights
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
@@ -57,7 +57,7 @@ def cases(draw: st.DrawFn) -> Case:
         fleet,
         draws,
         clients,
-        protection,
+        possible(protection, fleet.routing),
         draw(faults_on(step_s, last + 8, replicas)),
     )
 
@@ -67,7 +67,9 @@ def plans_on(draw: st.DrawFn, step_s: float, replicas: int) -> BatchPlan:
     size_max = draw(st.sampled_from([1, 1, 2, 3, 4]))
     batching = draw(st.sampled_from([Batching.TRITON, Batching.TRITON, *Batching]))
     sizes = st.sets(st.integers(1, size_max), max_size=2) if batching is Batching.TRITON else st.just(set())
-    routings = [one for one in Routing if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)]
+    routings = [
+        one for one in PLAIN_ROUTINGS if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)
+    ]
     return BatchPlan(
         profile="made-up",
         replicas=replicas,
@@ -142,21 +144,29 @@ def budgets_on(step_s: float) -> st.SearchStrategy[RetryBudget]:
 
 def protections_on(step_s: float) -> st.SearchStrategy[Protection]:
     return st.builds(
-        lambda shedding, margin, target, interval, abandoned, ejects: Protection(
+        lambda shedding, margin, target, interval, abandoned, ejection, slow_start_s: Protection(
             shedding=shedding,
             late_margin_s=margin * step_s,
             codel_target_s=target * step_s,
             codel_interval_s=interval * step_s,
             abandoned=abandoned,
-            ejects=ejects,
+            ejection=ejection,
+            slow_start_s=slow_start_s,
         ),
-        st.sampled_from(list(Shedding)),
+        st.sampled_from([one for one in Shedding if one is not Shedding.NEW]),  # which takes sessions
         st.integers(0, 3),
         st.sampled_from([0.0, 0.5, 1.0, 2.0]),
         st.integers(0, 6),
         st.sampled_from(list(Abandoned)),
-        st.booleans(),
+        st.sampled_from(list(Ejecting)),
+        st.sampled_from([0, 0, 1, 2, 7, 30]),
     )
+
+
+def possible(protection: Protection, routing: Routing) -> Protection:
+    """The protection, without a slow start where the routing knows no weights, or the balancer is nginx."""
+    has_weights = lacks_weights(routing) is None and protection.ejection is not Ejecting.NGINX
+    return protection if has_weights else replace(protection, slow_start_s=0)
 
 
 # What becomes of a replica, one after another; the rest is drawn.
@@ -172,6 +182,8 @@ INCIDENTS = [
     [Action.PAUSE, Action.RESUME],
     [Action.SLOW, Action.SLOW],
     [Action.HIDE, Action.JOIN],
+    [Action.AWAY, Action.JOIN],
+    [Action.AWAY],
 ]
 
 

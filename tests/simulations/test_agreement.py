@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases import sample_of
 
+from capacity.answers.agreement import AgreementAnswer
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import Routing
 from capacity.queues.durations import Duration, Family
@@ -21,7 +22,7 @@ from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 from simulations.validation import laws
-from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
+from simulations.validation.agreement import Agreement, Row, compare
 from simulations.validation.grid import Grid, systems
 from simulations.validation.systems import DurationTimes, System, TableTimes
 
@@ -50,7 +51,7 @@ def test_a_wrong_theory_is_found_out():
         Row(system="wrong", quantity=r.quantity, theory=wrong[r.quantity].theory, simulation=r.simulation)
         for r in right
     ]
-    assert verdict_exit_code(rows) == 4
+    assert AgreementAnswer(compared=tuple(rows), seed=0).exit_code == 4
     assert sum(r.verdict is Agreement.DISAGREES for r in rows) >= 4
 
 
@@ -102,9 +103,9 @@ def test_power_is_the_chance_to_find_an_error_of_five_percent():
 
 def test_exit_code_and_document():
     rows = [row(1.0, 0.005), row(1.0, 0.02)]
-    assert verdict_exit_code(rows[:1]) == 0
-    assert verdict_exit_code(rows) == 4
-    document = rows_document(rows, seed=0)
+    assert AgreementAnswer(compared=tuple(rows[:1]), seed=0).exit_code == 0
+    assert AgreementAnswer(compared=tuple(rows), seed=0).exit_code == 4
+    document = AgreementAnswer(compared=tuple(rows), seed=0).document()
     assert document["agrees"] is False
     assert [r["verdict"] for r in document["rows"]] == ["agrees", "inconclusive"]
 
@@ -196,7 +197,8 @@ def test_the_short_grid_has_every_law():
         "one slot, lengths of 3 kinds, load 0.4", "equal passes, outputs of 10, 2 at once",
         "room for all, constant outputs of 50, load 0.5",
         "4 slots, geometric outputs of 6, a = 0.01 s, load 0.6",
-        "prompts of 100, 64 slots, 850 tokens a pass, load 0.7", "M/M/4 retrial rate 0.5, load 0.6",
+        "prompts of 100, 64 slots, 850 tokens a pass, load 0.7", "sessions of 5 turns with answers of 60",
+        "150 groups, Zipf 1, room for 37.5", "M/M/4 retrial rate 0.5, load 0.6",
         "M/M/4/4 load 0.9, 3 attempts up to 500 s later", "M/M/4+D patience 1 s, load 1.1",
         "M/M/1 newest first, load 2, timeout 5 s", "M/M/1 deterministic pauses of 2 s every 22 s, load 0.3",
         "M/M/4 breakdowns of 2 s, up 0.909 of the time, load 0.5", "2 copies to 4 replicas, load 0.6",
@@ -249,7 +251,8 @@ def test_the_full_grid_is_the_short_one_and_more_systems():
         "4 slots, geometric outputs of 6, a = 0.01 s, load 0.7",
         "4 slots, geometric outputs of 6, a = 0 s, load 0.6",
         "8 slots, geometric outputs of 20, a = 0.01 s, load 0.8",
-        "prompts of 100, 6 slots, 8000 tokens a pass, load 0.8", "M/M/1 retrial rate 0.5, load 0.2",
+        "prompts of 100, 6 slots, 8000 tokens a pass, load 0.8", "sessions of 5 turns with answers of 1",
+        "150 groups, equal, room for 75", "M/M/1 retrial rate 0.5, load 0.2",
         "M/M/4/4 load 0.7, 3 attempts up to 1000 s later", "M/M/1+D patience 3 s, load 0.8",
         "M/M/4 newest first, load 1.25, timeout 2 s", "M/M/1 exponential pauses of 2 s every 22 s, load 0.66",
         "M/M/1 deterministic pauses of 2 s every 22 s, load 0.5",
@@ -291,7 +294,7 @@ def test_systems_play_what_they_are_about():
 
 
 def test_no_law_may_lie_farther_from_the_simulation_than_1_percent_and_exact_ones_not_at_all():
-    """Beyond their standard errors; only the laws of large fleets, of fine tokens and of long backoffs are limits."""
+    """Beyond their standard errors; only the laws of large fleets, of fine tokens, of Che and of long backoffs are limits."""
     allowed: dict[str, list[float]] = {}
     for system in systems(Grid.SHORT):
         compared = system.quantities() if isinstance(system, System) else system.compared
@@ -301,5 +304,6 @@ def test_no_law_may_lie_farther_from_the_simulation_than_1_percent_and_exact_one
     assert [name for name, allowances in allowed.items() if allowances] == [
         "M/M/1 x 100 power-of-two load 0.5",
         "room for all, constant outputs of 50, load 0.5",
+        "150 groups, Zipf 1, room for 37.5",
         "M/M/4/4 load 0.9, 3 attempts up to 500 s later",
     ]

@@ -125,11 +125,11 @@ def test_every_purpose_stage_replication_and_seed_has_a_stream_of_its_own() -> N
 
 
 def test_streams_are_not_correlated() -> None:
-    """The correlation of n independent pairs has the standard error 1/√n; of 630 pairs none is at 4.5."""
+    """The correlation of n independent pairs has the standard error 1/√n; of 741 pairs none is at 4.5."""
     seeds = [Seed(value=9, stage=stage) for stage in (Stage.SEARCH, Stage.CERTIFY, Stage.HEADROOM)]
     streams = [seed.generator(purpose).random(COUNT) for seed in seeds for purpose in Purpose]
     correlations = np.corrcoef(streams)[np.triu_indices(len(streams), k=1)]
-    assert len(correlations) == 630
+    assert len(correlations) == 741
     assert np.abs(correlations).max() < 4.5 / math.sqrt(COUNT)
 
 

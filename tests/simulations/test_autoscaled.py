@@ -19,7 +19,7 @@ from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric, Target
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.queues.markov.mmc import MMc
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
@@ -267,7 +267,7 @@ scalings = given(
     seed=st.integers(0, 2**20),
     lag_s=st.sampled_from([0.0, 10.0, 30.0]),
     startup_s=st.sampled_from([0.0, 7.5, 45.0]),
-    routing=st.sampled_from(list(Routing)),
+    routing=st.sampled_from(PLAIN_ROUTINGS),
 )
 
 
@@ -343,7 +343,7 @@ class Shuffler:
         ]
 
 
-@pytest.mark.parametrize("routing", list(Routing))
+@pytest.mark.parametrize("routing", PLAIN_ROUTINGS)
 @pytest.mark.parametrize(
     "case",
     [
@@ -371,7 +371,7 @@ def test_more_waiting_requests_than_memory_holds_are_refused(monkeypatch: pytest
 
 
 shuffled = given(
-    routing=st.sampled_from(list(Routing)),
+    routing=st.sampled_from(PLAIN_ROUTINGS),
     size_max=st.integers(1, 6),
     wait_s=st.sampled_from([0.0, 0.1, 0.3]),
     queue_limit=st.sampled_from([None, 0, 3, 8]),
@@ -517,6 +517,23 @@ def test_a_fixed_fleet_does_the_same_on_a_hurried_day(replicas: int) -> None:
         one, other = getattr(found.binding, seen), getattr(short.binding, seen)
         assert one.low <= other.high
         assert other.low <= one.high
+
+
+@pytest.mark.parametrize("level", [0.6, 0.8])
+def test_an_autoscaled_fleet_does_the_same_on_an_excerpt_of_the_day(level: float) -> None:
+    """Its replica-hours are those of the whole, and its late requests as large a share; in an eighth of the time."""
+    rates = [(0.0, 6.0), (8.0 * HOUR_S, 24.0), (12.0 * HOUR_S, 9.0), (16.0 * HOUR_S, 24.0)]
+    whole = fleet(rates, target=utilization(level), ends_s=24.0 * HOUR_S, limit_s=0.3, startup_s=120.0)
+    found, short = (DaySimulation(runs=8)(one) for one in (whole, whole.excerpt(30.0)))
+    assert short.fleet.lasts_s < whole.lasts_s / 8.0
+    assert short.requests == pytest.approx(found.requests, rel=0.02)
+    assert short.replica_hours.value == pytest.approx(found.replica_hours.value, rel=0.03)
+    assert short.replicas_mean == pytest.approx(found.replicas_mean, rel=0.03)
+    for seen in ("found_s", "late_share"):
+        one, other = getattr(found.binding, seen), getattr(short.binding, seen)
+        assert one.low <= other.high
+        assert other.low <= one.high
+    assert found.binding.late_share.value > 0.0
 
 
 def test_two_limits_on_a_fixed_fleet_are_those_of_the_exact_law() -> None:

@@ -199,7 +199,7 @@ def test_a_lost_cluster_is_reported_and_other_errors_pass(monkeypatch, error) ->
 
 def test_missing_dask_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    said = "--cluster needs Dask; pip install distributed"
+    said = r"--cluster needs Dask; pip install 'capacity-planner\[cluster\]'"
     with pytest.raises(DependencyError, match=said), cluster("tcp://a:1"):
         pass
 

@@ -230,7 +230,9 @@ def looked(name: str, *, settled: bool = True, width: float = 0.0) -> Any:
 def test_the_first_pools_that_are_all_settled_and_precise_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(*looks: list[Any]) -> list[Any]:
         monkeypatch.setattr(PairedSimulation, "_looks", lambda *_: iter(looks))
-        return list(PairedSimulation(precision=0.125, quantiles=(0.9, 0.5))._pools([]))
+        return list(PairedSimulation(precision=0.125, quantiles=(0.9, 0.5))._pools(cases))
+
+    cases: list[Any] = [SimpleNamespace(is_costly=False)] * 2
 
     early = [looked("a"), looked("b", settled=False)]
     wide = [looked("c"), looked("d", width=0.25)]
@@ -250,8 +252,8 @@ def test_fleets_that_have_not_settled_name_the_first_of_them(monkeypatch: pytest
 
     monkeypatch.setattr("simulations.compare.why_unsettled", why)
     wide, early = [looked("a"), looked("b", width=0.25)], [looked("c"), looked("d", settled=False)]
-    cases: list[Any] = ["one", "other"]
-    for looks, expected in (((wide, early), ("other", early[1])), ((), ("one", None))):
+    cases: list[Any] = [SimpleNamespace(is_costly=False, name=name) for name in ("one", "other")]
+    for looks, expected in (((wide, early), (cases[1], early[1])), ((), (cases[0], None))):
         monkeypatch.setattr(PairedSimulation, "_looks", lambda *_, looks=looks: iter(looks))
         with pytest.raises(InconclusiveError, match="^why$"):
             PairedSimulation(requests_max=7)._pools(cases)

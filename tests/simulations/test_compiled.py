@@ -227,6 +227,31 @@ def test_constants_of_a_caller_share_one_machine_code() -> None:
     assert _shifted(0.5, 3) == 3.5
 
 
+@simulations.compiled.callee
+def _halved(value: float) -> float:
+    return value / 2.0
+
+
+@simulations.compiled.inlined
+def _squared(value: float) -> float:
+    return value * value
+
+
+def _of_both(value: float) -> float:
+    return _halved(value) + _squared(value)
+
+
+def test_what_compiled_code_calls_is_kept_in_it_and_not_by_itself(tmp_path, monkeypatch) -> None:
+    """Once used by compiled code, both still answer Python, for which numba has nothing to call."""
+    monkeypatch.setattr(simulations.compiled, "_folder", lambda: tmp_path)
+    for hits in (0, 1):
+        both = simulations.compiled.compiled(_of_both)
+        assert both(3.0) == 10.5
+        assert sum(both.stats.cache_hits.values()) == hits  # type: ignore[attr-defined]
+    assert {path.name.split("-")[0] for path in tmp_path.rglob("*.nb?")} == {"test_compiled._of_both"}
+    assert (_halved(3.0), _squared(3.0)) == (1.5, 9.0)
+
+
 def test_machine_code_is_kept_in_the_first_writable_folder(tmp_path, monkeypatch) -> None:
     """The folder set for numba, then beside the sources, then in the home; none if all are read-only."""
     find = simulations.compiled._folder.__wrapped__

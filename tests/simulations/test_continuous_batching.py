@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from versions import version_rules
 
 from capacity.errors import DomainError
 from capacity.profile.llm import LlmProfile
 from capacity.profile.load import load_any
 from capacity.profile.steps import StepTable, linear_table
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from simulations.draws.tokens import ALWAYS, EngineRules, Loop, TokenDraws, TokenRecords, pass_noise
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.reference.engine import run_engines
 
-ROUTINGS = [one for one in Routing if one is not Routing.SHARED_QUEUE]
+ROUTINGS = [one for one in PLAIN_ROUTINGS if one is not Routing.SHARED_QUEUE]
 LINE = linear_table(0.01, 1e-4, 5e-4, 1e-6, (64, 4096, 4096))
 NOISY = replace(LINE, noise=np.linspace(0.5, 1.5, 257))
 
@@ -58,6 +59,7 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
         ahead=draw(st.booleans()),
         caching=draw(st.booleans()),
         reserve=draw(st.booleans()),
+        **draw(version_rules()),
     )
     table = draw(st.sampled_from([LINE, NOISY]))
     return table, rules, draw(st.integers(1, 3)), draw(st.sampled_from(ROUTINGS)), draws_of(gaps_s, lengths)

@@ -14,6 +14,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.performance import Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.autoscaler import Autoscaler, Metric, Target
 from capacity.question.grid import Outcome
 from capacity.question.objective import Measure
 from capacity.question.scenario import Scenario
@@ -137,7 +138,7 @@ def test_a_confirmation_has_its_own_users_and_twice_as_many_days_while_it_is_ope
     found = DaySimulation(runs=2, mapper=mapper).certify(fleet_of(), 3)
     assert (found.runs, len({seed.replication for seed in seen})) == (runs, runs)
     assert {seed.stage for seed in seen} == {Stage.AUTOSCALE_CERTIFY}
-    look = {2: 1, 8: 3}[runs]
+    look = {2: 1, 8: 4}[runs]
     assert found.confidence == pytest.approx(1.0 - 0.05 * share_of_error(3) * share_of_error(look))
     before = {seed.replication for seed in seen}
     seen.clear()
@@ -145,9 +146,12 @@ def test_a_confirmation_has_its_own_users_and_twice_as_many_days_while_it_is_ope
     assert not before & {seed.replication for seed in seen}
 
 
-@pytest.mark.parametrize(("few", "looks"), [(2, [2, 4, 8, 16, 20]), (5, [5, 10, 20]), (None, [5, 10, 20])])
+@pytest.mark.parametrize(("few", "looks"), [(2, [2, 3, 5]), (5, [5, 10, 20]), (None, [5, 10, 20])])
 def test_a_confirmation_may_begin_with_few_days(few: int | None, looks: list[int]) -> None:
-    """Two of a long day decide what is clear, at the error of a first look; at most four times the usual follow."""
+    """Two of a long day decide what is clear, at the error of a first look; then three, whose interval is much narrower.
+
+    They grow up to the usual number, and to four times it where they began with it.
+    """
     numbers: list[int] = []
     seen: list[int] = []
 
@@ -157,10 +161,19 @@ def test_a_confirmation_may_begin_with_few_days(few: int | None, looks: list[int
         return [day_of(HARDLY if seed.replication % 2 else NEARLY, lost=0) for seed in seeds]
 
     found = DaySimulation(runs=5, mapper=mapper).certify(fleet_of(), 1, few=few)
-    assert (seen, numbers) == (looks, list(range(20)))
+    assert (seen, numbers) == (looks, list(range(looks[-1])))
     assert found.confidence == pytest.approx(1.0 - 0.05 * share_of_error(1) * share_of_error(len(looks)))
     clear = DaySimulation(runs=5, mapper=lambda _, seeds: [day_of(IN_TIME, lost=0) for _ in seeds])
     assert clear.certify(fleet_of(), 1, few=few).runs == looks[0]
+
+
+@pytest.mark.parametrize(("runs", "first"), [(5, 3), (3, 3), (2, 2)])
+def test_an_autoscaled_fleet_is_confirmed_by_three_days_at_least(runs: int, first: int) -> None:
+    """The replica-hours of two have an interval of one degree of freedom."""
+    scaler = Autoscaler(target=Target(metric=Metric.UTILIZATION, level=0.6), replicas_max=2)
+    clear = DaySimulation(runs=runs, mapper=lambda _, seeds: [day_of(IN_TIME, lost=0) for _ in seeds])
+    assert clear.certify(fleet_of().scaled(scaler), 1, few=2).runs == first
+    assert clear.certify(fleet_of(), 1, few=2).runs == 2
 
 
 def test_a_mean_of_runs_is_held_by_students_t() -> None:

@@ -107,15 +107,15 @@ KNOTTED = ServiceTable(
 
 @pytest.mark.parametrize("table", [ServiceTable(kind=FIXED, times_s=np.array([0.0, 2.0])), KNOTTED])
 def test_a_table_has_times_for_all_batches(table: ServiceTable) -> None:
-    assert table.require(2, is_closed=False) is table
+    assert table.require(2) is table
     with pytest.raises(DomainError, match="service times up to a batch of 2, not of 3"):
-        table.require(3, is_closed=False)
+        table.require(3)
     with pytest.raises(DomainError, match="users of a closed population need service that takes time"):
-        table.require(2, is_closed=True)
+        table.require(2, needs_time="users of a closed population")
     column = "times_s" if table.kind == FIXED else "durations_s"
     for wrong in (-1e-9, math.inf, math.nan):
         with pytest.raises(DomainError, match="service times must be finite and not negative"):
-            table._replace(**{column: np.array([1.0, wrong])}).require(2, is_closed=False)
+            table._replace(**{column: np.array([1.0, wrong])}).require(2)
 
 
 def test_atoms_are_the_durations_with_a_positive_probability() -> None:

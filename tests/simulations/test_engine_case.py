@@ -24,13 +24,15 @@ from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals
 from simulations import engine_replication, saturation
 from simulations import judge as judge_of
 from simulations.cases import engine as engine_case
+from simulations.cases import engine_relaxation
 from simulations.cases.engine import (
     EngineCase,
     require_below_knee,
     require_tokens_answerable,
-    widened_by,
 )
+from simulations.cases.engine_error import widened_by
 from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.tokens import TokenDraws
 from simulations.engine_replication import replicate_tokens
 from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, look_at_sections, looks
@@ -64,7 +66,7 @@ def saturates(monkeypatch: pytest.MonkeyPatch) -> None:
         prefill_time_share=0.1,
         binding="slots",
     )
-    for module in (engine_case, saturation):
+    for module in (engine_case, engine_relaxation, saturation):
         monkeypatch.setattr(module, "saturated", lambda _: one)
 
 
@@ -187,6 +189,12 @@ def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.Mon
         scenario=replace(case.scenario, plan=replace(case.scenario.plan, replicas=2)), is_whole=True
     )
     assert two.counted_min(1.0) == 3000 * 10
+    uneven = replace(
+        case, scenario=scenario_of(workload=Workload(arrival_rate_rps=70.0, arrivals=GammaArrivals(cv=2.0)))
+    )
+    assert (
+        uneven.counted_min(1.0) == 4 * 6000 * uneven.relaxation_requests
+    )  # clusters of arrivals are seen as often
     # 20 runs of 2,000 count 40,000, which is too few, and 40 runs count enough; of 2,300 each with their ends.
     assert case.requests_to_settle == 40 * 2300
 
@@ -204,7 +212,7 @@ def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(mon
         rate_rps=100.0, running_mean=100_000.0, kv_utilization=0.5, preemption_rate=0.0, step_mean_s=0.01,
         prefill_time_share=0.1, binding="slots",
     )  # fmt: skip
-    for module in (engine_case, saturation):
+    for module in (engine_case, engine_relaxation, saturation):
         monkeypatch.setattr(module, "saturated", lambda _: one)
     runs = EngineCase(scenario=bursting()).bursts
     assert 0.2 < runs.fed.service_s < 1.0  # twenty tokens of 10 ms and more
@@ -218,7 +226,7 @@ def test_runs_are_told_their_strata_and_do_not_find_them_again(monkeypatch: pyte
     first, second = case.tasks(length, Seed(value=3), range(4, 6))
     assert first.strata is second.strata is not None
     assert [one.seed.replication for one in (first, second)] == [4, 5]
-    monkeypatch.setattr(engine_case, "settling_requests", None)
+    monkeypatch.setattr(engine_relaxation, "settling_requests", None)
     sample = replicate_tokens(first)
     assert isinstance(sample, Strata)
     assert sample.counted == 900
@@ -307,7 +315,8 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
         parts.append(part)
         return part
 
-    monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: None)
+    alone = SimpleNamespace(boundary=lambda request: request)
+    monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: alone)
     monkeypatch.setattr(engine_case, "reduced", reduced)
     known = Pool(exceedances=20.0)
     monkeypatch.setattr("simulations.looks.Pool", SimpleNamespace(of_path=lambda _: known))
@@ -633,8 +642,12 @@ def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: p
     task = engine_replication.TokenTask(
         scenario=scenario, length=Length(warm_up=1, measured=3, cool_down=1), seed=Seed(value=0)
     )
-    draws: Any = SimpleNamespace(
-        arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]), input_tokens=np.arange(5), loop=None
+    draws = TokenDraws(
+        arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]),
+        input_tokens=np.arange(1, 6),
+        output_tokens=np.ones(5, dtype=np.int64),
+        cached_tokens=np.zeros(5, dtype=np.int64),
+        routing=np.zeros(10),
     )
     monkeypatch.setattr(engine_replication, "draw_tokens", lambda *_: draws)
     found: Any = engine_replication.replicate_tokens(task)

@@ -20,7 +20,7 @@ from capacity.traffic.clients import Clients
 from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes
 from simulations.draws.tokens import EngineRules, TokenDraws
 from simulations.draws.watching import Sight, Watcher
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference.recovery.fleet import run as run_reference
 

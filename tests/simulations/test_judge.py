@@ -407,6 +407,17 @@ def test_a_rate_is_left_open_once_no_verdict_is_likely_within_its_budget() -> No
     assert 3 * spent[0][1] < min(requests for _, requests in spent[1:])
 
 
+def test_a_rate_is_left_open_soon_if_the_samples_of_its_profile_are_likely_to_leave_it_open() -> None:
+    """Its simulation alone would tell it from a limit that is 1 % away, but no verdict would come of that."""
+    spent = []
+    for likely in ((1.0, 1.0), (0.97, 1.03)):
+        judge, mapper = fake_judge(requests_max=20_000_000)
+        candidate = judge.accepts(asked(p99(1.01 * P99_S)), effort=16, likely=likely)
+        spent.append((candidate.verdict, mapper.requests))
+    assert [verdict for verdict, _ in spent] == [Verdict.MET, Verdict.INCONCLUSIVE]
+    assert 3 * spent[1][1] < spent[0][1]
+
+
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     judge, _ = fake_judge()
     candidate = judge.search(asked(Objective.of(response={0.8: 9.0, 0.999: 20.0})), 1)

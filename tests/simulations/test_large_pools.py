@@ -75,12 +75,12 @@ def test_a_look_that_settles_is_not_missed_by_a_few_runs() -> None:
 
 
 def test_a_large_pool_that_no_budget_confirms_is_left_in_doubt_at_once() -> None:
-    """At load 0.99 its bursts outlast a service, and 20 long runs would tell no more than short ones do."""
-    found = SimulationJudge(requests_max=20_000_000).search(of_batches(120, 133_800.0), 1)
+    """At load 0.997 its bursts outlast services, and 20 long runs would tell no more than short ones do."""
+    found = SimulationJudge(requests_max=20_000_000).search(of_batches(120, 135_000.0), 1)
     assert (found.verdict, found.doubt) == (Verdict.INCONCLUSIVE, Doubt.REQUESTS)
     assert found.requests < 10_000_000
 
 
 def test_a_large_pool_that_no_budget_confirms_is_still_refused() -> None:
-    found = SimulationJudge(requests_max=20_000_000).search(of_batches(120, 133_800.0, p99_s=0.025), 1)
+    found = SimulationJudge(requests_max=20_000_000).search(of_batches(120, 135_000.0, p99_s=0.025), 1)
     assert found.verdict is Verdict.MISSED

@@ -10,11 +10,11 @@ from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import refuse_slow
-from capacity.server.batch.steady import is_wait_over, steady_batch
+from capacity.server.batch.steady import is_wait_vain, steady_batch
 from capacity.server.batch.timely import quantile_floor_s
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, Workload
 from simulations.cases.batch import BatchCase
@@ -134,13 +134,15 @@ def test_the_start_has_what_waits_at_the_fixed_point() -> None:
         )
         underway = start.underway(np.random.default_rng(1))
         waiting = np.bincount(underway.placed, minlength=4000)
-        assert start.waiting == pytest.approx(share * 20.0)
+        assert start.waiting == pytest.approx(share * 20.0, abs=0.3)
         assert waiting.mean() == pytest.approx(start.waiting, abs=4.0 * waiting.std() / np.sqrt(4000))
         left = underway.ends_s / (0.002 + 0.001 * underway.sizes)
         assert left.mean() == pytest.approx(0.5, abs=4.0 * np.sqrt(1.0 / 12.0 / 4000))
         if looked_at == 2:  # who has just begun has an empty queue, who is nearly done a full one
             assert waiting[left > 0.95].mean() < 3.0
-            assert waiting[left < 0.05].mean() > 19.0
+            assert waiting[left < 0.05].mean() > 18.5
+            last = left < 0.1  # a larger batch has had fewer to come
+            assert np.corrcoef(waiting[last], underway.sizes[last])[0, 1] < -0.3
         else:
             assert set((waiting + underway.sizes).tolist()) <= {40, 41}
 
@@ -152,8 +154,14 @@ def test_only_large_fleets_that_are_always_at_work_start_busy() -> None:
     assert large.length.requests < 0.1 * replace(large, is_whole=True).length.requests
     idle = case_of(Routing.LEAST_OUTSTANDING, 150, 100.0)
     small = case_of(Routing.LEAST_OUTSTANDING, 99, 1050.0)
+    tied = [
+        case_of(one, 150, 1050.0)
+        for one in (Routing.LEAST_OUTSTANDING_HAPROXY, Routing.LEAST_OUTSTANDING_NGINX)
+    ]
+    assert all(one.level is None for one in tied)
+    assert case_of(Routing.POWER_OF_TWO_HAPROXY, 150, 1050.0).level is not None
     waits = case_of(Routing.LEAST_OUTSTANDING, 150, 1050.0, wait_s=0.001)
-    others = [case_of(routing, 150, 1050.0) for routing in set(Routing) - set(LOOKING)]
+    others = [case_of(routing, 150, 1050.0) for routing in (Routing.ROUND_ROBIN, Routing.RANDOM)]
     limited = replace(large.scenario.plan, queue_limit=50)
     bounded = BatchCase(scenario=replace(large.scenario, plan=limited))
     rough = Workload(arrival_rate_rps=157_500.0, arrivals=GammaArrivals(cv=2.0))
@@ -172,22 +180,62 @@ def test_a_steady_batch_lasts_as_long_as_its_requests_take_to_come() -> None:
     assert steady_batch(T4, 100.0, 64) is None  # idle
 
 
-def test_a_wait_that_is_over_before_the_batch_changes_nothing() -> None:
-    """A fleet makes the same batches of the same draws with it and without, once each replica is at work."""
-    at_once = replace(case_of(Routing.LEAST_OUTSTANDING, 150, 1050.0), is_whole=True)
-    waits = replace(case_of(Routing.LEAST_OUTSTANDING, 150, 1050.0, wait_s=0.004), is_whole=True)
-    assert is_wait_over(T4, 157_500.0, waits.scenario.plan)
-    longer = replace(waits.scenario.plan, batch_wait_max_s=0.02)
-    assert not is_wait_over(T4, 157_500.0, longer)
-    assert not is_wait_over(
-        T4, 157_500.0, replace(longer, batch_wait_max_s=0.004, routing=Routing.ROUND_ROBIN)
-    )
-    length = Length(warm_up=250_000, measured=250_000, cool_down=5_000)
-    one, other = (pool_of(case, length, 4) for case in (at_once, waits))
-    for pool in (one, other):
-        assert pool.whole.batch_size_largest < 32
-    values = [pool.response_quantile(0.99).value for pool in (one, other)]
-    assert values[0] == pytest.approx(values[1], rel=0.005)
+@pytest.mark.parametrize("routing", [*LOOKING, Routing.SHARED_QUEUE])
+def test_no_wait_helps_a_fleet_that_is_always_at_work(routing: Routing) -> None:
+    """With a wait neither P99 nor the mean is shorter than at once, but for chance; at one queue P99 by 0.5 % at most."""
+    at_once = replace(case_of(routing, 120, 1050.0), is_whole=True)
+    length = Length(warm_up=250_000, measured=100_000, cool_down=5_000)
+    quick = pool_of(at_once, length, 8)
+    for wait_s in (0.002, 0.014, 0.03):
+        waits = replace(case_of(routing, 120, 1050.0, wait_s=wait_s), is_whole=True)
+        assert is_wait_vain(T4, 126_000.0, waits.scenario.plan)
+        slow = pool_of(waits, length, 8)
+        for one, other in (
+            (quick.response_quantile(0.99), slow.response_quantile(0.99)),
+            (quick.mean(Measure.RESPONSE_MEAN), slow.mean(Measure.RESPONSE_MEAN)),
+        ):
+            little = 1.005 if routing is Routing.SHARED_QUEUE else 1.0
+            assert one.interval(0.99).low <= little * other.interval(0.99).high, wait_s
+
+
+def test_a_wait_may_help_other_fleets() -> None:
+    """One that is idle at times, a small one, one whose router looks at nothing; and at once there is no wait."""
+    plan = case_of(Routing.POWER_OF_TWO, 150, 1050.0, wait_s=0.004).scenario.plan
+    assert is_wait_vain(T4, 157_500.0, plan)
+    assert not is_wait_vain(T4, 15_000.0, plan)
+    assert not is_wait_vain(T4, 15_000.0, replace(plan, routing=Routing.SHARED_QUEUE))
+    assert not is_wait_vain(T4, 90_000.0, replace(plan, replicas=90))
+    assert not is_wait_vain(T4, 157_500.0, replace(plan, routing=Routing.RANDOM))
+    assert not is_wait_vain(T4, 157_500.0, replace(plan, batch_wait_max_s=0.0))
+
+
+@pytest.mark.parametrize("routing", LOOKING)
+def test_a_search_looks_at_a_part_of_thousands(routing: Routing) -> None:
+    """1,000 replicas at the same rate each, with what the whole fleet has; fewer are all looked at."""
+    case = case_of(routing, 3000, 1000.0)
+    part = case.in_search
+    assert (part.replicas, case.replicas) == (1000, 3000)
+    assert part.in_search.length == part.length
+    assert part.scenario == case.scenario
+    assert case_of(routing, 1000, 1000.0).in_search.replicas == 1000
+    assert case_of(routing, 3000, 100.0).in_search.replicas == 3000  # idle at times
+    assert case_of(Routing.SHARED_QUEUE, 3000, 1000.0).in_search.replicas == 3000
+    (task,) = part.tasks(part.length, Seed(value=1), range(1))
+    assert isinstance(task.workload, Workload)
+    assert task.workload.arrival_rate_rps == pytest.approx(1_000_000.0)
+    pools = [pool_of(one, part.length, 20) for one in (part, case)]
+    seen = part.performance(pools[0], (0.99,), 0.95)
+    assert seen.throughput_rps == pytest.approx(3_000_000.0, rel=0.01)
+    values = [pool.response_quantile(0.99).value for pool in pools]
+    assert values[0] == pytest.approx(values[1], rel=0.01)
+
+
+@pytest.mark.parametrize("routing", LOOKING)
+def test_runs_end_after_those_who_came_with_the_last(routing: Routing) -> None:
+    """Without others to come, requests of the last services would be served in smaller batches, and sooner."""
+    case = case_of(routing, 500, 1000.0).in_search
+    (brief,) = case.brief
+    assert pool_of(case, brief, 20).is_steady
 
 
 def test_any_number_of_workers_gives_the_same_candidate() -> None:
@@ -232,7 +280,7 @@ def test_the_floor_is_that_of_one_size_where_none_may_be_late() -> None:
     assert quantile_floor_s(profile, 2000.0, 300, 0.99) == 0.0  # beyond what is measured
 
 
-@pytest.mark.parametrize("routing", list(Routing))
+@pytest.mark.parametrize("routing", PLAIN_ROUTINGS)
 def test_no_routing_beats_the_floor(routing: Routing) -> None:
     case = case_of(routing, 100, 1100.0)
     floor_s = quantile_floor_s(T4, 1100.0, 32, 0.99)

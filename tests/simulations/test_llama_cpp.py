@@ -14,15 +14,15 @@ from real_engine import Replay, differences, replay, step_ends_s, violations
 from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable, linear_table
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.reference.engine import EngineReplica, run_engines
 from simulations.reference.scheduler import Part
 
 SECOND = linear_table(1.0, 0.0, 0.0, 0.0, (1_000, 10_000, 10_000))
 LINE = linear_table(0.01, 1e-4, 5e-4, 1e-6, (64, 4096, 4096))
-ROUTINGS = [one for one in Routing if one is not Routing.SHARED_QUEUE]
+ROUTINGS = [one for one in PLAIN_ROUTINGS if one is not Routing.SHARED_QUEUE]
 Lengths = list[tuple[int, ...]]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recovery_schedules import Case, assert_alike, cases
 
 from capacity.recovery.faults import Action, ColdCache, Fault
-from capacity.recovery.protection import Protection, Shedding
+from capacity.recovery.protection import Ejecting, Protection, Shedding
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
@@ -165,6 +165,22 @@ def test_a_budget_of_concurrent_retries_forgets_those_that_a_reply_makes_needles
     ]
     case = Case(one_by_one(fixed(lambda size: 3.0), replicas=3), draws, clients, Protection(), faults)
     np.testing.assert_array_equal(run_kernel(*case).attempts, [3, 3])  # the second has both hedges again
+    assert_same(case)
+
+
+def test_the_kernel_tries_who_has_failed_now_and_then_as_nginx_does() -> None:
+    """One that hangs: those of 0 to 2 time out, the last at 3; then one at a time is tried, at 5 and at 8."""
+    draws = AttemptDraws(
+        arrived_s=0.25 * np.arange(41),
+        service=np.full((1, 41), 0.5),
+        routing=np.zeros((1, 41, 2)),
+        backoff=np.zeros((0, 0)),
+    )
+    faults = [Fault(instant_s=0.0, replica=0, action=Action.HANG)]
+    protection = Protection(ejection=Ejecting.NGINX)
+    case = Case(one_by_one(fixed(lambda size: 0.25)), draws, Clients(timeout_s=1.0), protection, faults)
+    found = run_kernel(*case)
+    assert (found.timed_out, found.rejected) == (11, 30)
     assert_same(case)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -13,9 +12,9 @@ from recovery_schedules import SLOWDOWNS, Case, cases
 
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.recovery.faults import Action, ColdCache, Fault
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Protection, Shedding
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
@@ -28,7 +27,6 @@ from simulations.reference.recovery import fleet
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.fleet import Fleet, run
 from simulations.reference.recovery.population import Population
-from simulations.reference.replica import Clock
 
 ONE_SECOND = fixed(lambda size: 1.0)
 NAN = math.nan
@@ -531,7 +529,7 @@ def test_a_pause_at_the_end_of_a_batch_comes_before_it() -> None:
     assert_answered(follow([0.0], faults=faults), [3.0])
 
 
-EJECTS = Protection(ejects=True)
+EJECTS = Protection(ejection=Ejecting.ENVOY)
 
 
 def test_five_failures_in_a_row_eject_a_replica_for_half_a_minute() -> None:
@@ -593,6 +591,44 @@ def test_who_has_left_is_not_to_blame_for_those_that_find_no_replica() -> None:
     faults = [at(0.5, Action.LEAVE), at(2.0, Action.JOIN)]
     outcomes = follow([0.0] * 6 + [3.0], faults=faults, protection=EJECTS)
     assert counted(outcomes) == {"served": 2, "rejected": 5}
+
+
+NGINX = Protection(ejection=Ejecting.NGINX)
+
+
+def test_nginx_leaves_out_who_has_failed_five_times_but_for_one_trial_every_other_second() -> None:
+    """Dead from 0 on, it fails at 0, 0.5, 1, 1.5 and 2, then on trial at 4, 6 and 8; alive at 9, it is tried at 10."""
+    faults = [at(0.0, Action.CRASH), at(9.0, Action.JOIN)]
+    arrived_s = [0.5 * number for number in range(26)]
+    outcomes = follow(arrived_s, fixed(lambda size: 0.25), faults=faults, protection=NGINX)
+    failed_s = outcomes.arrived_s[np.isnan(outcomes.answered_s)]
+    assert failed_s.tolist() == [arrived for arrived in arrived_s if arrived < 10.0]
+    assert counted(outcomes) == {"served": 6, "crashed": 8, "rejected": 12}
+
+
+def test_nginx_has_no_mercy_with_the_last_replica() -> None:
+    dead = [at(0.0, Action.CRASH), at(0.0, Action.CRASH, 1)]
+    arrived_s = [0.125 * number for number in range(16)]
+    assert counted(follow(arrived_s, replicas=2, faults=dead, protection=NGINX)) == {
+        "crashed": 10,
+        "rejected": 6,
+    }
+
+
+def test_for_nginx_a_success_forgives_only_if_it_is_tried_later_than_it_failed() -> None:
+    """Four fail at 0; an answer at 1.5 forgives nothing, so that the crash at 1.75 is the fifth. One at 2.25 would."""
+    faults = [at(0.0, Action.CRASH), at(0.5, Action.JOIN), at(1.625, Action.CRASH), at(1.8, Action.JOIN)]
+    first = [0.0, 0.125, 0.25, 0.375]
+    soon = follow([*first, 1.25, 1.75, 2.0], fixed(lambda size: 0.25), faults=faults, protection=NGINX)
+    assert counted(soon) == {"served": 1, "crashed": 5, "rejected": 1}
+    later = [at(0.0, Action.CRASH), at(0.5, Action.JOIN), at(2.625, Action.CRASH), at(2.8, Action.JOIN)]
+    late = follow([*first, 2.25, 2.75, 3.0], fixed(lambda size: 0.25), faults=later, protection=NGINX)
+    assert counted(late) == {"served": 2, "crashed": 5}
+
+
+def test_for_nginx_a_refusal_is_an_answer() -> None:
+    refused = follow([*[0.0] * 12, 1.5], protection=NGINX, limit=1)
+    assert counted(refused) == {"served": 3, "rejected": 10}
 
 
 HEDGES = Clients(attempts=2, hedge_s=0.5)
@@ -667,13 +703,8 @@ def test_a_retry_is_not_sent_once_another_attempt_was_answered_at_that_instant()
 class WatchedFleet(Fleet):
     """A fleet whose laws are checked after each event."""
 
-    def __init__(self, servers, lines, entrance, population) -> None:
-        super().__init__(servers, lines, entrance, population)
-        clock = population._clock
-        clock.step = partial(self.step, clock)
-
-    def step(self, clock: Clock) -> None:
-        Clock.step(clock)
+    def step(self) -> None:
+        super().step()
         population = self._population
         awaited, budget = population._awaited, population._budget
         assert 0 <= awaited.retries <= awaited.attempts
@@ -777,7 +808,7 @@ def test_agrees_with_the_cluster_on_continuous_time(
     )
 
 
-@pytest.mark.parametrize("routing", Routing)
+@pytest.mark.parametrize("routing", PLAIN_ROUTINGS)
 def test_agrees_with_the_cluster_under_every_routing(routing: Routing) -> None:
     generator = np.random.default_rng(7)
     draws = Draws(

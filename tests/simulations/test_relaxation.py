@@ -401,6 +401,31 @@ def test_queues_of_users_with_nearly_constant_batches_forget_sooner_too(
     assert abs(np.corrcoef(present[:-after], present[after:])[0, 1]) < math.exp(-1.0)
 
 
+def test_full_queues_of_nearly_constant_batches_forget_as_slowly_as_is_allowed() -> None:
+    """Round-robin gives each of two full queues every second request, and only their service tells them apart."""
+    requests = 3_000_000
+    levels = (np.arange(200) + 0.5) / 200
+    steady = tuple((0.02 * (1.0 + 0.2 * 3.0**0.5 * (2.0 * levels - 1.0))).tolist())
+    profile = ServiceProfile(name="x", timings=(BatchTiming(batch_size=1, samples_s=steady),))
+    plan = BatchPlan(profile="x", replicas=2, batch_size_max=1, routing=Routing.ROUND_ROBIN)
+    workload = ClosedPopulation(users=40, think_time_s=0.01)
+    case = BatchCase(scenario=Scenario(profile=profile, workload=workload, plan=plan, quantiles=(0.99,)))
+    records = run(plan, case.service_times, draw(workload, requests, Seed(value=1)))
+    waiting = records.started_s - records.arrived_s
+    here = np.where(np.arange(requests) % 2 == 0, waiting, 0.0)[::2]  # of every second request
+
+    def remembered(after: float) -> float:
+        places = round(after / 2)
+        return float(np.corrcoef(here[:-places], here[places:])[0, 1])
+
+    assert remembered(walk_requests(case)) > 0.8
+    assert remembered(2.0 * forgotten_requests(case)) < math.exp(-1.0)
+    assert forgotten_requests(case) > 10 * walk_requests(case)
+    constant = replace(profile, timings=(BatchTiming(batch_size=1, mean_s=0.02),))
+    still = replace(case, scenario=replace(case.scenario, profile=constant))
+    assert forgotten_requests(still) == walk_requests(still)
+
+
 def test_users_who_think_for_long_cost_no_more_than_a_rate() -> None:
     """30,000 users who think for a minute are 500 requests per second, and far from waiting all at once."""
     plan = BatchPlan(profile="x", replicas=2, batch_size_max=8)

@@ -13,10 +13,11 @@ from capacity.profile.llm import Coefficients, KvCache
 from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
+from capacity.traffic.sessions.parse import parse_sessions
 from simulations import saturation
 from simulations.cases.engine import require_tokens_answerable
 from simulations.draws.tokens import EngineRules, TokenDraws
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.kernel.saturated import Progress, SaturatedEngine
 from simulations.saturation import require_check, saturated, settling_requests, token_load
 from simulations.validation.token_laws import linear_saturation_rps
@@ -75,6 +76,47 @@ def test_a_hundred_thousand_slots_are_stable_at_load_0_8() -> None:
         2.5 / closed_form_rps(scenario), rel=ERROR_MAX
     )
     assert token_load(scenario) == pytest.approx(0.8, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("slots", "budget", "at_once"),
+    [(8, 1_024, 8), (256, 8_192, 256), (100_000, 1_024, 1_024), (100_000, 4_096, 4_096)],
+)
+@pytest.mark.parametrize("own", [1, 4])
+def test_requests_that_one_step_serves_saturate_where_it_is_full(
+    slots: int, budget: int, at_once: int, own: int
+) -> None:
+    """Prompts of some tokens of which one token comes back; the line of requests ended within a step."""
+    lengths = LengthLaws(LengthLaw(kind="constant", mean=own), LengthLaw(kind="constant", mean=1))
+    scenario = law_scenario(1.0, lengths, LINE, slots=slots, budget=budget)
+    each = min(at_once, budget / own)  # the last may be begun in this step and done in the next
+    step_s = LINE.base_s + LINE.per_prefill_token_s * own * each
+    assert saturated(scenario).rate_rps == pytest.approx(each / step_s, rel=ERROR_MAX)
+
+
+@pytest.mark.parametrize(("slots", "at_once"), [(64, 64), (100_000, 1_024)])
+def test_sessions_of_one_turn_and_one_token_of_their_own_saturate(slots: int, at_once: int) -> None:
+    """Two groups share 512 tokens each, which their first request alone computes, of the 16,384 that stand for all."""
+    sessions = parse_sessions(
+        "turns=constant:1;groups=zipf:count=2,exponent=1;prefix=512;first=constant:1;output=constant:1"
+    )
+    own = 1.0 + 2 * 512 / 16_384
+    kv = KvCache(tokens=1_000_000)
+    scenario = law_scenario(1.0, sessions, LINE, slots=slots, budget=1_024, kv=kv)
+    each = at_once if at_once == slots else at_once / own
+    step_s = LINE.base_s + LINE.per_prefill_token_s * own * each
+    assert saturated(scenario).rate_rps == pytest.approx(each / step_s, rel=0.02)
+
+
+def test_an_engine_that_is_quicker_than_was_thought_is_watched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its line ended, which was an internal error."""
+    scenario = scenario_of(8, LengthLaw(kind="geometric", mean=40))
+    thought = saturation._Case.request_s.func
+    slow = property(lambda case: 1000.0 * thought(case) / case.pace)
+    monkeypatch.setattr(saturation._Case, "request_s", slow)
+    asked = scenario.profile, replace(scenario.plan, queue_limit=None), scenario.lengths
+    found = saturation.saturation.__wrapped__(*asked)
+    assert found.rate_rps == pytest.approx(closed_form_rps(scenario), rel=ERROR_MAX)
 
 
 def test_slots_that_never_fill_make_runs_no_longer() -> None:
@@ -221,11 +263,14 @@ DONE = Progress(
 def test_what_was_watched_is_counted_by_tokens(running, full, preemptions, binding) -> None:
     """In 10 s 4,000 output tokens of 20 a request, 200; and 2,000 of prompts of 8, 250, which a quarter of time goes to."""
     case: Any = SimpleNamespace(
-        means=(8.0, 20.0),
+        means=(8.0, 20.0, 0.0),
         rules=SimpleNamespace(blocks=100),
         plan=SimpleNamespace(sequences_max=4),
         lengths=SimpleNamespace(moments=SimpleNamespace(context=18.0)),
-        profile=SimpleNamespace(table=SimpleNamespace(mean_s=lambda **_: 0.015)),
+        profile=SimpleNamespace(
+            pass_s=lambda *_: 0.015,
+            limits_measured=SimpleNamespace(sequences_max=8, batched_tokens_max=512),
+        ),
     )
     case.share_of_prompts = lambda done: saturation._Case.share_of_prompts(case, done)
     case.requests = lambda done, prompts: saturation._Case.requests(case, done, prompts)
@@ -246,7 +291,7 @@ def test_what_was_watched_is_counted_by_tokens(running, full, preemptions, bindi
     assert found.kv_utilization == pytest.approx(full)
     assert found.preemption_rate == pytest.approx(preemptions / 212.5)
     assert found.step_mean_s == pytest.approx(0.02)
-    assert found.binding == binding
+    assert (found.binding, found.measured_max) == (binding, {"slots": 8, "tokens": 512}.get(binding))
 
 
 @pytest.mark.parametrize(("found_rps", "told"), [(102.9, ""), (103.2, "+3.2"), (97.1, ""), (96.8, "-3.2")])

@@ -10,9 +10,10 @@ import pytest
 from capacity.profile.steps import linear_table
 from capacity.question.plan import Routing
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.reference.engine import EngineReplica, run_engines
-from simulations.reference.scheduler import Part, Request
+from simulations.reference.request import Request
+from simulations.reference.scheduler import Part
 from simulations.reference.vllm import VllmV1
 
 SECOND = linear_table(1.0, 0.0, 0.0, 0.0, (1_000, 10_000, 10_000))
@@ -164,6 +165,31 @@ def test_slots_return_a_pass_late_where_it_is_composed_ahead(told, ahead, starte
     assert [one.started_s for one in found.passes if any(p[0] == 2 for p in one.parts)] == [started_s]
 
 
+@pytest.mark.parametrize(("lone_is_whole", "alone"), [(False, [4, 4]), (True, [8])])
+def test_a_long_prompt_leaves_room_for_others_while_there_are_any(told, lone_is_whole, alone) -> None:
+    """The short one shares the first pass, and is done with it."""
+    rules = RULES._replace(tokens_max=8, part_max=4, lone_is_whole=lone_is_whole)
+    found = told(rules, draws_of(((12, 1), (3, 1))))
+    assert found.passes[0].parts == [(0, 4, 0), (1, 3, 0)]
+    assert [tokens for one in found.passes[1:] for _, tokens, _ in one.parts] == alone
+
+
+@pytest.mark.parametrize(("spare", "started_s"), [(0, 0.0), (1, 0.0), (2, 3.0)])
+def test_who_starts_beside_others_leaves_blocks_to_spare(told: Teller, spare: int, started_s: float) -> None:
+    """Three of four blocks are free, and it needs two; the first one starts alone, and needs none to spare."""
+    found = told(FULL._replace(spare=spare), draws_of(((4, 3), (5, 1))))
+    assert min(one.started_s for one in found.passes if any(p[0] == 1 for p in one.parts)) == started_s
+    alone = told(FULL._replace(spare=4), draws_of(((10, 7),)))
+    assert alone.passes[0].parts == [(0, 10, 0)]
+
+
+@pytest.mark.parametrize(("unfilled_first", "found"), [(False, 0), (True, 4)])
+def test_blocks_that_hold_nothing_to_find_are_used_first(told: Teller, unfilled_first, found) -> None:
+    """The last is thrown out for the second, and its block goes, unless the first leaves a block with one token."""
+    rules = FULL._replace(unfilled_first=unfilled_first)
+    assert told(rules, draws_of(((4, 2), (3, 4), (4, 2)))).records.cached == found
+
+
 def some_runs() -> Iterator[tuple[EngineRules, TokenDraws]]:
     """Short of blocks, of slots and of tokens, in turn."""
     for seed in range(40):
@@ -177,6 +203,10 @@ def some_runs() -> Iterator[tuple[EngineRules, TokenDraws]]:
             caching=bool(seed % 2),
             reserve=bool(seed % 3),
             ahead=seed % 5 == 0,
+            part_max=(0, 0, 5)[seed % 3],
+            lone_is_whole=seed % 4 > 1,
+            spare=(0, 2)[seed % 2],
+            unfilled_first=seed % 4 > 1,
         )
         lengths = tuple(
             (int(p), int(m), int(min(p, c)))

@@ -10,7 +10,7 @@ from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.server.batch.plan import BatchPlan
@@ -181,7 +181,7 @@ def test_a_backlog_grows_by_what_capacity_lacks(replicas: int) -> None:
     assert pool.response_quantile(0.99).value == pytest.approx(0.99 * 18.0, abs=2.0)
 
 
-@pytest.mark.parametrize("routing", Routing)
+@pytest.mark.parametrize("routing", PLAIN_ROUTINGS)
 @pytest.mark.parametrize("queue_limit", [None, 2])
 def test_both_engines_see_the_same_spike(routing: Routing, queue_limit: int | None) -> None:
     plan = BatchPlan(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from in_process import capacity
 from test_sweep_grid import grid_of, profile_of
 
@@ -20,7 +22,7 @@ from capacity.question.grid import Outcome, workloads
 from capacity.question.plan import Routing
 from capacity.server.batch.stability import load_of
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals
-from simulations.simulate import Countdown, Simulation, answers
+from simulations.simulate import Countdown, Simulation, allowance, answers, needed
 from simulations.workers import workers
 
 COMMAND = Path(sys.executable).with_name("capacity")
@@ -56,6 +58,33 @@ def test_load_of_one_is_unstable_and_a_limit_on_the_queue_makes_any_load_steady(
     (limited,) = answers(list(grid_of(**axes, queue_limit=3).cells()), FIRST_LOOK)
     assert limited.outcome is Outcome.ANSWERED
     assert limited.performance.loss_probability > 0.0
+
+
+def test_what_cells_need_is_what_their_first_answer_takes() -> None:
+    """One request less, and there is none."""
+    grid = grid_of(workloads=workloads(PoissonArrivals(), ["50rps", "90rps", "1000rps"]))
+    cells = list(grid.cells())
+    needs = needed(cells, FIRST_LOOK)
+    assert needs[2] is None
+    for cell, need in zip(cells[:2], needs[:2], strict=True):
+        assert need is not None
+        for requests, outcome in ((need, Outcome.ANSWERED), (need - 1, Outcome.INCONCLUSIVE)):
+            (found,) = answers([cell], replace(FIRST_LOOK, requests_max=requests))
+            assert found.outcome is outcome
+
+
+@given(st.lists(st.none() | st.integers(1, 1000), max_size=20), st.integers(0, 5000))
+def test_as_many_cells_as_fit_share_an_allowance(needs: list[int | None], total: int) -> None:
+    most = allowance(needs, total)
+    known = [need for need in needs if need is not None]
+    fitting = [need for need in known if need <= most]
+    assert most in {0, *known}
+    assert sum(fitting) <= total
+    assert most * len(fitting) <= 8 * total
+    larger = min((need for need in known if need > most), default=None)
+    if larger is not None:
+        more = [need for need in known if need <= larger]
+        assert sum(more) > total or larger * len(more) > 8 * total
 
 
 def test_a_budget_or_a_trace_that_does_not_suffice_is_inconclusive_and_the_rest_goes_on() -> None:
@@ -293,7 +322,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
         ([*T4, "--rate", "1rps:1e12rps:1rps", "--replicas", "1"], "more than 100000 values"),
         ([*T4, "--rate", "1rps:1000rps:1rps", "--replicas", "1:1000"], "the grid has 1000000 cells"),
         ([*ONE, *T4], "--profile resnet50-t4-fp16 is given twice"),
-        ([*ONE, "--batch-size-max", "0"], "batch_size_max must be >= 1"),
+        ([*ONE, "--batch-size-max", "0"], "--batch-size-max must be >= 1"),
         ([*ONE, "--batch-wait", "5"], "--batch-wait '5' has no unit"),
         ([*ONE, "--routing", "rr"], "use one of round-robin"),
         ([*ONE, "--queue-limit=-1"], "the queue limit must be >= 0, got -1"),

@@ -30,7 +30,22 @@ def test_rules_are_those_of_the_profile() -> None:
         ahead=True,
         caching=False,
         reserve=PROFILE.kv.reserve_full_prompt,
+        lone_is_whole=True,
+        unfilled_first=True,
         scheduler=Scheduler.VLLM_V1,
+    )
+    kept = replace(PROFILE.engine, scheduler=Scheduler.VLLM_V1, long_prefill_tokens=8, watermark=0.25)
+    today = EngineRules.of(replace(PROFILE, engine=kept), 4, 16)
+    assert (today.part_max, today.spare) == (8, 12)  # a quarter of 50 blocks, that of the engine included
+    older = EngineRules.of(replace(PROFILE, engine=Engine(version="0.19.1")), 4, 16)
+    assert (older.ahead, older.lone_is_whole, older.unfilled_first) == (False, False, False)
+    prompts_first = replace(PROFILE, engine=Engine(scheduler=Scheduler.SGLANG, mixed_chunk=True))
+    found = EngineRules.of(prompts_first, 4, 64)
+    assert (found.scheduler, found.ahead, found.mixed, found.unfilled_first) == (
+        Scheduler.SGLANG,
+        True,
+        True,
+        True,
     )
     slots = replace(PROFILE, engine=Engine(scheduler=Scheduler.LLAMA_CPP))
     assert EngineRules.of(slots, 4, 16) == EngineRules(

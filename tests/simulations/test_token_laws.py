@@ -6,6 +6,7 @@ besides. Where it is a limit, the test says of what, and allows what that leaves
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import capacity as cap
 from capacity.performance import Interval
 from capacity.profile.distribution import from_samples
 from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
+from capacity.profile.speculation import Speculation
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
 from capacity.queues.batch.bulk import Bulk
@@ -26,7 +28,7 @@ from simulations.draws.cells import cell_of
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.engine_replication import TokenTask, draw_tokens, replicate_tokens
-from simulations.kernel.continuous import serve_engines
+from simulations.kernel.engines import serve_engines
 from simulations.replication import Engine
 from simulations.saturation import saturated
 from simulations.statistics.intervals import Estimate
@@ -102,6 +104,7 @@ def served(
             output_tokens=output(generator, requests),
             cached_tokens=np.full(requests, cached, dtype=np.int64),
             routing=np.zeros(2 * requests),
+            noise_seed=int(generator.integers(2**62)),
         )
         first, last = float(draws.arrived_s[requests // 10]), float(draws.arrived_s[-(requests // 20)])
         records = serve_engines(table, rules, 1, Routing.ROUND_ROBIN, draws, (first, last))
@@ -112,7 +115,7 @@ def served(
 def conserved(draws: TokenDraws, records: TokenRecords) -> None:
     """Tokens and blocks are those that must be, and who runs is in the system."""
     known = int((draws.input_tokens + draws.output_tokens - 1).sum())
-    assert records.computed == known + records.thrown_out - records.cached
+    assert records.computed == known + records.thrown_out + records.wasted - records.cached
     assert records.allocated == records.freed
     assert (records.first_s > draws.arrived_s).all()
     assert records.running_s <= math.fsum(records.finished_s - draws.arrived_s) * (1.0 + 1e-9)
@@ -183,6 +186,29 @@ def test_one_slot_is_a_queue_with_one_server(budget: int, passes: dict[int, int]
     holds(responses, law.response_mean_s)
     holds(late, 0.01)
     holds(busy, load)
+
+
+def test_one_slot_with_a_drafter_is_a_queue_with_one_server() -> None:
+    """M/G/1, exactly: with a draft that is accepted every other time, three tokens more take 2 passes, a quarter 3."""
+    served_s = [0.01 * passes for passes in (3, 3, 3, 4)]
+    law = MG1(arrival_rate_rps=0.7 / float(np.mean(served_s)), service=Empirical(law=from_samples(served_s)))
+    rules = ROOM._replace(sequences_max=1, acceptance=(0.5,))
+    waits, events = [], []
+    for run in served(line(0.01, 0.0, 0.0), rules, law.arrival_rate_rps, always(4)):
+        waits.append(float((run.ttft_s - 0.01).mean()))
+        events.append(float(run.records.events[run.part].mean()))
+    holds(events, float(Speculation(draft_tokens=1, acceptance_rates=(0.5,)).passes(4)))
+    holds(waits, law.wait_mean_s)
+
+
+def test_slots_that_draft_saturate_where_renewals_say() -> None:
+    """Four slots that are always taken, in passes of 10 ms: 4 / (10 ms times the mean passes of an answer)."""
+    drafts = Speculation(draft_tokens=3, acceptance_rates=(0.7, 0.5, 0.2), in_steps=True)
+    lengths = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="constant", mean=30))
+    scenario = law_scenario(1.0, lengths, one_each(0.01, 0.0), slots=4)
+    found = saturated(replace(scenario, profile=replace(scenario.profile, speculation=drafts)))
+    assert found.rate_rps == pytest.approx(4.0 / (0.01 * float(drafts.passes(30))), rel=3e-3)
+    assert found.running_mean == pytest.approx(4.0)
 
 
 @pytest.mark.long

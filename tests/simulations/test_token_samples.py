@@ -20,7 +20,10 @@ OBJECTIVE = Objective.of(response={0.5: 8.0}, ttft={0.9: 2.0}, tpot={0.9: 1.5}, 
 
 
 def sample_of(
-    objective: Objective = OBJECTIVE, part: slice = slice(1, 4), middle: int | None = None
+    objective: Objective = OBJECTIVE,
+    part: slice = slice(1, 4),
+    middle: int | None = None,
+    events: list[int] | None = None,
 ) -> TokenSample:
     """Five requests, of which three count, from 1 s on; they stand for 12 s.
 
@@ -30,18 +33,20 @@ def sample_of(
     gaps = np.zeros(CELLS, dtype=np.int64)
     gaps[10] = 4
     gaps[20] = 3
-    draws: Any = SimpleNamespace(output_tokens=np.array([9, 5, 1, 4, 9]))
+    draws: Any = SimpleNamespace(output_tokens=np.array([9, 5, 1, 4, 9]), sessions=None)
     records: Any = SimpleNamespace(
         arrived_s=np.array([0.0, 1.0, 2.0, 4.0, 9.0]),
         first_s=np.array([1.0, 2.0, 5.0, 5.0, 10.0]),
         finished_s=np.array([3.0, 6.0, 5.0, 11.0, 12.0]),
         preemptions=np.array([7, 1, 0, 2, 7]),
+        events=np.array([9, 5, 1, 4, 9]) if events is None else np.array(events),
         gap_counts=gaps,
         steps=40,
         busy_s=9.0,
         running_s=18.0,
         block_s=45.0,
         largest=np.array([3, 4, 5, 6]),
+        come=lambda part: part,
     )
     return token_sample(
         draws,
@@ -99,6 +104,19 @@ def test_a_request_misses_any_of_its_limits_once(objective: Objective, missed: i
     assert sample_of(objective).missed == missed
 
 
+def test_tokens_that_come_together_have_one_gap() -> None:
+    """5 and 4 tokens in 3 and 2 events: TPOT 1 and 2 s as before, and gaps of 2 and 6 s."""
+    together = [9, 3, 1, 2, 9]
+    found = sample_of(events=together)
+    assert found.total(Measure.ITL_MEAN) == (pytest.approx(10.0), 3)
+    assert found.total(Measure.TPOT_MEAN) == (pytest.approx(3.0), 2)
+    performance = performance_of(Pool.of([found]))
+    assert performance.itl_mean_s == pytest.approx(10.0 / 3.0)
+    assert performance.tpot_mean_s == pytest.approx(1.5)
+    for limit_s, missed in ((1.9, 2), (2.1, 1), (6.1, 0)):
+        assert sample_of(Objective.of(itl={0.9: limit_s}, goodput=0.5), events=together).missed == missed
+
+
 def test_runs_add_up() -> None:
     one = sample_of()
     assert TokenSample.merged([one]) is one
@@ -141,7 +159,7 @@ def test_the_performance_of_one_run_by_hand() -> None:
 def test_single_tokens_have_no_gaps_and_an_idle_engine_no_cache_in_use() -> None:
     one = sample_of()
     none = replace(one.tpot, values_s=np.zeros(0), counts=np.zeros(0, dtype=np.int64), total_s=0.0)
-    bare = replace(one, tpot=none, itl=none, output_tokens=3, busy_s=0.0, running_s=3.0)
+    bare = replace(one, tpot=none, itl=none, output_tokens=3, events=3, busy_s=0.0, running_s=3.0)
     found = performance_of(Pool.of([bare]))
     assert (found.tpot_mean_s, found.itl_mean_s, found.kv_utilization) == (None, None, 0.0)
     assert (found.tpot_quantiles_s, found.itl_quantiles_s) == ({}, {})

@@ -11,8 +11,8 @@ from numba import njit
 
 from simulations.draws.records import Floats
 from simulations.kernel import state as returns
-from simulations.kernel import state as tournament
 from simulations.kernel.recursion import _busy_until, _ends_at
+from simulations.routing import tournament
 
 FEW = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, math.inf])  # so that many are equal
 FINITE = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0]) | st.floats(0.0, 9.0)

@@ -15,6 +15,7 @@ from cases import sample_of
 
 import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
+from capacity.answers.agreement import AgreementAnswer
 from capacity.errors import DomainError, InconclusiveError
 from capacity.profile.distribution import from_samples
 from capacity.queues.batch.bulk import Bulk
@@ -38,7 +39,7 @@ from simulations.statistics.pool import Pool
 from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length, Sample
 from simulations.validation import laws
-from simulations.validation.agreement import AnySystem, Row, compare, rows_tables
+from simulations.validation.agreement import AnySystem, Row, compare
 from simulations.validation.simulation import LawSimulation
 from simulations.validation.systems import Quantity, system_of
 from simulations.validation.token_laws import EqualPasses, SharedSlots, limited_sharing_mean_s
@@ -414,7 +415,7 @@ def test_rows_are_shown_by_system() -> None:
         Row(system=system, quantity="q", theory=1.0, simulation=estimate)
         for system in ("one", "one", "other")
     ]
-    first, second = rows_tables(rows)
+    first, second = AgreementAnswer(compared=tuple(rows), seed=0).tables(80)
     assert (first.title, first.row_count, second.title, second.row_count) == ("one", 2, "other", 1)
     assert [str(next(iter(column.cells))) for column in first.columns] == [
         "q",

@@ -197,4 +197,4 @@ def test_a_profile_file_may_have_it() -> None:
 def test_compiled_code_gets_no_other(wake_s: float) -> None:
     table = ServiceTable(kind=FIXED, times_s=np.ones(1), wake_s=wake_s)
     with pytest.raises(DomainError, match="wake_s must be finite and not negative"):
-        table.require(1, is_closed=False)
+        table.require(1)

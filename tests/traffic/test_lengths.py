@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from capacity.errors import CapacityError
+from capacity.traffic.any_lengths import require_context
 from capacity.traffic.lengths import (
     LengthRows,
     bundled_lengths,
@@ -14,7 +15,6 @@ from capacity.traffic.lengths import (
     parse_lengths,
     read_lengths,
     read_token_trace,
-    require_context,
 )
 
 UNIFORMS = np.random.default_rng(0).random((200_000, 2))
@@ -310,3 +310,30 @@ def test_bundled_lengths_are_read_by_name() -> None:
         assert isinstance(found, LengthRows)
         assert found.name == name
         assert len(found.input_tokens) > 1000  # enough for a P99
+
+
+@pytest.mark.parametrize(
+    ("output", "twice"),
+    [
+        ("constant:200", "constant:400"),
+        ("geometric:mean=200", "geometric:mean=400"),
+        ("uniform:low=10,high=20", "uniform:low=20,high=40"),
+        ("lognormal:mean=500,cv=0.5", "lognormal:mean=1000,cv=0.5"),
+        ("gamma:mean=500,cv=0.5", "gamma:mean=1000,cv=0.5"),
+    ],
+)
+def test_outputs_of_a_law_are_twice_as_long(output: str, twice: str) -> None:
+    lengths = parse_lengths(f"input=constant:100;output={output}")
+    assert lengths.with_outputs(2.0, 10_000) == parse_lengths(f"input=constant:100;output={twice}").within(
+        10_000
+    )
+
+
+def test_outputs_have_a_token_at_least_and_end_where_the_context_does() -> None:
+    rows = LengthRows((10, 90), (1, 8), name="log.csv")
+    assert rows.with_outputs(0.25, 100).output_tokens == (1, 2)
+    assert rows.with_outputs(4.0, 100).output_tokens == (4, 10)
+    assert rows.with_outputs(4.0, 100).input_tokens == rows.input_tokens
+    short = parse_lengths("input=constant:90;output=geometric:mean=1.5")
+    assert short.with_outputs(0.5, 100).moments.output == 1.0
+    assert short.with_outputs(1000.0, 100).draw(UNIFORMS)[1].max() == 10

@@ -187,7 +187,7 @@ class Server:
         self.took_s, self.others = took_s, others or {}
         self.asked = []
 
-    async def __call__(self, replica):
+    async def __call__(self, replica, tokens=None):
         self.asked.append((replica, asyncio.get_running_loop().time()))
         await asyncio.sleep(self.took_s)
         return self.others.get(len(self.asked), Sent(200, 0.001, 0.0005))

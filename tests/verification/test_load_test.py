@@ -216,7 +216,7 @@ def sent_slowly(monkeypatch, **changes):
 
     @asynccontextmanager
     async def connected(target):
-        async def send(replica):
+        async def send(replica, tokens=None):
             await asyncio.sleep(10.0)
             return Sent(200)
 

@@ -28,7 +28,7 @@ class Server:
     def __init__(self, queue_limit):
         self.queue_limit, self.free_s = queue_limit, 0.0
 
-    async def __call__(self, replica):
+    async def __call__(self, replica, tokens=None):
         now_s = asyncio.get_running_loop().time()
         waiting = (
             np.ceil(max(0.0, self.free_s - now_s) / SERVICE_S - 1e-6) - 1.0
@@ -92,12 +92,12 @@ def test_how_an_attempt_failed():
 
 
 def test_a_failure_that_is_not_retried_ends_it():
-    async def refused(replica):
+    async def refused(replica, tokens=None):
         return Sent(503)
 
     clients = Clients(timeout_s=1.0, attempts=3, retried=frozenset({Failure.TIMED_OUT}))
     sender = RetryingClients(send=refused, clients=clients, clock=VirtualClock())
-    assert (run(sender(0)).outcome, sender.tries) == (503, [1])
+    assert (run(sender(0, None)).outcome, sender.tries) == (503, [1])
 
 
 @pytest.mark.parametrize(

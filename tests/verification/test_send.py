@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+from itertools import count
 
 import aiohttp
 import numpy as np
@@ -16,7 +17,7 @@ from virtual_time import VirtualClock, run
 
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import TooLongError, parse_address
-from capacity.question.plan import Routing
+from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.run import (
     EXHAUSTED,
@@ -29,6 +30,7 @@ from capacity.verification.run import (
 )
 from capacity.verification.send import Balancer, Sent, Target, check_reachable, connected, send_all
 from capacity.verification.validity import faults
+from simulations.routing.candidates import Counted
 from simulations.routing.policies import router
 
 
@@ -38,7 +40,7 @@ class OneServer:
     def __init__(self, service_s):
         self.service_s, self.free_s, self.seen = service_s, 0.0, []
 
-    async def __call__(self, replica):
+    async def __call__(self, replica, tokens=None):
         now_s = asyncio.get_running_loop().time()
         self.seen.append(replica)
         self.free_s = max(now_s, self.free_s) + self.service_s
@@ -101,7 +103,7 @@ def test_what_is_sent_late_counts_from_when_it_was_meant_to_be_sent():
 
 
 def test_too_many_in_flight_end_the_run_instead_of_waiting():
-    async def late(replica):
+    async def late(replica, tokens=None):
         await asyncio.sleep(0.4)  # so that places would be free again later
         return Sent(TIMED_OUT)
 
@@ -119,7 +121,7 @@ def test_as_many_in_flight_as_allowed_are_no_fault():
 def test_failures_are_counted_by_kind_and_are_in_no_response():
     outcomes = [200, 503, 200, TIMED_OUT, 307, NOT_CONNECTED, 200, 503]
 
-    async def send(replica):
+    async def send(replica, tokens=None):
         await asyncio.sleep(0.001)
         return Sent(outcomes.pop(0))
 
@@ -169,14 +171,7 @@ def test_a_run_that_is_broken_off_leaves_what_there_is():
     assert len(found.losses) == len(found.given_up) == len(found.endured_s(with_losses=True)) == settled
 
 
-SEVERAL = [routing for routing in Routing if routing is not Routing.SHARED_QUEUE]
-
-
-class StandIn:
-    """A replica for the simulator's router."""
-
-    def __init__(self, index):
-        self.index, self.outstanding = index, 0
+SEVERAL = [routing for routing in PLAIN_ROUTINGS if routing is not Routing.SHARED_QUEUE]
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 7])
@@ -187,17 +182,18 @@ def test_it_picks_what_the_simulator_would_pick(routing, replicas):
     uniforms = np.random.default_rng(7).random(2 * requests)
     if routing is Routing.RANDOM:  # takes one a request, and the simulator the first of two
         uniforms = np.repeat(uniforms, 2)
-    stand_ins = [StandIn(i) for i in range(replicas)]
+    changes = count(1)
+    stand_ins = [Counted(i, changes) for i in range(replicas)]
     route = router(routing, stand_ins, uniforms)
     flying = []
     for request in range(requests):
         wanted = route(request).index
         assert balancer.pick() == wanted
-        stand_ins[wanted].outstanding += 1
+        stand_ins[wanted].count(1)
         flying.append(wanted)
         while flying and ends.random() < 0.55:
             ended = flying.pop(ends.integers(len(flying)))
-            stand_ins[ended].outstanding -= 1
+            stand_ins[ended].count(-1)
             balancer.release(ended)
         assert balancer.outstanding == [one.outstanding for one in stand_ins]
 
@@ -275,7 +271,7 @@ def outcomes(url: str, times: int = 1) -> list[int]:
 
     async def ask():
         async with connected(target_of(url)) as send:
-            return [(await send(0)).outcome for _ in range(times)]
+            return [(await send(0, None)).outcome for _ in range(times)]
 
     return asyncio.run(ask())
 
@@ -311,7 +307,7 @@ def test_nobody_who_listens_is_no_want_of_descriptors():
 
 
 def test_a_first_request_that_finds_no_descriptor_says_so():
-    async def send(replica):
+    async def send(replica, tokens=None):
         return Sent(EXHAUSTED)
 
     target = target_of("http://127.0.0.1:9/")
@@ -320,7 +316,7 @@ def test_a_first_request_that_finds_no_descriptor_says_so():
 
 
 def test_what_is_secret_in_an_address_is_not_told():
-    async def send(replica):
+    async def send(replica, tokens=None):
         return Sent(503)
 
     target = target_of("http://127.0.0.1:9/predict?api_key=secret")
@@ -334,7 +330,7 @@ def test_what_good_answers_tell_is_kept():
 
     async def ask(url: str):
         async with connected(target_of(url)) as send:
-            return [await send(0) for _ in range(2)]
+            return [await send(0, None) for _ in range(2)]
 
     with serving(lambda *_: Reply(headers={"Server-Timing": timings.pop(0)})) as server:
         told, silent = asyncio.run(ask(server.url))
@@ -345,7 +341,7 @@ def test_what_good_answers_tell_is_kept():
 def test_sending_begins_after_50_ms():
     at_s = []
 
-    async def send(replica):
+    async def send(replica, tokens=None):
         at_s.append(asyncio.get_running_loop().time())
         return Sent(200)
 
@@ -354,7 +350,7 @@ def test_sending_begins_after_50_ms():
 
 
 def test_the_time_inside_the_server_is_batch_and_queue():
-    async def send(replica):
+    async def send(replica, tokens=None):
         return Sent(200, 0.25, 0.5)
 
     assert drive(every(0.01, 2), send).inside_s.tolist() == [0.75, 0.75]
@@ -406,7 +402,7 @@ def test_the_first_answer_of_each_replica_is_checked(outcome, kind, said):
 
     asked = []
 
-    async def send(replica):
+    async def send(replica, tokens=None):
         asked.append(replica)
         return Sent(200 if replica < 2 else outcome)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from queue_server import QueueServer, serving
 
+import capacity as cap
 import cli
 from capacity.answer.documents import dumps
 
@@ -91,6 +92,27 @@ def test_predicted_beside_measured(verify, folder):
     assert set(first["lag_s"]) == {"0.5", "0.99", "max"}
     assert any("no measured P99: an interval needs 5000 answered" in note for note in answer["notes"])
     assert answer["environment"]["urls"] == [server.url]
+
+
+def test_the_function_answers_as_the_command_does(folder):
+    """An answer of `plan` is a plan to verify, and messages are called back."""
+    plan = cap.plan("two.csv", rate="150rps", slo_p99="1s", batch_size_max=1, batch_wait="0ms", precision=0.2)
+    said: list[str] = []
+    with serving(QueueServer()) as server:
+        answer = cap.verify(
+            plan, url=server.url, body="body.json", duration_s=1.0, warm_up="0.2s", precision=0.2,
+            progress=said.append,
+        )  # fmt: skip
+    assert answer.to_dict()["exit_code"] == answer.exit_code
+    assert answer.exit_code in (0, 4)
+    assert answer.stop is None
+    assert {row["quantity"] for row in answer.rows()} >= {"mean", "loss"}
+    assert answer.to_dict()["plan"]["profile"] == "two"
+    assert "simulating the requests that were sent" in said
+    with pytest.raises(cap.InputError, match="already gives the whole plan; leave out replicas, or plan"):
+        cap.verify(plan, url=server.url, body="body.json", replicas=2)
+    with pytest.raises(cap.InputError, match="leave out batch_wait, or plan"):
+        cap.verify(plan, url=server.url, body="body.json", batch_wait_s=0.001)
 
 
 @pytest.mark.long
@@ -270,7 +292,7 @@ def test_without_a_plan_or_a_profile(verify):
 def test_without_aiohttp_the_message_says_how_to_get_it(verify, monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     code, _, errors = verify(*FLAGS, *SHORT, "--url", NOWHERE)
-    assert code == 2
+    assert code == 5
     assert errors.endswith("not installed; pip install 'capacity-planner[measure]'\n")
 
 

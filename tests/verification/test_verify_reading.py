@@ -7,14 +7,18 @@ from typing import Any
 import in_process
 import pytest
 
-from capacity.commands import verify
+from capacity.api.saved import _read_metrics
 from capacity.errors import DependencyError
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.arguments import Asked
 from capacity.question.plan import Routing
 from capacity.server.batch.plan import BatchPlan
+from capacity.verification.subject import described_subject
 
 MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
 URL = "http://127.0.0.1:1/predict"
-SUBJECT: Any = SimpleNamespace(plan=BatchPlan(profile="p", replicas=1, batch_size_max=4))
+PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=4, mean_s=0.01),))
+SUBJECT: Any = SimpleNamespace(profile=PROFILE, plan=BatchPlan(profile="p", replicas=1, batch_size_max=4))
 
 
 @pytest.fixture
@@ -27,33 +31,36 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             raise found[-1]
         return found[-1]
 
-    monkeypatch.setattr("capacity.verification.watch.look", look)
-    monkeypatch.setattr("capacity.verification.watch.batching_notes", lambda *_: ("another batching",))
+    monkeypatch.setattr("capacity.verification.batches.look", look)
+    monkeypatch.setattr("capacity.verification.batches.batching_notes", lambda *_: ("another batching",))
     return found
 
 
-def test_metrics_are_looked_at_before_the_load(looks: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    addresses, notes = verify._read_metrics(None, [URL], SUBJECT)
+def test_metrics_are_looked_at_before_the_load(looks: list[Any]) -> None:
+    said: list[str] = []
+    addresses, notes = _read_metrics([], [URL], SUBJECT, said.append)
     assert [one.target for one in addresses] == ["/metrics"]
     assert notes == ("another batching",)
-    assert capsys.readouterr().err == "note: another batching\n"
-    none = verify._read_metrics(["none"], [URL], SUBJECT)
+    assert said == ["note: another batching"]
+    none = _read_metrics(["none"], [URL], SUBJECT, said.append)
     assert none == ((), ("mean batch and utilization were not requested (--metrics none)",))
-    assert capsys.readouterr().err == ""
+    assert len(said) == 1
 
 
 def test_missing_metrics_are_an_error_only_if_asked_for(looks: list[Any]) -> None:
     looks.append(DependencyError("nothing answers"))
-    assert verify._read_metrics(None, [URL], SUBJECT) == (
+    assert _read_metrics([], [URL], SUBJECT, print) == (
         (), ("mean batch and utilization are not known: nothing answers",)
     )  # fmt: skip
     with pytest.raises(DependencyError, match="^nothing answers; give other --metrics, or none$"):
-        verify._read_metrics([URL], [URL], SUBJECT)
+        _read_metrics([URL], [URL], SUBJECT, print)
 
 
-def flagged(**said: Any) -> BatchPlan:
-    usual = dict.fromkeys(verify._PLAN) | {"profile": str(MIXED)}
-    return verify._flagged_subject(usual | said, 3, None, 50.0).plan
+def flagged(**said: Any) -> Any:
+    url = [f"{URL}{number}" for number in range(3)]
+    return described_subject(
+        Asked("verify", {"url": url, "profile": str(MIXED), "rate": "50rps", **said})
+    ).plan
 
 
 def test_a_plan_in_flags() -> None:

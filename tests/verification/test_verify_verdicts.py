@@ -63,7 +63,7 @@ def verify(tmp_path, monkeypatch, capsys):
         async def connected(target):
             server.runs, server.free_s = server.runs + 1, 0.0
 
-            async def send(replica):
+            async def send(replica, tokens=None):
                 return Sent(await server(replica))
 
             yield send

@@ -75,6 +75,8 @@ def _require_law(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -
         )
     if rejects(plan):
         raise _no_law("a queue limit", "simulate instead, or plan without one")
+    if plan.outstanding_max is not None:
+        raise _no_law("a limit of outstanding requests", "simulate instead, or plan without one")
 
 
 def timer_of(plan: BatchPlan) -> BatchTimer:
@@ -119,7 +121,7 @@ def _one_by_one(
     Source:
         Iversen (1983), Operations Research Letters 2(1), 20-21: M/D/c decomposes into c queues E_c/D/1.
     """
-    if plan.replicas > 1 and plan.routing in (Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO):
+    if plan.replicas > 1 and plan.routing.base in (Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO):
         raise _no_law(f"routing {plan.routing} of constant service", "simulate instead, or use round-robin")
     queues = plan.replicas if plan.routing is Routing.RANDOM else 1
     law = MDc(

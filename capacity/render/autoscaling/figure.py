@@ -1,7 +1,7 @@
 """Autoscale as a figure: arrivals, replicas and late requests over the day."""
 
 from capacity.autoscaling.findings import COURSE_S, ScaledScreen
-from capacity.render.plot import Panels, new_panels
+from capacity.render.plot import Panels, count_by_whole, new_panels
 from capacity.traffic.daily import HOUR_S
 
 
@@ -21,6 +21,7 @@ def autoscale_figure(screen: ScaledScreen) -> Panels:
     arrivals, replicas, late = figure.plots
     arrivals.theory(hours, [count / COURSE_S for count in course.arrived], "mean of the runs")
     replicas.theory(hours, course.wanted, "asked for")
+    count_by_whole(replicas.axes.yaxis)
     replicas.theory(hours, course.ready, "serve", number=1)
     if screen.smallest is not None:
         replicas.limit(screen.smallest.fleet.replicas, "smallest fixed fleet")

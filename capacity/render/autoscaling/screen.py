@@ -21,7 +21,7 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
     """The screen of `capacity autoscale`."""
     yield Text(answer_text(screen), style="bold")
     yield from (Text(line) for line in reasons(screen))
-    yield fleet_table(screen)
+    yield fleet_table(screen, verbose=verbose)
     if (tries := screen.found.attempts_mean) is not None:
         yield Text(f"Clients make {format_span('{:.4g}'.format, tries)} attempts at a request.")
     yield from course_lines(screen.found, width)
@@ -96,22 +96,18 @@ def _interval(interval: Interval) -> str:
     return f"{format_duration(interval.value)} ({format_duration(interval.low)} {beyond})"
 
 
-def fleet_table(screen: ScaledScreen) -> RenderableType:
-    """A row each for the autoscaled fleet, the fixed one and the alternatives."""
+def fleet_table(screen: ScaledScreen, *, verbose: bool = False) -> RenderableType:
+    """A row each for the autoscaled fleet, the fixed one and the alternatives; if asked, with numbers of replicas."""
     rows = [("autoscaled", screen.found)]
     if screen.smallest is not None:
         rows.append((f"{screen.smallest.fleet.replicas} all the time", screen.smallest))
     rows += [(setting_of(screen.found.fleet, one.fleet), one) for one in screen.remedies]
     has_price = screen.found.cost_usd is not None
     kept = screen.found.kept
-    columns = [
-        "<fleet",
-        *(one.limit.what for one in kept),
-        *(_late(one, kept) for one in kept),
-        "replica-hours",
-    ]
+    columns = ["<fleet", *(one.limit.what for one in kept), *(_late(one, kept) for one in kept), "hours"]
     columns += ["USD"] if has_price else []
-    return table([*columns, "mean", "most", "changes"], [_row(name, one) for name, one in rows])
+    columns += ["mean", "most", "changes"] if verbose else []
+    return table(columns, [_row(name, one)[: len(columns)] for name, one in rows], is_plain=True)
 
 
 def _late(one: Kept, kept: Sequence[Kept]) -> str:

@@ -1,13 +1,12 @@
 """Clients of a plan that was made with --recover-within: how they retry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.question.plan import Routing, rejects, waiting_max
+from capacity.question.plan import Routing, dns_label, rejects, waiting_max
 from capacity.render.deploy.features import clients_in_words
-from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.traffic.clients import BudgetKind, Clients, Failure
 from capacity.traffic.workload import Workload
@@ -98,8 +97,12 @@ class SafeClients:
                 "stand in for it. Plan with --retry-budget concurrent:0.2 to evaluate what it has."
             )
 
-    def differences(self, proxy: str) -> Iterator[str]:
-        """What a proxy, or a client, does differently from the clients of the plan."""
+    def differences(self, proxy: str, rules: Mapping[Routing, str] | None = None) -> Iterator[str]:
+        """What a proxy, or a client, does differently from the clients of the plan.
+
+        Args:
+            rules: what its own rule does otherwise than a routing; empty where it is the same.
+        """
         clients, plan = self.clients, self.saved.plan
         if clients.budget.tokens_per_s:
             yield (
@@ -118,6 +121,10 @@ class SafeClients:
                 f"Routing: {proxy} routes by itself in each proxy or client, and many of them come to random routing; "
                 "plan with --routing random to evaluate that."
             )
+        own = f"{proxy} has its own rule, and the plan was evaluated with that of {plan.routing.in_words}."
+        usual = "" if plan.routing.base is plan.routing else own
+        if plan.replicas > 1 and (rule := (rules or {}).get(plan.routing, usual)):
+            yield f"Routing: {rule}"
 
     def notes(self) -> list[str]:
         """What was evaluated, in words for a comment."""

@@ -1,6 +1,6 @@
 """Controller: the settings of a plan's confirmed autoscaler for the HPA and for KEDA."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from capacity.autoscaling.controller import SCALE_UP_FACTOR, SCALE_UP_PODS
 from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric
@@ -55,8 +55,12 @@ def metric_query(autoscaler: Autoscaler, model: str) -> str:
     return f'sum(rate(nv_inference_request_duration_us{{model="{model}"}}[1m])) / 1e6'
 
 
-def controller_notes(autoscaler: Autoscaler, model: str) -> Iterator[str]:
-    """Notes on the settings with which the autoscaler was confirmed, and their conditions."""
+def controller_notes(autoscaler: Autoscaler, near: Iterable[str]) -> Iterator[str]:
+    """Notes on the settings with which the autoscaler was confirmed, and their conditions.
+
+    Args:
+        near: how the servers' own metrics come near to its metric.
+    """
     lag, startup = (format_duration(seconds) for seconds in (autoscaler.metric_lag_s, autoscaler.startup_s))
     yield (
         f"The autoscaler is the one that was confirmed over the day of the plan: {autoscaler.target}, "
@@ -67,14 +71,18 @@ def controller_notes(autoscaler: Autoscaler, model: str) -> Iterator[str]:
         Metric.UTILIZATION: "the share of time in which the pod has a batch in service",
         Metric.CONCURRENCY: "the requests that wait or are served at the pod",
     }[autoscaler.target.metric]
-    yield (
-        f"{metric_name(autoscaler)} is {what}, over the last {SYNC_S:.0f} s. Triton comes near to the sum over all "
-        f"pods by {metric_query(autoscaler, model)}."
-    )
-    if autoscaler.target.metric is Metric.CONCURRENCY:
-        yield "That rate over a minute is some 30 s older than what it counts; add it to --metric-lag."
-    else:
+    own, *others = near
+    yield f"{metric_name(autoscaler)} is {what}, over the last {SYNC_S:.0f} s. {own}"
+    yield from others
+    if autoscaler.target.metric is Metric.UTILIZATION:
         yield (
             "Pods without a metric count as idle on the way up, as pods that start do in the simulation; on the way "
             "down the HPA takes them for fully used, where the simulation leaves out those that start."
         )
+
+
+def near_by_triton(autoscaler: Autoscaler, model: str) -> Iterator[str]:
+    """How the metrics of Triton come near to that of the autoscaler."""
+    yield f"Triton comes near to the sum over all pods by {metric_query(autoscaler, model)}."
+    if autoscaler.target.metric is Metric.CONCURRENCY:
+        yield "That rate over a minute is some 30 s older than what it counts; add it to --metric-lag."

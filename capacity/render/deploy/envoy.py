@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from capacity.question.plan import Routing
+from capacity.question.plan import Routing, holds_back, plan_words
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
 from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature
 from capacity.render.deploy.header import header_of
@@ -11,7 +11,10 @@ from capacity.traffic.clients import BudgetKind
 NAME = "envoy"
 FILE = "envoy.yaml"
 PLANS = SafeClients
-COVERS = Coverage(sets=RETRIES | {Feature.ROUTING, Feature.QUEUE_LIMIT}, says=SHEDDING)
+COVERS = Coverage(
+    sets=RETRIES | {Feature.ROUTING, Feature.QUEUE_LIMIT, Feature.SLOW_START},
+    says=SHEDDING | {Feature.OUTSTANDING_MAX},
+)
 _NO_LIMIT = 2**32 - 1
 # Load balancing of a cluster. Envoy's own default is round-robin.
 _ROUTING = {
@@ -51,7 +54,7 @@ def _route(safe: SafeClients) -> Iterator[str]:
 def _cluster(safe: SafeClients) -> Iterator[str]:
     yield "cluster:\n"
     if safe.saved.plan.replicas > 1:
-        yield _ROUTING.get(safe.saved.plan.routing, "")
+        yield _routing(safe)
     yield "  circuit_breakers:\n"
     yield "    thresholds:\n"
     yield "      - priority: DEFAULT\n"
@@ -60,6 +63,26 @@ def _cluster(safe: SafeClients) -> Iterator[str]:
         yield f"          budget_percent: {{value: {safe.concurrent_percent:.4g}}}\n"
         yield f"          min_retry_concurrency: {safe.clients.budget.at_least}\n"
     yield from _limits(safe)
+
+
+def _routing(safe: SafeClients) -> str:
+    """Load balancing of the cluster, with a slow start from a sixteenth on if the plan has one and Envoy too."""
+    base, window_s = safe.saved.plan.routing.base, safe.recovery.slow_start_s
+    found = _ROUTING.get(base, "")
+    slowly = f"slow_start_config: {{slow_start_window: {window_s}s, min_weight_percent: {{value: 6.25}}}}"
+    if not window_s or base not in _STARTS_SLOWLY:
+        return found
+    if base is Routing.POWER_OF_TWO:
+        return found.replace("choice_count: 2", f"choice_count: 2, {slowly}")
+    return f"{found}{_STARTS_SLOWLY[base]}{slowly}\n"
+
+
+# What comes before Envoy's settings of a slow start, which it does not have for random servers.
+_STARTS_SLOWLY = {
+    Routing.ROUND_ROBIN: "  round_robin_lb_config:\n    ",
+    Routing.POWER_OF_TWO: "",
+    Routing.LEAST_OUTSTANDING: "            ",
+}
 
 
 def _limits(safe: SafeClients) -> Iterator[str]:
@@ -80,10 +103,25 @@ def _limits(safe: SafeClients) -> Iterator[str]:
         yield "        max_retries: 3 # at once; Envoy's default\n"
 
 
+# Where Envoy's rule is another than that which was evaluated. Its two draws have the law of HAProxy's.
+_RULES = {
+    Routing.POWER_OF_TWO: "Envoy's two draws may be the same replica, as those of --routing power-of-two:haproxy; "
+    "those that were evaluated are not.",
+    Routing.POWER_OF_TWO_HAPROXY: "",
+    Routing.LEAST_OUTSTANDING: "of equal replicas Envoy takes any, and the lowest index was evaluated.",
+}
+
+
 def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
     yield from safe.budget_note("Envoy")
-    yield from safe.differences("Envoy")
+    yield from safe.differences("Envoy", _RULES)
+    if holds_back(safe.saved.plan):
+        yield (
+            f"The plan's {plan_words(safe.saved.plan)['outstanding, max']} outstanding requests at each replica are "
+            "not set: Envoy chooses a replica before a request waits, and has no queue from which the first replica "
+            "with a place takes. --target haproxy has."
+        )
     budget = safe.clients.budget
     if budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
         share = safe.concurrent_percent or 0.0
@@ -91,5 +129,23 @@ def _notes(safe: SafeClients) -> Iterator[str]:
             f"Envoy counts a budget in attempts under way: {budget.ratio:g} retries a first try are "
             f"{share:.3g} % of them."
         )
+    if safe.recovery.slow_start_s and safe.saved.plan.replicas > 1:
+        yield from _slow_start_notes(safe.saved.plan.routing)
     if safe.requests_max is not None:
         yield "The limits are those of one Envoy: with several in front of the fleet, share them out among them."
+
+
+def _slow_start_notes(routing: Routing) -> Iterator[str]:
+    """Where Envoy's slow start differs from the evaluated one."""
+    if routing is Routing.RANDOM:
+        yield (
+            "Envoy has no slow start of random servers, so that one that is back gets its whole share at once; take "
+            "--routing round-robin, or --target haproxy."
+        )
+        return
+    yield "Only a host that has failed a health check of the cluster starts slowly once it is back: add health_checks."
+    if routing.base is not Routing.ROUND_ROBIN:
+        yield (
+            "While weights differ, Envoy sends in turn by weight and requests, and not to the least busy of what it "
+            "draws or scans, as was evaluated."
+        )

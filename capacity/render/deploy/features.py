@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
+from capacity.answer.saved_autoscaler import read_autoscaler
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
+from capacity.question.autoscaler import Autoscaler
 from capacity.question.plan import Plan, Routing, plan_words, rejects
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.fleet import Fleet
@@ -23,6 +25,7 @@ class Feature(StrEnum):
 
     REPLICAS = "of what starts the servers"
     ROUTING = "of the balancer in front"
+    SLOW_START = "of a balancer that weighs its servers"
     BATCH_SIZE = "of the server"
     BATCH_WAIT = "of the server's batching"
     PREFERRED_SIZES = "of the server's batches"
@@ -30,9 +33,11 @@ class Feature(StrEnum):
     ENGINE = "of the engine"
     INSTANCES = "of the server on each device"
     QUEUE_LIMIT = "of the server's queue"
+    OUTSTANDING_MAX = "of a balancer that holds requests back"
     SHED_LATE = "of the server, as it takes a batch"
     SHED_CODEL = "of a server that sheds by controlled delay, which no target here is"
     SHED_LIFO = "of a server that serves the newest first, which no target here is"
+    SHED_NEW = "of what admits requests to the engines, which no target here writes"
     SPARE = "of what drains and updates the servers"
     ZONES = "of what places the servers"
     UPDATES = "of what updates the servers"
@@ -49,6 +54,7 @@ _SHED = {
     Shedding.LATE: Feature.SHED_LATE,
     Shedding.CODEL: Feature.SHED_CODEL,
     Shedding.LIFO: Feature.SHED_LIFO,
+    Shedding.NEW: Feature.SHED_NEW,
 }
 
 
@@ -81,6 +87,10 @@ def features_of(plan: AnyPlan) -> dict[Feature, str]:
         return found if is_patient(workload) else found | dict(_of_clients(workload.clients))
     if recovery.shed is not None:
         found[_SHED[recovery.shedding]] = f"--shed {recovery.shed}"
+    if recovery.slow_start_s:
+        found[Feature.SLOW_START] = (
+            f"a slow start of {format_duration(recovery.slow_start_s)} for replicas that come back"
+        )
     found |= _of_clients(recovery.clients)
     saves = _saves(recovery)
     if saves in found:
@@ -94,9 +104,11 @@ def unset_notes(plan: AnyPlan, target: str) -> Iterator[str]:
     Raises:
         InputError: the target cannot have a feature of the plan.
     """
-    from capacity.render.deploy.registry import TARGETS
+    from capacity.render.deploy.registry import target_of
 
-    covers, has = TARGETS[target].COVERS, features_of(plan)
+    found, has = target_of(target, plan), features_of(plan)
+    assert found is not None  # noqa: S101  (its file is being written)
+    covers = found.COVERS
     for feature in has.keys() & covers.refuses:
         raise InputError(
             f"--target {target} has no {has[feature]}; plan with --shed late or --queue-limit in its place, or take "
@@ -109,7 +121,7 @@ def unset_notes(plan: AnyPlan, target: str) -> Iterator[str]:
     if places:
         yield (
             "Not set by this file: "
-            + "; ".join(f"{_listed(a)} ({where})" for where, a in places.items())
+            + "; ".join(f"{listed(a)} ({where})" for where, a in places.items())
             + "."
         )
 
@@ -149,7 +161,7 @@ def _of_clients(clients: Clients) -> Iterator[tuple[Feature, str]]:
     yield Feature.BUDGET, "no retry budget" if is_free else f"a retry budget ({budget.kind} {budget.ratio:g})"
     if clients.retried != ALL_FAILURES:
         retried = sorted(one.value for one in clients.retried)
-        yield Feature.RETRIED, f"retries only of {_listed(retried, 'or')} attempts"
+        yield Feature.RETRIED, f"retries only of {listed(retried, 'or')} attempts"
 
 
 def _saves(recovery: Recovery) -> Feature | None:
@@ -157,6 +169,7 @@ def _saves(recovery: Recovery) -> Feature | None:
     by_flag = {
         "--retry-budget": Feature.BUDGET,
         "--queue-limit": Feature.QUEUE_LIMIT,
+        "--slow-start": Feature.SLOW_START,
         "--shed": _SHED.get(recovery.shedding),
     }
     return by_flag.get((recovery.setting or "").partition(" ")[0])
@@ -170,7 +183,26 @@ def _of_fleet(fleet: Fleet) -> Iterator[tuple[Feature, str]]:
 
 def _of_engines(saved: SavedPlan, recovery: Recovery | None) -> Iterator[tuple[Feature, str]]:
     plan = saved.plan
-    yield Feature.REPLICAS, counted(plan.replicas, "engine")
+    survival, scaled = saved.question.survival, read_autoscaler(saved)
+    if scaled is None or not scaled.is_confirmed:
+        yield Feature.REPLICAS, counted(plan.replicas, "engine")
+    else:
+        yield Feature.AUTOSCALER, _autoscaler_in_words(scaled.autoscaler)
+    if survival.spare:
+        yield Feature.SPARE, f"at most {counted(survival.spare, 'engine')} gone at once"
+    if survival.zones is not None:
+        yield Feature.ZONES, f"engines spread evenly over {survival.zones} zones"
+    if survival.unavailable_share is not None:
+        yield (
+            Feature.UPDATES,
+            f"updates of at most {100.0 * survival.unavailable_share:.4g} % of the engines at once",
+        )
+    if survival.spike is not None:
+        yield (
+            Feature.GROWTH,
+            f"new engines that serve within {format_duration(survival.spike.startup_time_s)} of a spike of "
+            f"{survival.spike.factor:g}x",
+        )
     if plan.replicas > 1:
         yield Feature.ROUTING, f"{plan.routing.value} routing"
     yield (
@@ -183,16 +215,16 @@ def _of_engines(saved: SavedPlan, recovery: Recovery | None) -> Iterator[tuple[F
 
 def _place(feature: Feature, plan: AnyPlan) -> str:
     """Where a feature is set: the targets that do so for such a plan, or else who does."""
-    from capacity.render.deploy.registry import TARGETS, has_file
+    from capacity.render.deploy.registry import TARGETS, sets
 
-    names = [name for name, one in TARGETS.items() if feature in one.COVERS.sets and has_file(plan, one)]
-    return f"--target {_listed(names, 'or')}" if names else feature.value
+    names = [name for name, forms in TARGETS.items() if any(sets(one, feature, plan) for one in forms)]
+    return f"--target {listed(names, 'or')}" if names else feature.value
 
 
-def _listed(words: list[str], last: str = "and") -> str:
+def listed(words: list[str], last: str = "and") -> str:
     """Words in a list.
 
-    >>> _listed(["a", "b", "c"])
+    >>> listed(["a", "b", "c"])
     'a, b and c'
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
@@ -227,6 +259,11 @@ def _queue_limit(plan: Plan) -> str | None:
     return f"a queue limit of {plan_words(plan)['queue limit']}" if rejects(plan) else None
 
 
+def _outstanding_max(fleet: Fleet) -> str | None:
+    most = fleet.plan.outstanding_max
+    return None if most is None else f"at most {most} requests outstanding at each replica"
+
+
 def _spare(fleet: Fleet) -> str | None:
     spare = fleet.saved.question.survival.spare
     return f"at most {counted(spare, 'replica')} gone at once" if spare else None
@@ -251,9 +288,10 @@ def _growth(fleet: Fleet) -> str | None:
 
 
 def _autoscaler(fleet: Fleet) -> str | None:
-    scaler = fleet.autoscaler
-    if scaler is None:
-        return None
+    return None if fleet.autoscaler is None else _autoscaler_in_words(fleet.autoscaler)
+
+
+def _autoscaler_in_words(scaler: Autoscaler) -> str:
     return f"an autoscaler at {scaler.target} with {scaler.replicas_min} to {scaler.replicas_max} replicas"
 
 
@@ -266,6 +304,7 @@ _WORDS: Mapping[Feature, Callable[[Fleet], str | None]] = {
     Feature.BATCHING: _batching,
     Feature.INSTANCES: _instances,
     Feature.QUEUE_LIMIT: lambda fleet: _queue_limit(fleet.plan),
+    Feature.OUTSTANDING_MAX: _outstanding_max,
     Feature.SPARE: _spare,
     Feature.ZONES: _zones,
     Feature.UPDATES: _updates,

@@ -1,9 +1,9 @@
 """Fleet: a saved plan for a fleet that batches, with the figures that targets need."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from capacity.answer.saved_answer import read_evaluation
 from capacity.answer.saved_autoscaler import read_autoscaler
@@ -13,7 +13,7 @@ from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.autoscaler import Autoscaler
 from capacity.question.objective import Measure
-from capacity.question.plan import Routing, rejects, waiting_max
+from capacity.question.plan import Routing, dns_label, rejects, waiting_max
 from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.recovery import Recovery, read_recovery
@@ -22,24 +22,94 @@ from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import ClosedPopulation, Demand
 
 _WAIT_MIN_S = 1e-6  # a server takes 0 for no limit
-_NAME_MAX = 40  # of 63 in a DNS label: tools append words of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
-    """A plan with its performance.
+class Deployed:
+    """A plan of any kind with what its files need.
 
     Attributes:
         headroom_rps: largest rate found to meet the objective; None if that was not asked, or there is no rate.
-        recovery: what the fleet needs to recover after trouble; None if the plan was not made for that.
         autoscaler: what it was confirmed with over a day; None where the plan was made without one.
     """
 
     saved: SavedPlan
-    performance: Performance
     headroom_rps: float | None
-    recovery: Recovery | None = None
     autoscaler: Autoscaler | None = None
+
+    @property
+    def plan(self) -> Any:
+        """The recommended plan."""
+        return self.saved.plan
+
+    @property
+    def profile(self) -> Any:
+        """Profile of the plan."""
+        return self.saved.profile
+
+    @property
+    def name(self) -> str:
+        """Name of the fleet: that of the profile, as a DNS label."""
+        return dns_label(self.profile.name)
+
+    @property
+    def servers(self) -> int:
+        """Number of servers, pods or containers: one for each replica."""
+        count: int = self.plan.replicas
+        return count
+
+    @property
+    def servers_first(self) -> int:
+        """Servers to begin with: the fewest that the autoscaler of the plan keeps; of a fixed fleet all."""
+        return self.servers if self.autoscaler is None else self.autoscaler.replicas_min
+
+    @property
+    def rate_rps(self) -> float:
+        """Arrival rate of the plan. [requests/s]
+
+        Raises:
+            InputError: the plan is for a closed population.
+        """
+        workload: Demand = self.saved.question.workload
+        if isinstance(workload, ClosedPopulation):
+            raise InputError(
+                f"{self.saved.name} was made for {workload.users} users, and this target needs an arrival rate; "
+                "plan with --rate"
+            )
+        return workload.arrival_rate_rps
+
+    def require_rate(self) -> None:
+        """Raises what `rate_rps` does."""
+        _ = self.rate_rps
+
+    @property
+    def response_limit_s(self) -> float | None:
+        """The longest limit on a quantile of the response; None if there is none. [s]"""
+        return max(self.saved.question.objective.by_quantile(Measure.RESPONSE).values(), default=None)
+
+    @property
+    def startup_s(self) -> float | None:
+        """Time until a new replica serves; None if the plan does not say. [s]"""
+        spike = self.saved.question.survival.spike
+        return None if spike is None else spike.startup_time_s
+
+    @property
+    def growth(self) -> float | None:
+        """Factor by which traffic may grow within the start-up time; None if the plan has no spike."""
+        spike = self.saved.question.survival.spike
+        return None if spike is None else spike.factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet(Deployed):
+    """A plan of a fleet that batches, with its performance.
+
+    Attributes:
+        recovery: what the fleet needs to recover after trouble; None if the plan was not made for that.
+    """
+
+    performance: Performance
+    recovery: Recovery | None = None
 
     @property
     def plan(self) -> BatchPlan:
@@ -54,19 +124,9 @@ class Fleet:
         return profile
 
     @property
-    def name(self) -> str:
-        """Name of the fleet: that of the profile, as a DNS label."""
-        return dns_label(self.profile.name)
-
-    @property
     def servers(self) -> int:
         """Number of servers, pods or containers: one for each device, with all replicas that share it."""
         return self.profile.devices(self.plan.replicas)
-
-    @property
-    def servers_first(self) -> int:
-        """Servers to begin with: the fewest that the autoscaler of the plan keeps; of a fixed fleet all."""
-        return self.servers if self.autoscaler is None else self.autoscaler.replicas_min
 
     @property
     def is_gpu(self) -> bool:
@@ -84,26 +144,6 @@ class Fleet:
     def server_batch_requests(self) -> int:
         """Requests in service at one server when all its batches are full."""
         return self.plan.batch_size_max * self.profile.instances_per_device
-
-    @property
-    def rate_rps(self) -> float:
-        """Arrival rate of the plan. [requests/s]
-
-        Raises:
-            InputError: the plan is for a closed population.
-        """
-        workload: Demand = self.saved.question.workload
-        if isinstance(workload, ClosedPopulation):
-            raise InputError(
-                f"{self.saved.name} was made for {workload.users} users, and this target needs an arrival rate; "
-                "plan with --rate"
-            )
-        return workload.arrival_rate_rps
-
-    @property
-    def response_limit_s(self) -> float | None:
-        """The longest limit on a quantile of the response; None if there is none. [s]"""
-        return max(self.saved.question.objective.by_quantile(Measure.RESPONSE).values(), default=None)
 
     @property
     def wait_limit_s(self) -> float | None:
@@ -146,28 +186,6 @@ class Fleet:
         if math.isinf(found.value):
             raise InputError(f"{self.saved.name} loses too many requests to load it; plan for a lower rate")
         return found.high if math.isfinite(found.high) else found.value
-
-    @property
-    def startup_s(self) -> float | None:
-        """Time until a new replica serves; None if the plan does not say. [s]"""
-        spike = self.saved.question.survival.spike
-        return None if spike is None else spike.startup_time_s
-
-    @property
-    def growth(self) -> float | None:
-        """Factor by which traffic may grow within the start-up time; None if the plan has no spike."""
-        spike = self.saved.question.survival.spike
-        return None if spike is None else spike.factor
-
-
-def dns_label(name: str) -> str:
-    """A name as Kubernetes, Compose and the like take it: lower case, digits and hyphens, a letter first.
-
-    >>> dns_label("ResNet50_t4.fp16"), dns_label("7b")
-    ('resnet50-t4-fp16', 'model-7b')
-    """
-    label = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_NAME_MAX].strip("-")
-    return label if label[:1].isalpha() else f"model-{label}".rstrip("-")
 
 
 def read_fleet(saved: SavedPlan) -> Fleet:

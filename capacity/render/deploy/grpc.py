@@ -71,8 +71,8 @@ def render(safe: SafeClients) -> str:
 def _routing(routing: Routing) -> list[dict[str, dict[str, int]]]:
     """Policies, of which a client takes the first that it knows. Without any it sends everything to one server."""
     each_in_turn: dict[str, dict[str, int]] = {"round_robin": {}}
-    if routing in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
-        choices = 2 if routing is Routing.POWER_OF_TWO else _CHOICES_MAX
+    if routing.base in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
+        choices = 2 if routing.base is Routing.POWER_OF_TWO else _CHOICES_MAX
         return [{"least_request_experimental": {"choiceCount": choices}}, each_in_turn]
     return [each_in_turn]
 
@@ -86,7 +86,7 @@ def _notes(safe: SafeClients) -> Iterator[str]:
         retried = ", ".join(sorted(one.value for one in safe.clients.retried))
         yield f"gRPC tries again whatever is UNAVAILABLE, rejected or crashed; the plan was evaluated with {retried}."
     routing = safe.saved.plan.routing
-    if routing in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
+    if routing.base in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
         yield "A gRPC that does not know least_request_experimental, as C core, takes round_robin."
     if routing is Routing.RANDOM:
         yield "gRPC has no random routing; round_robin in each of many clients comes to it."

@@ -11,7 +11,7 @@ from capacity.performance import Kind
 from capacity.question.plan import Routing, plan_words, rejects
 from capacity.render.deploy.features import counted, unset_notes
 from capacity.render.deploy.fleet import Fleet, deployed
-from capacity.render.report_command import command_to_repeat
+from capacity.render.report.command import command_to_repeat
 from capacity.server.batch.batching import Batching
 from capacity.traffic.workload import ClosedPopulation
 from capacity.units import format_duration, format_quantile, format_rate

@@ -72,7 +72,7 @@ def _backoff(safe: SafeClients) -> str:
 
 def _routing(safe: SafeClients) -> str:
     plan = safe.saved.plan
-    simple = _ROUTING.get(plan.routing)
+    simple = _ROUTING.get(plan.routing.base)
     return f"    loadBalancer: {{simple: {simple}}}\n" if simple and plan.replicas > 1 else ""
 
 
@@ -95,7 +95,7 @@ def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
     yield from safe.budget_note("Istio")
     yield from safe.differences("Istio")
-    if safe.saved.plan.routing is Routing.LEAST_OUTSTANDING:
+    if safe.saved.plan.routing.base is Routing.LEAST_OUTSTANDING:
         yield "Routing: LEAST_REQUEST is the better of two replicas, and not the best of all, which was evaluated."
     backoff = safe.clients.backoff
     if backoff is not None:

@@ -12,7 +12,10 @@ from capacity.render.deploy.scaling import Scaling, scaling_of
 NAME = "kserve"
 FILE = "kserve.yaml"
 PLANS = Fleet
-COVERS = Coverage(sets={Feature.REPLICAS, Feature.GROWTH, Feature.QUEUE_LIMIT}, says={Feature.ROUTING})
+COVERS = Coverage(
+    sets={Feature.REPLICAS, Feature.GROWTH, Feature.QUEUE_LIMIT, Feature.OUTSTANDING_MAX},
+    says={Feature.ROUTING},
+)
 _TIMEOUT_S = 60  # of a request, if the objective has no limit on responses
 
 
@@ -30,7 +33,7 @@ metadata:
     serving.kserve.io/deploymentMode: Knative # before KServe 0.16: Serverless
     # Knative aims at 70 % of a target unless told otherwise; this one leaves its room already.
     autoscaling.knative.dev/target-utilization-percentage: "100"
-spec:
+{_activator(plan)}spec:
   predictor:
     minReplicas: {plan.servers} # the plan
     maxReplicas: {scaling.servers_max} # twice the plan or what its spike needs; what may be spent is yours to say
@@ -66,7 +69,19 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
     yield from scaling.notes(tolerance=0.0)
 
 
+def _activator(fleet: Fleet) -> str:
+    """What keeps Knative's activator in the path, where requests wait for a pod with a place."""
+    if fleet.plan.outstanding_max is None:
+        return ""
+    return (
+        "    # Requests always pass the activator, which holds back what no pod has a place for.\n"
+        '    autoscaling.knative.dev/target-burst-capacity: "-1"\n'
+    )
+
+
 def _concurrency(fleet: Fleet) -> int:
+    if fleet.plan.outstanding_max is not None:
+        return fleet.plan.outstanding_max
     limit = fleet.server_queue_limit
     return 0 if limit is None else fleet.server_batch_requests + limit
 

@@ -6,9 +6,15 @@ from math import ceil
 from capacity.question.autoscaler import Autoscaler
 from capacity.question.plan import Routing
 from capacity.question.resilience import Survival
-from capacity.render.deploy.controller import behavior, controller_notes, metric_name, quantity
+from capacity.render.deploy.controller import (
+    behavior,
+    controller_notes,
+    metric_name,
+    near_by_triton,
+    quantity,
+)
 from capacity.render.deploy.features import Coverage, Feature
-from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.fleet import Deployed, Fleet
 from capacity.render.deploy.header import device_note, header, routing_note
 from capacity.render.deploy.scaling import Scaling, rounded_down, scaling_of
 
@@ -33,21 +39,21 @@ _STARTUP_S = 300  # patience if the plan names no start-up time
 def render(plan: Fleet) -> str:
     """A Deployment, a PodDisruptionBudget and a HorizontalPodAutoscaler."""
     scaling, confirmed = scaling_of(plan), plan.autoscaler
-    scaler = _autoscaler(plan, scaling) if confirmed is None else _confirmed(plan.name, confirmed)
+    scaler = autoscaler(plan, scaling) if confirmed is None else confirmed_autoscaler(plan.name, confirmed)
     notes = scaling_notes(plan, scaling)
-    return header(plan, NAME, _notes(plan, notes)) + "---\n".join((_deployment(plan), _budget(plan), scaler))
+    return header(plan, NAME, _notes(plan, notes)) + "---\n".join((_deployment(plan), budget(plan), scaler))
 
 
-def pods_lost(fleet: Fleet) -> int:
+def pods_lost(fleet: Deployed) -> int:
     """Pods that maintenance may take away at once: whole pods among the plan's spare replicas."""
     survival: Survival = fleet.saved.question.survival
-    return survival.spare // fleet.profile.instances_per_device
+    return int(survival.spare // fleet.profile.instances_per_device)
 
 
 def scaling_notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
     """Where the autoscaler comes from, and what its metric is."""
     if fleet.autoscaler is not None:
-        yield from controller_notes(fleet.autoscaler, fleet.name)
+        yield from controller_notes(fleet.autoscaler, near_by_triton(fleet.autoscaler, fleet.name))
         return
     yield from scaling.notes()
     yield (
@@ -79,27 +85,35 @@ def arrivals_query(model: str) -> str:
     )
 
 
-def _deployment(fleet: Fleet) -> str:
-    name, patience = fleet.name, ceil(2 * (fleet.startup_s or _STARTUP_S / 2) / _PROBE_PERIOD_S)
+def deployment_head(plan: Deployed) -> str:
+    """A Deployment up to its containers."""
     return f"""\
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {name}
-  labels: {{app.kubernetes.io/name: {name}}}
+  name: {plan.name}
+  labels: {{app.kubernetes.io/name: {plan.name}}}
 spec:
   # The autoscaler goes on from here; leave the line out of later `kubectl apply`, which would set it back.
-  replicas: {fleet.servers_first}
+  replicas: {plan.servers_first}
   strategy:
     type: RollingUpdate
-    rollingUpdate: {{maxUnavailable: {_unavailable(fleet)}, maxSurge: 1}}
+    rollingUpdate: {{maxUnavailable: {unavailable(plan)}, maxSurge: 1}}
   selector:
-    matchLabels: {{app.kubernetes.io/name: {name}}}
+    matchLabels: {{app.kubernetes.io/name: {plan.name}}}
   template:
     metadata:
-      labels: {{app.kubernetes.io/name: {name}}}
+      labels: {{app.kubernetes.io/name: {plan.name}}}
     spec:
-{_spread(fleet)}      containers:
+{spread(plan)}      containers:
+"""
+
+
+def _deployment(fleet: Fleet) -> str:
+    name, patience = fleet.name, ceil(2 * (fleet.startup_s or _STARTUP_S / 2) / _PROBE_PERIOD_S)
+    return (
+        deployment_head(fleet)
+        + f"""\
         - name: server
           image: {name}:latest # replace: your server with the model
           ports: [{{name: http, containerPort: 8000}}]
@@ -112,16 +126,17 @@ spec:
             httpGet: {{path: /v2/health/ready, port: http}}
             periodSeconds: {_PROBE_PERIOD_S}
 """
+    )
 
 
-def _unavailable(fleet: Fleet) -> int:
+def unavailable(fleet: Deployed) -> int:
     """Pods that an update may take away before new ones are ready."""
     survival: Survival = fleet.saved.question.survival
     losses = survival.losses(fleet.plan.replicas, fleet.profile.instances_per_device)
-    return losses.get("rolling update", 0) // fleet.profile.instances_per_device
+    return int(losses.get("rolling update", 0) // fleet.profile.instances_per_device)
 
 
-def _spread(fleet: Fleet) -> str:
+def spread(fleet: Deployed) -> str:
     """Spread over zones in equal parts, if the plan must survive the loss of one."""
     if fleet.saved.question.survival.zones is None:
         return ""
@@ -140,7 +155,8 @@ def _resources(fleet: Fleet) -> str:
     return "          resources: {limits: {nvidia.com/gpu: 1}}\n"
 
 
-def _budget(fleet: Fleet) -> str:
+def budget(fleet: Deployed) -> str:
+    """The PodDisruptionBudget of the plan's spare replicas."""
     lost = pods_lost(fleet)
     why = (
         "as many as the plan can lose"
@@ -159,7 +175,9 @@ spec:
 """
 
 
-def _autoscaler(fleet: Fleet, scaling: Scaling) -> str:
+def autoscaler(fleet: Deployed, scaling: Scaling, more: str = "") -> str:
+    """A HorizontalPodAutoscaler on the rate of requests, and on more metrics if they are given."""
+    rate = external("requests_per_second", fleet.name, rounded_down(scaling.hpa_target_rps))
     return f"""\
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -170,18 +188,24 @@ spec:
   minReplicas: {fleet.servers} # the plan
   maxReplicas: {scaling.servers_max} # twice the plan or what its spike needs; what may be spent is yours to say
   metrics:
+{rate} # requests per second on each pod
+{more}{BEHAVIOR}"""
+
+
+def external(metric: str, name: str, each: str) -> str:
+    """An external metric of a HorizontalPodAutoscaler with its mean over the pods, without the end of its line."""
+    return f"""\
     - type: External
       external:
         metric:
-          name: requests_per_second
-          selector: {{matchLabels: {{service: {fleet.name}}}}}
+          name: {metric}
+          selector: {{matchLabels: {{service: {name}}}}}
         target:
           type: AverageValue
-          averageValue: "{rounded_down(scaling.hpa_target_rps)}" # requests per second on each pod
-{BEHAVIOR}"""
+          averageValue: "{each}\""""
 
 
-def _confirmed(name: str, autoscaler: Autoscaler) -> str:
+def confirmed_autoscaler(name: str, autoscaler: Autoscaler) -> str:
     """The autoscaler that was confirmed over a day."""
     return f"""\
 apiVersion: autoscaling/v2

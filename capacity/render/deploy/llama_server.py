@@ -10,7 +10,7 @@ from capacity.render.deploy.features import Coverage, Feature
 NAME = "llama-server"
 FILE = "llama-server.sh"
 PLANS = SavedPlan
-SCHEDULER = Scheduler.LLAMA_CPP
+SCHEDULERS = (Scheduler.LLAMA_CPP,)
 COVERS = Coverage(sets={Feature.ENGINE}, says={Feature.REPLICAS, Feature.ROUTING})
 
 
@@ -20,7 +20,7 @@ def render(saved: SavedPlan) -> str:
     Raises:
         InputError: the plan is for an engine with other rules.
     """
-    require_scheduler(saved, NAME, SCHEDULER)
+    require_scheduler(saved, NAME, SCHEDULERS)
     slot = saved.profile.kv.slot_tokens(saved.plan.sequences_max)
     notes = (
         "Replace model.gguf by the file of the model.",

@@ -20,6 +20,7 @@ COVERS = Coverage(
         Feature.BATCH_WAIT,
         Feature.INSTANCES,
         Feature.QUEUE_LIMIT,
+        Feature.OUTSTANDING_MAX,
         Feature.GROWTH,
     },
     says={Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES, Feature.SHED_LATE},
@@ -59,7 +60,7 @@ applications:
 
 
 def ongoing_max(plan: BatchPlan) -> int:
-    """Requests on one replica at once: a batch in service, and as many waiting as the next one can take.
+    """Requests on one replica at once: the plan's, or a batch in service and as many waiting as the next can take.
 
     It must be at least max_batch_size x max_concurrent_batches, or no batch is ever full. In a plan evaluated by
     Ray's own rule, all waiting requests are before the batcher, which closes batches by their arrivals.
@@ -72,6 +73,8 @@ def ongoing_max(plan: BatchPlan) -> int:
     [1616, 80]
     """
     size, limit = plan.batch_size_max, plan.queue_limit
+    if plan.outstanding_max is not None:
+        return plan.outstanding_max
     if plan.batching is Batching.RAY_SERVE:
         return size * _CONCURRENT_BATCHES + (_BATCHES_KEPT * size if limit is None else limit)
     return size * _CONCURRENT_BATCHES + (size if limit is None else min(limit, size))

@@ -7,7 +7,7 @@ from capacity.errors import InputError
 from capacity.files import printable
 from capacity.json_text import read_as
 from capacity.question.plan import Plan, with_queue_limit
-from capacity.recovery.parse import read_budget, read_shedding
+from capacity.recovery.parse import read_budget, read_shedding, read_slow_start_s
 from capacity.recovery.protection import Shedding
 from capacity.traffic.clients import Backoff, Clients, Failure, RetryBudget
 
@@ -21,12 +21,14 @@ class Recovery:
         setting: the flag that makes the plan recover; None if it recovers as it is.
         shed: the servers' `--shed`, found or asked for; None if they serve all, oldest first.
         plan: the plan, with the queue limit that makes it recover if it needs one.
+        slow_start_s: the balancer's `--slow-start`, found or asked for; 0 without one. [s]
     """
 
     clients: Clients
     setting: str | None
     shed: str | None
     plan: Plan
+    slow_start_s: int = 0
 
     @property
     def shedding(self) -> Shedding:
@@ -41,7 +43,7 @@ class Recovery:
     @property
     def of_servers(self) -> str | None:
         """The flag that servers need for the fleet to recover; None if they need none."""
-        if self.setting is not None and not self.setting.startswith("--retry-budget"):
+        if self.setting is not None and not self.setting.startswith(("--retry-budget", "--slow-start")):
             return self.setting
         return None if self.shed is None else f"--shed {self.shed}"
 
@@ -65,6 +67,9 @@ def read_recovery(saved: SavedPlan) -> Recovery | None:
         clients=clients,
         setting=setting,
         shed=value if name == "--shed" else _asked_shed(found.get("flags")),
+        slow_start_s=read_slow_start_s(
+            {"slow_start": value if name == "--slow-start" else _asked("--slow-start", found.get("flags"))}
+        ),
         plan=with_queue_limit(saved.plan, _count(value, saved.name))
         if name == "--queue-limit"
         else saved.plan,
@@ -73,11 +78,14 @@ def read_recovery(saved: SavedPlan) -> Recovery | None:
 
 def _asked_shed(flags: object) -> str | None:
     """The `--shed` in the question, as it was typed."""
+    shed = _asked("--shed", flags)
+    return None if shed is None or read_shedding(shed)[0] is Shedding.NONE else shed
+
+
+def _asked(flag: str, flags: object) -> str | None:
+    """A flag of the question, as it was typed."""
     words = [str(one) for one in flags] if isinstance(flags, list | tuple) else []
-    if "--shed" not in words[:-1]:
-        return None
-    shed = words[words.index("--shed") + 1]
-    return None if read_shedding(shed)[0] is Shedding.NONE else shed
+    return words[words.index(flag) + 1] if flag in words[:-1] else None
 
 
 def _count(text: str, name: str) -> int:

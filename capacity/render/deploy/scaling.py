@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.fleet import Deployed
 from capacity.units import format_duration, format_rate
 
 # An HPA leaves the number of pods alone while metric / target is within 10 % of 1 (as does KEDA, which makes one).
@@ -142,7 +142,7 @@ class Scaling:
         return f"after {reaction}: {parts}, and {startup} of start-up"
 
 
-def scaling_of(fleet: Fleet) -> Scaling:
+def scaling_of(fleet: Deployed) -> Scaling:
     """The rates of a fleet.
 
     Raises:

@@ -3,7 +3,7 @@
 import math
 
 from capacity.performance import Interval
-from capacity.recovery.findings import Screen
+from capacity.recovery.findings import Runs, Screen
 from capacity.recovery.fluid import spike_survived_s
 from capacity.render.plot import Panels, new_panels
 from capacity.render.recovery.screen import course_of, fleet_in_words, shown_seconds, trigger_in_words
@@ -14,11 +14,14 @@ def stress_figure(screen: Screen) -> Panels:
     found = screen.found
     stress = found.stress
     has_map = any(one.lasting_s is not None for one in screen.spikes)
+    has_sessions = any(run.sessions is not None for run in found.runs)
     titles = ["success of first tries", "attempts", *(["spikes survived"] if has_map else [])]
+    titles += ["live sessions", "prefix hits", "mean time to first token"] if has_sessions else []
+    units = ["share", "1/s", *(["duration [s]"] if has_map else []), "sessions", "share", "s"]
     figure = new_panels(
         titles,
         x_title="s after the trigger began",
-        y_title=["share", "1/s", "duration [s]"][: len(titles)],
+        y_title=units[: len(titles)],
         title=f"{fleet_in_words(stress.plan.replicas)} of {stress.profile.name} at {stress.rate_rps:g} rps, "
         f"{trigger_in_words(stress)}",
         width=4.6 * len(titles),
@@ -35,7 +38,22 @@ def stress_figure(screen: Screen) -> Panels:
         plot.limit(stress.lasts_s, "trigger ends", axis="x")
     if has_map:
         _map(figure, screen)
+    if has_sessions:
+        _sessions(figure, found, first, last)
     return figure
+
+
+def _sessions(figure: Panels, found: Runs, first: int, last: int) -> None:
+    """Draw live sessions, prefix hits and times to first token, each as a mean over some seconds."""
+    stress, step = found.stress, max(1, (last - first) // 100)
+    begins = range(first, last, step)
+    means = [found.sessions_mean(begin, begin + step) for begin in begins]
+    seconds = [begin + 0.5 * step - stress.begins_s for begin in begins]
+    for plot, name in zip(figure.plots[-3:], ("live", "hit_share", "ttft_mean_s"), strict=True):
+        values = [getattr(mean, name) for mean in means]
+        plot.theory(seconds, [math.nan if one is None else one for one in values], "mean of the runs")
+        plot.limit(0.0, "trigger begins", axis="x")
+        plot.limit(stress.lasts_s, "trigger ends", axis="x")
 
 
 def _map(figure: Panels, screen: Screen) -> None:

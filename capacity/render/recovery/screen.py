@@ -1,7 +1,7 @@
 """Screen of `capacity stress`: the verdict, the reasons, what would help, and the course of a run."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -10,33 +10,121 @@ from capacity.performance import Interval
 from capacity.question.resilience import Breakdowns
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
-from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
 from capacity.traffic.clients import BudgetKind, Clients
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_percent, format_rate
 
 _AT_ONCE_S = 1.5  # seconds that the eye takes for at once
 _NAMES = ("no", "one", "two", "three", "four", "five", "six")
+_SECOND = 1.0  # resolution of the times to recover [s]
 _SHOWN_AFTER_S = 120.0  # seconds of the course to show, if nothing changes later
 
 
 def stress_tables(screen: Screen, width: int, *, verbose: bool) -> Iterator[RenderableType]:
     """The screen of `capacity stress`."""
     found = screen.found
-    yield Text(_verdict(found), style="bold")
-    yield Text(f"Why: {_why(screen)}")
-    lines = (
-        list(_smallest(screen))
-        + list(_tried(screen))
-        + [_spike_line(one) for one in sorted(screen.spikes, key=lambda one: -one.factor)]
-    )
+    yield Text(f"{_suffered(found)}{_best(screen)}", style="bold")
+    yield Text(f"{_runs_recovered(found)}: {_why(screen)}")
+    yield from (Text(one) for one in _sessions(found))
+    lines = [*_smallest(screen, verbose=verbose), *_tried(screen, verbose=verbose)]
+    if verbose:
+        lines += [_spike_line(one) for one in sorted(screen.spikes, key=lambda one: -one.factor)]
     left = max((len(name) for name, _ in lines), default=0)
     yield from (Text(f" {name.ljust(left)}  {told}") for name, told in lines)
-    yield from _course(found, width)
     if verbose:
+        yield from _course(found, width)
         yield from _details(screen)
+
+
+def _sessions(found: Runs) -> Iterator[str]:
+    """What sessions went through, in a sentence; nothing where requests come by themselves."""
+    around = [one for one in found.sessions_around.values() if one is not None]
+    if not around:
+        return
+    live = " → ".join(f"{one.live:.0f}" for one in around)
+    hits = " → ".join("–" if one.hit_share is None else f"{100 * one.hit_share:.0f}" for one in around)
+    ttft = " → ".join("–" if one.ttft_mean_s is None else format_duration(one.ttft_mean_s) for one in around)
+    yield (
+        f"Before, during and after: live sessions {live}; prefix hits {hits} %; mean time to first token {ttft}."
+    )
+
+
+def _runs_recovered(found: Runs) -> str:
+    """How many runs recovered, and what that says of any."""
+    happened, count, share = found.count_recovered, len(found.runs), found.recovered
+    if happened == count:
+        again = f"; {found.relapsed} fell again later" if found.relapsed else ""
+        meanwhile = f"{format_percent(found.goodput_during.value)} succeed meanwhile"
+        told = f"{happened} of {count} runs recover {how_soon(found)} (at least {format_percent(share.low)})"
+        return f"{told}; {meanwhile}{again}"
+    told = f"{happened} of {count} runs recover within {_rounded(found.stress.horizon_s)}"
+    most = format_percent(share.high)
+    ends = f"at most {most}" if happened == 0 else f"{format_percent(share.low)} to {most}"
+    return f"{told} ({ends})"
+
+
+_OUT = 0.5  # share of the requests that succeed up to which users call it an outage
+_MINUTES_FROM_S = 120.0
+
+
+def _suffered(found: Runs) -> str:
+    """What users suffered, and for how long."""
+    stress, happened, count = found.stress, found.count_recovered, len(found.runs)
+    what = trigger_in_words(stress).removeprefix("after ")
+    comma, rate = "," if "," in what else "", format_rate(stress.rate_rps)
+    what = f"{what[0].upper()}{what[1:]}{comma} at {rate}{comma}"
+    name, lasted_s = _name(found), stress.ends_s - stress.begins_s
+    if happened == 0:
+        least = _minutes(lasted_s + stress.horizon_s, math.floor)
+        return f"{what} becomes {_a(name)} of more than {least}: {_lost(found)}."
+    if happened < count:
+        failed = f"{count - happened} of {count} runs do not recover"
+        return f"{what} may become {_a(name)} without end: {failed}, {_lost(found)}."
+    if _recovery_s(found) <= _AT_ONCE_S:
+        return f"{what} costs {_requests(found)}."
+    return f"{what} becomes {_minutes(lasted_s + _recovery_s(found))} of {name}: {_lost(found)}."
+
+
+def _name(found: Runs) -> str:
+    """What users call it."""
+    return "outage" if found.goodput_during.value <= _OUT else "disruption"
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name == 'outage' else 'a'} {name}"
+
+
+def _minutes(seconds: float, rounded: Callable[[float], float] = round) -> str:
+    """A duration that people live through."""
+    if seconds >= _MINUTES_FROM_S:
+        return f"{rounded(seconds / 60.0):.0f} minutes"
+    return f"{rounded(seconds):.0f} s"
+
+
+def _best(screen: Screen) -> str:
+    """The change after which the fleet recovers soonest, and of those loses least; empty if none makes it better."""
+    known = [one for one in screen.remedies if one.found.count_recovered == len(one.found.runs)]
+    best = min(known, key=lambda one: _harm(one.found), default=None)
+    if best is None or _harm(best.found) >= _harm(screen.found):
+        return ""
+    took_s = _recovery_s(best.found)
+    soon = "over at once" if took_s <= _AT_ONCE_S else f"over {_minutes(took_s)} later"
+    lost = f", {_requests(best.found).split()[0]} lost" if best.found.lost.value >= 1.0 else ""
+    return f" With {best.setting}: {soon}{lost}."
+
+
+def _harm(found: Runs) -> tuple[float, float]:
+    """Time to recover, all that is at once alike, and requests lost: less is better."""
+    is_whole = found.count_recovered == len(found.runs)
+    return max(_AT_ONCE_S, _recovery_s(found)) if is_whole else math.inf, found.lost.value
+
+
+def _recovery_s(found: Runs) -> float:
+    """How long the runs took to recover on average; infinite if none did. [s]"""
+    return math.inf if found.recovery_s is None else found.recovery_s.value
 
 
 def fleet_in_words(replicas: int) -> str:
@@ -44,43 +132,10 @@ def fleet_in_words(replicas: int) -> str:
     return f"{replicas} replica{'s' if replicas != 1 else ''}"
 
 
-def _verdict(found: Runs) -> str:
-    stress = found.stress
-    happened, count = found.count_recovered, len(found.runs)
-    plural = stress.plan.replicas != 1
-    fleet = f"{fleet_in_words(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
-    when = f"{trigger_in_words(stress)}"
-    horizon = f"within {_rounded(stress.horizon_s)}"
-    if happened == count:
-        verb = "recover" if plural else "recovers"
-        told = (
-            f"{fleet} {verb} {when}, {how_soon(found)}: all {count} runs (at least {found.recovered.low:.0%})"
-        )
-        return f"{told}; {_meanwhile(found)}."
-    if happened == 0:
-        verb = "do not recover" if plural else "does not recover"
-        return f"{fleet} {verb} {when}: 0 of {count} runs {horizon} (at most {found.recovered.high:.0%})."
-    verb = "recover" if plural else "recovers"
-    return (
-        f"{fleet} {verb} {when} in {happened} of {count} runs {horizon} "
-        f"({found.recovered.low:.0%} to {found.recovered.high:.0%})."
-    )
-
-
-def _meanwhile(found: Runs) -> str:
-    """Success during the trigger, losses, and relapses."""
-    told = f"{found.goodput_during.value:.0%} succeed meanwhile"
-    if found.lost.value >= 1.0:
-        told += f", {_lost(found)}"
-    if found.relapsed:
-        told += f"; {found.relapsed} of {len(found.runs)} runs fell again later"
-    return told
-
-
 def trigger_in_words(stress: Stress) -> str:
     """The trigger, as the beginning of a clause."""
     cold = stress.cold
-    slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
+    slow = "" if cold is None else f" with {cold.batches} cold batches ({cold.factor:g}x)"
     return _trigger_alone(stress) + slow + _breakdowns(stress.breakdowns)
 
 
@@ -98,14 +153,21 @@ def _trigger_alone(stress: Stress) -> str:
         TriggerKind.SPIKE: f"after a spike of {trigger.factor:g}x for {lasting}",
         TriggerKind.LOSE: f"after losing {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.CRASH: f"after a crash of {trigger.replicas} of {all_of} for {lasting}",
-        TriggerKind.HANG: f"after {trigger.replicas} of {all_of} hung for {lasting}",
+        TriggerKind.HANG: f"after a hang of {trigger.replicas} of {all_of} for {lasting}",
+        TriggerKind.RESTART: f"after a restart of {_hit(stress)} for {lasting}",
         TriggerKind.SPOT: f"after a spot notice of {_rounded(trigger.notice_s)} to {trigger.replicas} of "
         f"{all_of}, replaced after {_rounded(trigger.lasting_s)}",
         TriggerKind.PAUSE: f"after {lasting} of pauses of {format_duration(trigger.pause_s)}, "
         f"{60.0 * trigger.pauses_per_s:g} a minute at each replica",
-        TriggerKind.STRAGGLER: f"after one replica was {trigger.factor:g} times slower for {lasting}",
-        TriggerKind.ROLLOUT: f"after a rollout, {format_duration(stress.startup_s)} a replica",
+        TriggerKind.STRAGGLER: f"after a slowdown of one replica by {trigger.factor:g}x for {lasting}",
+        TriggerKind.ROLLOUT: f"after a rollout of {format_duration(stress.startup_s)} a replica",
     }[trigger.kind]
+
+
+def _hit(stress: Stress) -> str:
+    """The replicas that a trigger takes away, in words."""
+    hit, all_of = stress.trigger.hit(stress.plan.replicas), stress.plan.replicas
+    return f"all {all_of}" if hit == all_of > 1 else f"{hit} of {all_of}"
 
 
 def _rounded(seconds: float) -> str:
@@ -124,6 +186,8 @@ def how_soon(found: Runs) -> str:
     if recovery_s.value <= _AT_ONCE_S:
         return "at once"
     below, above = recovery_s.value - recovery_s.low, recovery_s.high - recovery_s.value
+    if max(above, below) < _SECOND / 2.0:
+        return f"in {recovery_s.value:.0f} s"
     if recovery_s.low > 0.0 and abs(above - below) <= 1e-9 * above:
         return f"in {recovery_s.value:.0f} ± {above:.0f} s"
     return f"in {recovery_s.value:.0f} s ({recovery_s.low:.0f} to {recovery_s.high:.0f})"
@@ -134,6 +198,8 @@ def _why(screen: Screen) -> str:
     stress, law = screen.found.stress, screen.fluid
     if screen.found.exit_code == 0:
         return _why_it_recovers(stress, law)
+    if stress.cold_rps is not None and stress.cold_rps < stress.rate_rps:
+        return f"{_from_cold(stress.cold_rps, stress.rate_rps)}, so that what waits grows."
     tries = amplification(stress.clients, stress.rate_rps)
     comes = tries * stress.rate_rps
     served = f"the fleet serves {stress.capacity_rps:,.0f}, and what it serves comes too late"
@@ -151,10 +217,14 @@ def _attempts(clients: Clients, tries: float) -> str:
     return f"{tries:.3g} attempts a request, as the retry budget allows,"
 
 
+def _from_cold(cold_rps: float, rate_rps: float) -> str:
+    return f"from empty caches and a backlog the fleet serves {cold_rps:.3g} of {rate_rps:.3g} turns/s"
+
+
 def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     left_rps = stress.capacity_rps * stress.trigger.left(stress.plan.replicas)
     comes_rps = stress.rate_rps * stress.spike_factor
-    if left_rps == 0.0:
+    if not stress.trigger.waits(stress.plan.replicas):
         return "nothing can be served meanwhile, so that nothing waits when it is over."
     if is_even(stress) and comes_rps < left_rps:
         return f"{comes_rps:.4g} rps come meanwhile, and {left_rps:.4g} can be served."
@@ -177,6 +247,13 @@ def _why_it_recovers(stress: Stress, law: Fluid) -> str:
 
 
 def _without_a_law(stress: Stress) -> str:
+    if patience_s(stress.clients) is None and stress.cold_rps is not None:
+        if stress.cold_rps < stress.rate_rps:
+            return f"{_from_cold(stress.cold_rps, stress.rate_rps)}, but caches fill before that many wait."
+        return (
+            f"even from empty caches and a backlog the fleet serves {stress.cold_rps:.3g} turns/s, more than the "
+            f"{stress.rate_rps:.3g} that come."
+        )
     if patience_s(stress.clients) is None:
         return "no client gives up, so all that waits is served in the end."
     protection = _protection(stress)
@@ -187,10 +264,13 @@ def _without_a_law(stress: Stress) -> str:
 
 def _protection(stress: Stress) -> str | None:
     """What keeps the queue short; None if nothing does."""
+    if stress.protection.ejection is Ejecting.NGINX:
+        return "leaving out replicas that fail"
     names = {
         Shedding.LATE: "shedding what would be late",
         Shedding.CODEL: "CoDel",
         Shedding.LIFO: "serving the newest first",
+        Shedding.NEW: "turning new sessions away",
     }
     if stress.protection.shedding in names:
         return names[stress.protection.shedding]
@@ -202,26 +282,33 @@ def _protection(stress: Stress) -> str | None:
     return None
 
 
-def _smallest(screen: Screen) -> Iterator[tuple[str, str]]:
+def _smallest(screen: Screen, *, verbose: bool) -> Iterator[tuple[str, str]]:
     if screen.smallest is None:
         return
     smallest = screen.smallest
     p99_s = smallest.response_p99_s
-    during = "" if p99_s is None else f" (P99 {format_duration(p99_s.value)} during it)"
+    during = "" if p99_s is None or not verbose else f" (P99 {format_duration(p99_s.value)} during it)"
     count = smallest.stress.plan.replicas
     # A fleet that was lost as a whole recovers easily, as it has no queue. It is not called the smallest.
-    left = screen.found.stress.trigger.left(screen.found.stress.plan.replicas)
-    name = (
-        "smallest fleet that recovers as it is" if left > 0.0 else "smallest fleet of which something is left"
-    )
-    yield name, f"{count}{during}"
+    is_left = screen.found.stress.trigger.waits(screen.found.stress.plan.replicas)
+    what = "that recovers as it is" if is_left else "of which something is left"
+    yield f"{count} without any setting", f"the smallest fleet {what}{during}"
 
 
-def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
+def _tried(screen: Screen, *, verbose: bool) -> Iterator[tuple[str, str]]:
     replicas = screen.found.stress.plan.replicas
     for number, remedy in enumerate(screen.remedies):
         name = f"{replicas} with" if number == 0 else " " * len(f"{replicas} with")
-        yield f"{name} {remedy.setting}", outcome(remedy.found)
+        yield f"{name} {remedy.setting}", outcome(remedy.found) if verbose else _in_brief(remedy.found)
+
+
+def _in_brief(found: Runs) -> str:
+    """The outcome of one change, in a few words."""
+    happened, count = found.count_recovered, len(found.runs)
+    if happened < count:
+        return f"{happened} of {count} runs recover"
+    lost = f", {_lost(found)}" if found.lost.value >= 1.0 else ""
+    return f"{how_soon(found)}{lost}"
 
 
 def outcome(found: Runs, when: str = "") -> str:
@@ -235,13 +322,20 @@ def outcome(found: Runs, when: str = "") -> str:
     baseline = sum(run.baseline for run in found.runs) / count
     served = found.goodput_during.value
     if served >= baseline - TOLERANCE:
-        return f"{recover} {how_soon(found)}; {served:.0%} succeed meanwhile"
-    return f"{recover} {how_soon(found)}; {served:.0%} succeed meanwhile, {_lost(found)}"
+        return f"{recover} {how_soon(found)}; {format_percent(served)} succeed meanwhile"
+    return f"{recover} {how_soon(found)}; {format_percent(served)} succeed meanwhile, {_lost(found)}"
 
 
 def _lost(found: Runs) -> str:
+    return f"{_requests(found)} lost"
+
+
+def _requests(found: Runs) -> str:
+    """How many requests are lost, in words."""
+    if found.lost.value < 1.0:
+        return "no request" if found.lost.value == 0.0 else "less than 1 request"
     lost = f"{float(f'{found.lost.value:.2g}'):,.0f}"
-    return f"{lost} request{'s' if lost != '1' else ''} lost"
+    return f"{lost} request{'s' if lost != '1' else ''}"
 
 
 def _ends(lasting_s: Interval) -> str:
@@ -303,7 +397,7 @@ def _course(found: Runs, width: int) -> Iterator[RenderableType]:
     ).rstrip()
     yield Text("")
     yield Text(f" {'trigger':<28}{mark}")
-    yield Text(f" {'success of first tries':<28}{sparkline(shares)}  {shares[-1]:.0%}")
+    yield Text(f" {'success of first tries':<28}{sparkline(shares)}  {format_percent(shares[-1])}")
     known = [one for one in sent if not math.isnan(one)]
     yield Text(f" {'attempts a second':<28}{sparkline(known)}  {known[-1]:.0f}")
     yield Text(f" {'':<28}one column is {step} s")
@@ -315,7 +409,8 @@ def _details(screen: Screen) -> Iterator[RenderableType]:
     yield Text("")
     yield Text(f" load {stress.load:.3f}, {format_rate(stress.capacity_rps)} at most")
     during = found.goodput_during
-    yield Text(f" success during the trigger {during.value:.2%} ({during.low:.2%} to {during.high:.2%})")
+    value, low, high = (format_percent(one, 2) for one in (during.value, during.low, during.high))
+    yield Text(f" success during the trigger {value} ({low} to {high})")
     yield Text(
         f" requests lost in a run {found.lost.value:,.0f} ({found.lost.low:,.0f} to {found.lost.high:,.0f})"
     )

@@ -1,6 +1,7 @@
 """Batches as flags ask for them: `--batch-size-max 16 --batch-wait 2ms --batching torchserve`."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from capacity.errors import InputError
@@ -9,7 +10,7 @@ from capacity.formats.load_test import LoadRun, Loop
 from capacity.formats.running_plan import RunningPlan
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
-from capacity.question.arguments import Asked, many, refuse_for_batches
+from capacity.question.arguments import Asked, many, only_given, refuse_for_batches
 from capacity.question.grid import parse_counts
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing, rejects
@@ -55,6 +56,7 @@ class AskedBatches:
             batching=rule.batching,
             preferred_sizes=rule.preferred_sizes,
             queue_limit=asked.queue_limit,
+            outstanding_max=asked.get("outstanding_max"),
         )
 
     def settings(self, requests: Requests, asked: Asked) -> BatchSettings:
@@ -66,6 +68,7 @@ class AskedBatches:
             batching=rule.batching,
             preferred_sizes=rule.preferred_sizes,
             queue_limit=asked.queue_limit,
+            outstanding_max=asked.get("outstanding_max"),
         )
 
     def plan(self, profile: ServiceProfile, asked: Asked) -> BatchPlan:
@@ -80,14 +83,28 @@ class AskedBatches:
             batching=rule.batching,
             preferred_sizes=rule.preferred_sizes,
             queue_limit=asked.get("queue_limit"),
+            outstanding_max=asked.get("outstanding_max"),
         )
+
+    def changed(self, scenario: BatchScenario, asked: Asked) -> BatchPlan:
+        """The plan of a known fleet, with the batches, the routing and the numbers of the flags."""
+        changes = {
+            "replicas": asked.get("replicas"),
+            "batch_size_max": asked.batch_size_max,
+            "batch_wait_max_s": asked.batch_wait,
+            "routing": None if asked.routing is None else parse.read_routing(asked.routing),
+            "queue_limit": asked.queue_limit,
+            "outstanding_max": asked.get("outstanding_max"),
+        }
+        return replace(scenario.plan, **only_given(changes))
 
     def usual(self, asked: Asked) -> dict[str, Any]:
         """How batches start, and how many may wait."""
         flags = VERBS["compare"].flags
         names = [name for name in BATCHING.split() if asked[name] not in (None, flags[name].default)]
-        limit = {} if asked.queue_limit is None else {"queue-limit": str(asked.queue_limit)}
-        return {name.replace("_", "-"): asked[name] for name in names} | limit
+        limits = only_given({name: asked.get(name) for name in ("queue_limit", "outstanding_max")})
+        usual = {name: asked[name] for name in names} | {name: str(limit) for name, limit in limits.items()}
+        return {name.replace("_", "-"): value for name, value in usual.items()}
 
     def running(self, profile: ServiceProfile, running: RunningPlan) -> tuple[BatchPlan, tuple[str, ...]]:
         """The plan that a server runs, whose replicas share its queue; its batches are as large as the profile's."""
@@ -119,6 +136,7 @@ class AskedBatches:
             "batching": plan.batching.value,
             "preferred_sizes": plan.preferred_sizes or None,
             "queue_limit": plan.queue_limit,
+            **({} if plan.outstanding_max is None else {"outstanding_max": plan.outstanding_max}),
         }
 
     def traffic(self, run: LoadRun, plan: BatchPlan, requests: Mapping[str, Any]) -> dict[str, Any]:

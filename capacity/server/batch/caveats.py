@@ -155,13 +155,12 @@ def profile_caveats(
     """What the figures behind a plan with batches up to `batch_size_max` leave open."""
     used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
     quantile_max = max(quantiles)
-    yield from plausibility_caveats(profile, quantile_max)
+    yield from plausibility_caveats([profile], quantile_max)
     summaries = [timing for timing in used if not timing.samples_s]
     if summaries:
         yield Caveat(
             code=CaveatCode.PROFILE_ERROR_UNKNOWN,
-            message="the profile gives no raw samples, so the interval leaves out its own sampling error; "
-            "a CSV of batch_size,latency_ms samples would include it",
+            message="intervals leave out the profile's own error; raw samples would include it",
         )
     yield from spread_caveats(summaries, quantile_max)
     yield from _sample_caveats(used, quantile_max)
@@ -178,13 +177,34 @@ def autoscale_caveats(
 ) -> Iterator[Caveat]:
     """What the figures behind a fleet that follows its load leave open."""
     used = [timing for timing in profile.timings if timing.batch_size < 2 * plan.batch_size_max]
-    yield from plausibility_caveats(profile, 0.99)
+    yield from plausibility_caveats([profile], 0.99)
     yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
     yield from controller_caveats(plan, scaler)
 
 
-def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
-    """What in the whole profile is more likely a mistake than a measurement, whatever it is used for."""
+def plausibility_caveats(profiles: Sequence[ServiceProfile], quantile_max: float) -> Iterator[Caveat]:
+    """What in some whole profiles is more likely a mistake than a measurement, whatever they are used for."""
+    for profile in profiles:
+        yield from _mistakes(profile, quantile_max)
+    alone = [profile.name for profile in profiles if profile.batch_sizes == (1,)]
+    if alone:
+        yield Caveat(
+            code=CaveatCode.PROFILE_ONE_SIZE,
+            message=f"{_named(alone)} measured with batches of 1 only, so batching was not "
+            "considered; if the server can batch, measure larger batches too "
+            "(capacity profile --batch-sizes 1,2,4,8)",
+        )
+
+
+def _named(names: list[str]) -> str:
+    """Profiles by their names, or how many there are."""
+    if len(names) == 1:
+        return f"profile {names[0]} was"
+    return f"{len(names)} profiles, {names[0]} to {names[-1]}, were"
+
+
+def _mistakes(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
+    """What in the times of one profile is more likely a mistake than a measurement."""
     doubt = unit_doubt(profile)
     if doubt is not None:
         yield Caveat(code=CaveatCode.PROFILE_UNIT, message=_unit_message(profile, doubt))
@@ -195,13 +215,6 @@ def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterat
     if single:
         yield Caveat(
             code=CaveatCode.PROFILE_ONE_SAMPLE, message=_single_message(profile, single, quantile_max)
-        )
-    if profile.batch_sizes == (1,):
-        yield Caveat(
-            code=CaveatCode.PROFILE_ONE_SIZE,
-            message=f"profile {profile.name} was measured with batches of 1 only, so batching was not "
-            "considered; if the server can batch, measure larger batches too "
-            "(capacity profile --batch-sizes 1,2,4,8)",
         )
 
 

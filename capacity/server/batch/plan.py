@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Names, Routing, require_fleet
 from capacity.question.scenario import Scenario
 from capacity.server.batch.batching import Batching, BatchTimer, listed, require_batching
+from capacity.server.batch.places import require_batch_fits, require_places
 from capacity.traffic.workload import Demand
 from capacity.units import format_duration
 
@@ -32,6 +33,8 @@ class BatchPlan:
         preferred_sizes: of batches that start at once under Triton's rule, rising.
         queue_limit: capacity of each queue, in addition to one batch at each free replica; a request that
             finds it full is rejected. None: no limit.
+        outstanding_max: most requests at a replica, in its batch and in its queue; others wait at the balancer, first
+            come first served, until a replica has a place. None: no limit.
     """
 
     profile: str
@@ -42,14 +45,20 @@ class BatchPlan:
     batching: Batching = Batching.TRITON
     preferred_sizes: tuple[int, ...] = ()
     queue_limit: int | None = None
+    outstanding_max: int | None = None
 
     def __post_init__(self) -> None:
         require_fleet(self)
+        if self.routing.needs_sessions:
+            raise InputError(f"{self.routing} routes turns of conversations, and a fleet of batches has none")
         if self.batch_size_max < 1:
             raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_max}")
         if not 0.0 <= self.batch_wait_max_s < math.inf:
             raise DomainError(f"batch_wait_max_s must be >= 0 and finite, got {self.batch_wait_max_s}")
         require_batching(self.batching, self.preferred_sizes, (self.routing,))
+        rule = self.batching, self.preferred_sizes
+        require_places(self.outstanding_max, *rule, (self.routing,), self.queue_limit)
+        require_batch_fits(self.outstanding_max, self.batch_size_max)
         if self.preferred_sizes and self.preferred_sizes[-1] > self.batch_size_max:
             raise DomainError(
                 f"preferred size {self.preferred_sizes[-1]} is above the largest batch, {self.batch_size_max}; Triton "
@@ -63,7 +72,7 @@ class BatchPlan:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Names of the settings that a document holds; batching and queue limit only if they differ from the defaults.
+        """Names of the settings that a document holds; batching and limits only if they differ from the defaults.
 
         `timer` is the older name of `batching`, from when there were two rules; it stays for its readers.
         """
@@ -72,6 +81,7 @@ class BatchPlan:
             "batching": self.batching is not Batching.TRITON or self.preferred_sizes,
             "preferred_sizes": self.preferred_sizes,
             "queue_limit": self.queue_limit is not None,
+            "outstanding_max": self.outstanding_max is not None,
         }
         names = ("profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing")
         return (*names, *(name for name, is_unusual in unusual.items() if is_unusual))
@@ -114,7 +124,10 @@ class BatchPlan:
     @property
     def words(self) -> dict[str, str]:
         """How a replica is set, by name, as tables show it."""
-        return {"largest batch": str(self.batch_size_max), "batch wait": self._wait_text}
+        words = {"largest batch": str(self.batch_size_max), "batch wait": self._wait_text}
+        return words | (
+            {} if self.outstanding_max is None else {"outstanding, max": str(self.outstanding_max)}
+        )
 
     @property
     def _wait_text(self) -> str:

@@ -1,16 +1,31 @@
 """Batch rows: what a row of a sweep says of a fleet that serves batches."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 from capacity.question.grid import COUNT_MAX, Column, Value
 from capacity.server.batch.plan import BatchScenario
 
+_LIMIT = Column("outstanding_max", "count")
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRows:
-    """`capacity.question.grid.RowForm` of fleets that serve batches."""
+    """`capacity.question.grid.RowForm` of fleets that serve batches.
 
-    asked = (
+    Attributes:
+        is_limited: whether the outstanding requests of each replica are limited, which has a column of its own then.
+    """
+
+    is_limited: bool = False
+
+    @property
+    def asked(self) -> tuple[Column, ...]:
+        """Columns of the fleet and its settings."""
+        return (*self._always, _LIMIT) if self.is_limited else self._always
+
+    _always: ClassVar[tuple[Column, ...]] = (
         Column("replicas", "count"),
         Column("batch_size_max", "count"),
         Column("batch_wait_max_s", "number"),
@@ -23,7 +38,7 @@ class BatchRows:
         Column("instances_per_device", "count"),
         Column("contention", "text"),
     )
-    scalars = (
+    scalars: ClassVar[tuple[str, ...]] = (
         "utilization",
         "offered_load",
         "throughput_rps",
@@ -39,9 +54,9 @@ class BatchRows:
         "abandon_probability",
         "empty_probability",
     )
-    durations = ("wait", "response", "response_with_losses")
+    durations: ClassVar[tuple[str, ...]] = ("wait", "response", "response_with_losses")
     settings: ClassVar[Mapping[str, str]] = {"batch": "batch_size_max", "batch wait": "batch_wait_max_s"}
-    hides_shared = False
+    hides_shared: ClassVar[bool] = False
     shown: ClassVar[Mapping[str, str]] = {"": "response_with_losses"}
 
     def values(self, cell: BatchScenario) -> tuple[Value, ...]:
@@ -59,6 +74,7 @@ class BatchRows:
             float(profile.request_overhead_s),
             min(profile.instances_per_device, COUNT_MAX),
             _contention(cell),
+            *((plan.outstanding_max,) if self.is_limited else ()),
         )
 
     def label(self, row: Mapping[str, Value]) -> str:

@@ -47,6 +47,11 @@ class BatchServer:
         return 0.0
 
     @property
+    def has_sessions(self) -> bool:
+        """False, as batches keep nothing for later requests."""
+        return False
+
+    @property
     def sheds(self) -> bool:
         """True, as a replica can turn away requests that already wait."""
         return True

@@ -1,13 +1,14 @@
 """Batch settings: the largest batches and batch waits of a sweep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from capacity.profile.profile import ServiceProfile
 from capacity.question.grid import Replicas, short
 from capacity.question.scenario import Scenario
 from capacity.server.batch.batching import Batching
+from capacity.server.batch.places import require_own_devices, require_plain
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.rows import BatchRows
 from capacity.traffic.workload import Demand
@@ -26,6 +27,7 @@ class BatchSettings:
     batching: Batching = Batching.TRITON
     preferred_sizes: tuple[int, ...] = ()
     queue_limit: int | None = None
+    outstanding_max: int | None = None
 
     @classmethod
     def of(cls, scenario: BatchScenario) -> Self:
@@ -37,6 +39,7 @@ class BatchSettings:
             batching=plan.batching,
             preferred_sizes=plan.preferred_sizes,
             queue_limit=plan.queue_limit,
+            outstanding_max=plan.outstanding_max,
         )
 
     @property
@@ -47,7 +50,15 @@ class BatchSettings:
     @property
     def rows(self) -> BatchRows:
         """Columns of the fleets."""
-        return BatchRows()
+        return BatchRows(is_limited=self.outstanding_max is not None)
+
+    def at_once(self, sizes: Sequence[int]) -> Self:
+        """The same replicas with these largest batches."""
+        return replace(self, batch_sizes_max=tuple(sizes))
+
+    def with_outputs(self, profile: ServiceProfile, factor: float) -> Self:
+        """The same, as requests have no lengths."""
+        return self
 
     @property
     def axes(self) -> tuple[Sequence[Any], ...]:
@@ -55,7 +66,8 @@ class BatchSettings:
         return self.batch_sizes_max, self.batch_waits_max_s
 
     def require(self, profile: ServiceProfile) -> None:
-        """Accept any profile: cells beyond its batches say so."""
+        """Refuse instances that share a device, if places are limited; cells beyond the profile's batches say so."""
+        require_own_devices(self.outstanding_max, profile)
 
     def cell(
         self,
@@ -66,6 +78,7 @@ class BatchSettings:
         wait_max_s: float,
     ) -> Scenario:
         """The scenario of one cell."""
+        require_plain(self.outstanding_max, workload)
         plan = BatchPlan(
             profile=profile.name,
             replicas=replicas.number,
@@ -75,6 +88,7 @@ class BatchSettings:
             batching=self.batching,
             preferred_sizes=self.preferred_sizes,
             queue_limit=self.queue_limit,
+            outstanding_max=self.outstanding_max,
         )
         return Scenario(profile=profile, workload=workload, plan=plan)
 
@@ -86,4 +100,5 @@ class BatchSettings:
             "batching": self.batching.value,
             "preferred_sizes": list(self.preferred_sizes),
             "queue_limit": self.queue_limit,
+            **({} if self.outstanding_max is None else {"outstanding_max": self.outstanding_max}),
         }

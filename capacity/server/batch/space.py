@@ -6,13 +6,21 @@ from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
+from capacity.question.candidate import Rejection
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Family, Question
 from capacity.question.scenario import require_losses
 from capacity.server.batch.batching import Batching, require_batching
+from capacity.server.batch.places import (
+    require_batch_fits,
+    require_own_devices,
+    require_places,
+    require_plain,
+)
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.batch.refusal import users_devices_min
-from capacity.server.batch.stability import devices_serving_min, replicas_stable_min
+from capacity.server.batch.stability import devices_serving_min, replicas_stable_min, saturated_rps
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import typed_duration
 
@@ -25,7 +33,7 @@ class BatchSpace:
         batch_size_limit: largest batch size to consider; None for each profile's largest.
         batch_size_min: smallest, where something other than the objective needs it.
         batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
-        batching, preferred_sizes, queue_limit: as in `BatchPlan`, for all fleets.
+        batching, preferred_sizes, queue_limit, outstanding_max: as in `BatchPlan`, for all fleets.
 
     Raises:
         DomainError: a limit out of range, or preferred sizes without a meaning.
@@ -37,6 +45,7 @@ class BatchSpace:
     batching: Batching = Batching.TRITON
     preferred_sizes: tuple[int, ...] = ()
     queue_limit: int | None = None
+    outstanding_max: int | None = None
     batch_size_min: int = 1
 
     def __post_init__(self) -> None:
@@ -56,6 +65,11 @@ class BatchSpace:
     def lengths(self) -> None:
         """None, as the profile knows only the size of a batch."""
         return None
+
+    @property
+    def bistable(self) -> bool:
+        """False, as batches have no cache."""
+        return False
 
     @property
     def cached_share(self) -> float:
@@ -79,11 +93,22 @@ class BatchSpace:
             yield from ("--preferred-sizes", ",".join(map(str, self.preferred_sizes)))
         if self.queue_limit is not None:
             yield from ("--queue-limit", str(self.queue_limit))
+        if self.outstanding_max is not None:
+            yield from ("--outstanding-max", str(self.outstanding_max))
+
+    def typed_routing(self, routing: Routing) -> str:
+        """A routing as it is typed."""
+        return routing.value
 
     def require_for(self, question: "BatchQuestion") -> None:
         """Refuse batching rules without a meaning, sizes beyond a limit, and a loss limit without a queue limit."""
-        require_batching(self.batching, self.preferred_sizes, question.routings)
+        rule = self.batching, self.preferred_sizes
+        require_batching(*rule, question.routings)
+        require_places(self.outstanding_max, *rule, question.routings, self.queue_limit)
+        require_batch_fits(self.outstanding_max, self.batch_size_limit or 1)
+        require_plain(self.outstanding_max, question.workload)
         for profile in question.profiles:
+            require_own_devices(self.outstanding_max, profile)
             limit = self.batch_size_limit or profile.batch_size_max
             if max(self.preferred_sizes, default=1) > limit:
                 raise DomainError(
@@ -100,7 +125,17 @@ class BatchSpace:
             batch_size_limit=plan.batch_size_max,
             batch_waits_s=(plan.batch_wait_max_s,),
             queue_limit=plan.queue_limit,
+            outstanding_max=plan.outstanding_max,
         )
+
+    def eased(self, family: Family[ServiceProfile], objective: Objective, refused: Rejection) -> None:
+        """None, as all batches are of one family."""
+
+    def others(self, profile: ServiceProfile, plan: BatchPlan) -> Iterator[Self]:
+        """The space for each other batch wait, if several were listed."""
+        for wait_s in self.batch_waits_s or ():
+            if wait_s != plan.batch_wait_max_s:
+                yield replace(self, batch_waits_s=(wait_s,))
 
     def limited_as(self, plan: BatchPlan) -> Self:
         """The same batches with the queue limit of a plan."""
@@ -110,17 +145,27 @@ class BatchSpace:
         """The same, as requests are alike."""
         return self
 
-    def families(self, profile: ServiceProfile, routing: Routing) -> Iterator[Family[ServiceProfile]]:
+    def families(
+        self, profile: ServiceProfile, routing: Routing, objective: Objective
+    ) -> Iterator[Family[ServiceProfile]]:
         """The one family of a profile under a routing, of any batch."""
         yield Family(profile=profile, routing=routing)
+
+    def settled(self, plan: BatchPlan) -> Self:
+        """The same space, as all batches are of one family."""
+        return self
 
     def family(self, profile: ServiceProfile, plan: BatchPlan) -> Family[ServiceProfile]:
         """The family of a plan with this profile."""
         return Family(profile=profile, routing=plan.routing)
 
     def sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
-        """Batch sizes to consider: the measured ones up to the limit, and the limit; none below a preferred one."""
-        limit, least = self.batch_size_limit or profile.batch_size_max, max(self.preferred_sizes, default=1)
+        """Batch sizes to consider: the measured ones up to the limit, and the limit; none below a preferred one.
+
+        Without a limit it is the largest that the profile covers and a replica has places for.
+        """
+        covered = min(profile.batch_size_max, self.outstanding_max or profile.batch_size_max)
+        limit, least = self.batch_size_limit or covered, max(self.preferred_sizes, default=1)
         least = max(least, self.batch_size_min)
         return (*(size for size in profile.batch_sizes if least <= size < limit), limit)
 
@@ -149,6 +194,7 @@ class BatchSpace:
             batching=self.batching,
             preferred_sizes=self.preferred_sizes,
             queue_limit=self.queue_limit,
+            outstanding_max=self.outstanding_max,
         )
 
     def fleets(
@@ -182,7 +228,12 @@ class BatchSpace:
             return (devices - 1) * family.per_device + 1
         rate_rps = workload.arrival_rate_rps
         if self.queue_limit is None and self.batching is not Batching.RAY_SERVE:
-            return replicas_stable_min(profile, rate_rps, batch_size_max, family.routing)
+            plans = (
+                self.plan(family, 1, batch_size_max, wait_s)
+                for wait_s in self.waits_s(profile, batch_size_max)
+            )
+            best_rps = max(saturated_rps(profile, plan) for plan in plans)
+            return replicas_stable_min(profile, rate_rps, best_rps, family.routing)
         allowed = objective.loss_allowed if self.queue_limit is not None else 0.0
         if allowed is None:
             return 1

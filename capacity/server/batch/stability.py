@@ -8,6 +8,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
 from capacity.question.plan import REPLICAS_LIMIT, Routing, rejects
 from capacity.server.batch.batching import Batching
+from capacity.server.batch.places import always_full_rps, require_own_devices, require_plain
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.traffic.workload import (
     ClosedPopulation,
@@ -32,12 +33,19 @@ def sustainable_rate_rps(profile: ServiceProfile, plan: BatchPlan) -> float:
     A long queue always fills the batch, so full batches decide: c·B/s_B, and not the best throughput of any batch
     size. It keeps its replica busy too, so on a shared device all instances are busy, each at the rate of 1/slowdown.
     Batches that are collected ahead need not be full: for these it is the throughput of the best size, which is an
-    upper bound.
+    upper bound. Where the outstanding requests of a replica are limited, its batches and its queue divide the places.
     """
     if plan.batching is Batching.RAY_SERVE:
         return profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
-    working = _replicas_working(profile, plan.replicas, plan.routing)
-    return working * profile.throughput_rps(plan.batch_size_max)
+    return _replicas_working(profile, plan.replicas, plan.routing) * saturated_rps(profile, plan)
+
+
+def saturated_rps(profile: ServiceProfile, plan: BatchPlan) -> float:
+    """Rate of one replica by itself while others always wait, if batches are not collected ahead. [requests/s]"""
+    if plan.outstanding_max is None:
+        return profile.throughput_rps(plan.batch_size_max)
+    rule = plan.batching, plan.batch_wait_max_s
+    return always_full_rps(profile, plan.outstanding_max, plan.batch_size_max, *rule)
 
 
 def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) -> float:
@@ -50,6 +58,7 @@ def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) 
     - `power-of-two`: a set of j replicas gets at least the requests whose two choices both lie in it,
       a share of j(j-1)/(c(c-1)), and must keep up with these. The set of all replicas decides, or that of
       all on full devices: between them the work done over the share first rises and then falls with j.
+      HAProxy's two choices may be the same, which makes the share (j/c)².
 
     Source:
         Foss & Chernova (1998), Queueing Systems 29, 55-73, for routers that choose among some queues only:
@@ -64,9 +73,11 @@ def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) 
         return replicas * slow
     quick = 1.0 / profile.slowdown(rest)
     together = full * instances * slow + rest * quick
-    if routing is not Routing.POWER_OF_TWO:
+    if routing.base is not Routing.POWER_OF_TWO:
         return together
-    return min(together, replicas * (replicas - 1) * slow / (full * instances - 1))
+    may_be_same = routing is Routing.POWER_OF_TWO_HAPROXY
+    pairs = replicas * replicas if may_be_same else replicas * (replicas - 1)
+    return min(together, pairs * slow / (full * instances - (0 if may_be_same else 1)))
 
 
 def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> float:
@@ -161,15 +172,15 @@ def _joined_at_least(workload: Workload, plan: BatchPlan) -> tuple[list[float], 
 def replicas_stable_min(
     profile: ServiceProfile,
     arrival_rate_rps: float,
-    batch_size_max: int,
+    throughput_rps: float,
     routing: Routing = Routing.SHARED_QUEUE,
 ) -> int:
     """Fewest replicas whose load is below 1.
 
     Args:
+        throughput_rps: of one replica by itself, as of `saturated_rps`.
         routing: matters on shared devices only; no other needs fewer replicas than the default.
     """
-    throughput_rps = profile.throughput_rps(batch_size_max)
     replicas = math.floor(Fraction(arrival_rate_rps) / Fraction(throughput_rps)) + 1
     if arrival_rate_rps >= replicas * throughput_rps:  # by rounding alone
         replicas += 1
@@ -223,6 +234,8 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: BatchPla
         DomainError: the profile does not cover the plan's batches, or users who are rejected do not think.
     """
     require_batch_of_one(profile)
+    require_own_devices(plan.outstanding_max, profile)
+    require_plain(plan.outstanding_max, workload)
     sustainable_rps = sustainable_rate_rps(profile, plan)
     if isinstance(workload, ClosedPopulation):
         workload.require_thought(rejects=rejects(plan))
@@ -234,11 +247,13 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: BatchPla
         _require_large_batches(profile, workload, plan)
         return
     count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
-    servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max, plan.routing)
+    servers_min = replicas_stable_min(profile, rate_rps, saturated_rps(profile, plan), plan.routing)
+    of = f"full batches of {plan.batch_size_max}"
+    if plan.outstanding_max is not None:
+        of = f"batches up to {plan.batch_size_max} and {plan.outstanding_max} requests outstanding at each"
     raise UnstableError(
         f"unstable plan: load {rate_rps / sustainable_rps:.3f} >= 1 ({format_rate(rate_rps)} on "
-        f"{format_rate(sustainable_rps)} of {count} with full batches of "
-        f"{plan.batch_size_max}); use at least {servers_min} replicas",
+        f"{format_rate(sustainable_rps)} of {count} with {of}); use at least {servers_min} replicas",
         servers_min=servers_min,
     )
 

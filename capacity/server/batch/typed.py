@@ -18,7 +18,8 @@ class TypedBatches:
     """A `capacity.server.typed.TypedFleet` of batch servers."""
 
     keys = (
-        "replicas", "batch", "wait", "routing", "batching", "preferred-sizes", "timer", "queue-limit", "profile",
+        "replicas", "batch", "wait", "routing", "batching", "preferred-sizes", "timer", "queue-limit",
+        "outstanding-max", "profile",
     )  # fmt: skip
     example = "replicas=4,batch=16"
 
@@ -44,6 +45,7 @@ class TypedBatches:
             batching=rule.batching,
             preferred_sizes=rule.preferred_sizes,
             queue_limit=fields.count("queue-limit") if "queue-limit" in by_key else None,
+            outstanding_max=fields.count("outstanding-max") if "outstanding-max" in by_key else None,
         )
 
 

@@ -1,17 +1,19 @@
 """Engine plan: a fleet of engines of a language model, and how much each takes at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import LlmProfile
 from capacity.question.objective import Measure
-from capacity.question.plan import Names, Routing, require_fleet
+from capacity.question.plan import Names, Routing, require_fleet, server_addresses
 from capacity.question.scenario import Scenario
-from capacity.traffic.lengths import AnyLengths
+from capacity.server.engine.router import RouterRules, routing_text
+from capacity.traffic.any_lengths import AnyLengths
 
 # What is measured of a fleet that serves a language model.
 MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.UTILIZATION}
+OF_SESSIONS = frozenset({Measure.SESSION, Measure.SESSION_MEAN})
 
 _NAMES = Names(
     at_once="S: sequences at most",
@@ -33,6 +35,7 @@ class TokenPlan:
         batched_tokens_max: most tokens that one of its steps computes.
         queue_limit: how many requests may wait for a place among the running ones of each engine, those that join the
             next step included; a request that finds as many is rejected. None if any number may.
+        router: what a router of conversations was told; None if all is as usual.
     """
 
     profile: str
@@ -41,6 +44,7 @@ class TokenPlan:
     batched_tokens_max: int
     routing: Routing = Routing.ROUND_ROBIN
     queue_limit: int | None = None
+    router: RouterRules | None = None
 
     def __post_init__(self) -> None:
         require_fleet(self)
@@ -54,10 +58,19 @@ class TokenPlan:
             )
 
     @property
+    def router_told(self) -> RouterRules:
+        """Settings of the fleet's router, with the address of each engine where it hashes these."""
+        told = self.router or RouterRules()
+        if self.routing is not Routing.SESSION_NGINX:
+            return told
+        return replace(told, servers=server_addresses(self.profile, self.replicas, told.servers))
+
+    @property
     def kept(self) -> tuple[str, ...]:
-        """Names of the settings that a document holds; a queue limit only if there is one."""
+        """Names of the settings that a document holds; a queue limit and a router's rules only if there are any."""
         names = ("profile", "replicas", "sequences_max", "batched_tokens_max", "routing")
-        return names if self.queue_limit is None else (*names, "queue_limit")
+        given = [name for name in ("queue_limit", "router") if getattr(self, name) is not None]
+        return (*names, *given)
 
     @property
     def starts_at_once(self) -> bool:
@@ -125,7 +138,7 @@ class TokenPlan:
     @property
     def setting_text(self) -> str:
         """How an engine is set, in a few words."""
-        return f"{self.server_text}, {self.routing}"
+        return f"{self.server_text}, {routing_text(self.routing, self.router)}"
 
     def value_text(self, what: str) -> str:
         """Empty, as each setting is named with its value."""

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from capacity.question.grid import Column, Value
 from capacity.server.engine.plan import TokenScenario
-from capacity.traffic.lengths import LengthRows
+from capacity.server.engine.router import routing_text
+from capacity.traffic.lengths import LengthLaws
 
 
 class EngineRows:
@@ -37,6 +38,8 @@ class EngineRows:
         "loss_probability",
         "preemption_rate",
         "kv_utilization",
+        "hit_share",
+        "sessions_live_mean",
         "running_mean",
         "queue_length_mean",
         "in_system_mean",
@@ -49,20 +52,17 @@ class EngineRows:
     def values(self, cell: TokenScenario) -> tuple[Value, ...]:
         """Values of the columns `asked`."""
         plan, lengths, profile = cell.plan, cell.lengths, cell.profile
-        laws = (
-            ""
-            if isinstance(lengths, LengthRows)
-            else f"input={lengths.input.kind};output={lengths.output.kind}"
-        )
         return (
-            lengths.name if isinstance(lengths, LengthRows) else laws,
+            f"input={lengths.input.kind};output={lengths.output.kind}"
+            if isinstance(lengths, LengthLaws)
+            else lengths.typed,
             float(lengths.moments.input),
             float(lengths.moments.output),
             float(cell.cached_share),
             cell.whole.replicas,
             plan.sequences_max,
             plan.batched_tokens_max,
-            plan.routing.value,
+            routing_text(plan.routing, plan.router),
             plan.queue_limit,
             profile.kv.tokens,
             float(profile.overhead.request_s),

@@ -8,7 +8,7 @@ from capacity.profile.llm import LlmProfile
 from capacity.question.overload import Saturated, Saturation
 from capacity.question.scenario import Scenario
 from capacity.server.engine.plan import TokenPlan, TokenScenario
-from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.any_lengths import AnyLengths, are_sessions
 from capacity.traffic.workload import Workload
 
 
@@ -52,6 +52,11 @@ class TokenEngine:
     def served_s(self) -> float:
         """Requests in a full engine over those that it finishes, by Little's law. [s]"""
         return self.saturation.running_mean / self.saturation.rate_rps
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether requests are turns of sessions, whose caches fill at first."""
+        return are_sessions(self.lengths)
 
     @property
     def sheds(self) -> bool:

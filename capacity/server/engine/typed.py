@@ -1,6 +1,7 @@
 """Engines as they are typed: `replicas=4,sequences=128,tokens=2048`."""
 
 from capacity.profile.llm import LlmProfile
+from capacity.question.plan import Routing
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.typed import Fields
 
@@ -24,7 +25,7 @@ class TypedEngines:
             replicas=fields.count("replicas"),
             sequences_max=fields.count("sequences", limits.sequences_max),
             batched_tokens_max=fields.count("tokens", limits.batched_tokens_max),
-            routing=fields.routing,
+            routing=fields.routing_of(tuple(Routing)),
             queue_limit=fields.count("queue-limit") if "queue-limit" in fields.by_key else None,
         )
         profile.require(plan.sequences_max, plan.batched_tokens_max)

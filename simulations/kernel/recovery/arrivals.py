@@ -4,33 +4,46 @@ import math
 
 import numpy as np
 
-from simulations.compiled import borrowing
-from simulations.kernel.recovery.balancer import choice
+from simulations.compiled import callee
+from simulations.kernel.recovery.balancer import choice, count, leave_out, try_out
 from simulations.kernel.recovery.clients import deposit, fail, leave_memory, pays
 from simulations.kernel.recovery.events import push, push_timeout
+from simulations.kernel.recovery.room import keep, will_be_back
 from simulations.kernel.recovery.state import ARRIVAL, CRASHED, FIRST_TRIES, HEDGE, NO_ONE, REJECTED, World
 
 
-@borrowing
+@callee
 def pick(w: World, a: int, now_s: float) -> int:
     """The replica that an attempt is sent to, or `NO_ONE` if it is refused; hedges avoid replicas that hold another."""
     attempts = w.attempts
     request, number = attempts[a].request, attempts[a].number
     shuns = w.rules[0].hedge_s >= 0.0
-    r = choice(w, request, number, shuns)
+    leave_out(w, now_s)
+    r = choice(w, request, number, shuns, now_s)
     if r == NO_ONE and shuns:
-        r = choice(w, request, number, False)  # noqa: FBT003  (compiled code takes positions)
-    attempts[a].replica = r
+        r = choice(w, request, number, False, now_s)  # noqa: FBT003  (compiled code takes positions)
+    try_out(w, r, now_s)
+    return find_alive(w, a, r, now_s)
+
+
+@callee
+def find_alive(w: World, a: int, r: int, now_s: float) -> int:
+    """The replica that was chosen for an attempt, unless it is dead; without one, it waits for who will be back."""
+    w.attempts[a].replica = r
+    if r == NO_ONE and will_be_back(w):
+        keep(w, a)
+        return NO_ONE
     if r == NO_ONE:
         refuse(w, a, REJECTED, now_s)
         return NO_ONE
     if w.replicas[r].is_dead:
+        count(w, r, 0)
         refuse(w, a, CRASHED, now_s)
         return NO_ONE
     return int(r)
 
 
-@borrowing
+@callee
 def refuse(w: World, a: int, kind: int, now_s: float) -> None:
     """An attempt does not get into any queue."""
     if kind == CRASHED:
@@ -42,7 +55,7 @@ def refuse(w: World, a: int, kind: int, now_s: float) -> None:
     leave_memory(w, a)
 
 
-@borrowing
+@callee
 def send(w: World, request: int, number: int, now_s: float) -> int:
     """The place of an attempt that is sent, to be routed; `NO_ONE` if its request has a reply already."""
     rules, state = w.rules[0], w.state
@@ -76,7 +89,7 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
     return int(a)
 
 
-@borrowing
+@callee
 def hedges(w: World, request: int, number: int, now_s: float) -> bool:
     """Whether another attempt is made beside those that wait: not with a reply, or another made meanwhile."""
     if not math.isnan(w.requests[request].ended_s) or w.requests[request].used != number:

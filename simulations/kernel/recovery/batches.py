@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from capacity.traffic.clients import Clients
 from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable
@@ -16,10 +17,10 @@ from simulations.kernel.state import Structs
 class BatchServers:
     """Replicas of one fleet with their queues; a `run.Servers`."""
 
-    def __init__(self, fleet: BatchFleet, draws: AttemptDraws) -> None:
+    def __init__(self, fleet: BatchFleet, draws: AttemptDraws, clients: Clients) -> None:
         plan = fleet.plan
         table = fleet.service_times.table(plan.batch_size_max)
-        self._table = table.require(plan.batch_size_max, is_closed=False)
+        self._table = table.require(plan.batch_size_max)
         self._state = Batches(
             plan=rules_of(plan),
             sizes=sizes_of(plan),

@@ -2,8 +2,8 @@
 
 import math
 
-from simulations.compiled import borrowing
-from simulations.kernel.recovery.balancer import blame
+from simulations.compiled import callee
+from simulations.kernel.recovery.balancer import blame, count
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.state import (
     ARRIVAL,
@@ -24,7 +24,7 @@ from simulations.kernel.recovery.state import (
 from simulations.routing.policies import SHARED_QUEUE
 
 
-@borrowing
+@callee
 def pays(w: World, now_s: float) -> bool:
     """Whether the budget allows one more attempt, which is then paid for."""
     rules, state = w.rules[0], w.state
@@ -44,13 +44,13 @@ def pays(w: World, now_s: float) -> bool:
     return True
 
 
-@borrowing
+@callee
 def deposit(w: World) -> None:
     """Tokens for a first try, or for a success."""
     w.state[0].tokens = min(w.rules[0].tokens_max, w.state[0].tokens + w.rules[0].ratio)
 
 
-@borrowing
+@callee
 def stops_waiting(w: World, number: int) -> None:
     """One attempt less that a client waits for."""
     w.state[0].active -= 1
@@ -58,7 +58,7 @@ def stops_waiting(w: World, number: int) -> None:
         w.state[0].retries -= 1
 
 
-@borrowing
+@callee
 def fail(w: World, a: int, kind: int, now_s: float) -> None:
     """An attempt has failed; its client tries again, or gives up."""
     rules, state = w.rules[0], w.state
@@ -69,7 +69,7 @@ def fail(w: World, a: int, kind: int, now_s: float) -> None:
     if rules.budget == THROTTLE:
         state[0].tokens = max(0.0, state[0].tokens - 1.0)
     if w.attempts[a].replica != NO_ONE and rules.routing != SHARED_QUEUE:
-        blame(w, w.attempts[a].replica, now_s)
+        blame(w, w.attempts[a].replica, kind, now_s)
     if not math.isnan(w.requests[request].ended_s):
         return
     used = w.requests[request].used
@@ -87,7 +87,7 @@ def fail(w: World, a: int, kind: int, now_s: float) -> None:
         w.requests[request].ended_s = now_s
 
 
-@borrowing
+@callee
 def call_off(w: World, a: int) -> None:
     """A client no longer waits for an attempt; where clients say so, its server is to stop it."""
     where = w.attempts[a].where
@@ -95,7 +95,7 @@ def call_off(w: World, a: int) -> None:
         w.attempts[a].is_called_off = True
 
 
-@borrowing
+@callee
 def succeed(w: World, a: int, now_s: float) -> None:
     """A reply in time: its request is answered, and its other attempts have lost their client.
 
@@ -123,25 +123,26 @@ def succeed(w: World, a: int, now_s: float) -> None:
         stops_waiting(w, 1)
 
 
-@borrowing
-def time_out(w: World, a: int, name: int, now_s: float) -> None:
-    """A client stops waiting, if it still does; the loop has the server stop an attempt that is called off."""
+@callee
+def time_out(w: World, a: int, name: int, now_s: float) -> bool:
+    """Whether a client stops waiting, as it still did; the loop has the server stop an attempt that is called off."""
     attempt = w.attempts[a]
     if not attempt.is_alive or attempt.request * w.rules[0].attempts + attempt.number != name:
-        return
+        return False
     w.state[0].timed_out += 1
     fail(w, a, TIMED_OUT, now_s)
     call_off(w, a)
+    return True
 
 
-@borrowing
+@callee
 def less_outstanding(w: World, a: int) -> None:
     """The balancer counts one request less at the replica of an attempt."""
     if w.attempts[a].replica != NO_ONE:
-        w.replicas[w.attempts[a].replica].outstanding -= 1
+        count(w, w.attempts[a].replica, -1)
 
 
-@borrowing
+@callee
 def forget(w: World, a: int) -> None:
     """An attempt is over; its place is not yet free."""
     attempts = w.attempts
@@ -152,7 +153,7 @@ def forget(w: World, a: int) -> None:
     attempts[a].where = FREE
 
 
-@borrowing
+@callee
 def leave_memory(w: World, a: int) -> None:
     """An attempt is over, and another may have its place."""
     forget(w, a)
@@ -160,7 +161,7 @@ def leave_memory(w: World, a: int) -> None:
     w.attempts[w.state[0].used].spare = a
 
 
-@borrowing
+@callee
 def lose(w: World, a: int, now_s: float) -> None:
     """An attempt dies with its server."""
     w.state[0].crashed += 1

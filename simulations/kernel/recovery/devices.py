@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from simulations.compiled import borrowing, inlined
+from simulations.compiled import callee, inlined
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.queue import Batches
 from simulations.kernel.recovery.state import COMPLETION, World
@@ -14,7 +14,7 @@ def _first(s: Batches, r: int) -> int:
     return r // len(s.slowdowns) * len(s.slowdowns)
 
 
-@borrowing
+@callee
 def busy_on(s: Batches, r: int) -> int:
     """How many replicas of a replica's device are busy."""
     first, count = _first(s, r), 0
@@ -23,7 +23,7 @@ def busy_on(s: Batches, r: int) -> int:
     return count
 
 
-@borrowing
+@callee
 def change_rate(w: World, s: Batches, r: int, before: int, after: int, now_s: float) -> None:
     """The other batches of a device that end later go on at the new rate; none ends at the instant itself."""
     if before == 0 or after == 0 or s.slowdowns[before - 1] == s.slowdowns[after - 1]:
@@ -37,7 +37,7 @@ def change_rate(w: World, s: Batches, r: int, before: int, after: int, now_s: fl
             push(w, w.replicas[other].finish_s, COMPLETION, other, other)
 
 
-@borrowing
+@callee
 def work_off(s: Batches, r: int, busy: int, now_s: float) -> None:
     """A replica works until now, beside this many busy ones; not if it pauses until later."""
     if now_s > s.jobs[r].since_s:
@@ -45,7 +45,7 @@ def work_off(s: Batches, r: int, busy: int, now_s: float) -> None:
         s.jobs[r].since_s = now_s
 
 
-@borrowing
+@callee
 def enter(w: World, s: Batches, r: int, now_s: float) -> float:
     """A replica starts a batch, from rest or right after another: how many times as long as alone it takes now."""
     if len(s.slowdowns) == 1:
@@ -58,7 +58,7 @@ def enter(w: World, s: Batches, r: int, now_s: float) -> float:
     return float(s.slowdowns[busy - 1])
 
 
-@borrowing
+@callee
 def leave_device(w: World, s: Batches, r: int, now_s: float) -> None:
     """A replica has nothing to serve."""
     if s.jobs[r].is_busy:
@@ -67,7 +67,7 @@ def leave_device(w: World, s: Batches, r: int, now_s: float) -> None:
         change_rate(w, s, r, busy, busy - 1, now_s)
 
 
-@borrowing
+@callee
 def pause_job(s: Batches, r: int, length_s: float, now_s: float) -> None:
     """A replica stands still for a while, and keeps its place on the device."""
     if s.jobs[r].is_busy:

@@ -4,7 +4,7 @@ As all clients wait equally long, timeouts are mostly scheduled in the order in 
 timeouts: in the heap they would make all others slow.
 """
 
-from simulations.compiled import borrowing
+from simulations.compiled import borrowing, callee
 from simulations.kernel.recovery.state import RANKS, TIMEOUT, World
 
 
@@ -28,7 +28,7 @@ def push(w: World, instant_s: float, phase: int, rank: int, what: int) -> None:
     events[place].what = what
 
 
-@borrowing
+@callee
 def pop(w: World) -> None:
     """Take the earliest event off the heap, after it has been read."""
     events = w.events
@@ -58,7 +58,7 @@ def pop(w: World) -> None:
     events[place].what = what
 
 
-@borrowing
+@callee
 def push_timeout(w: World, instant_s: float, rank: int, what: int) -> None:
     """An attempt times out then; after all others in line, or it goes to the heap."""
     timeouts, count, first = w.timeouts, w.state[0].timeouts, w.state[0].first_timeout
@@ -73,7 +73,7 @@ def push_timeout(w: World, instant_s: float, rank: int, what: int) -> None:
     w.state[0].timeouts = count + 1
 
 
-@borrowing
+@callee
 def pop_timeout(w: World) -> None:
     """Take the first timeout off the line, after it has been read."""
     w.state[0].first_timeout = (w.state[0].first_timeout + 1) & (len(w.timeouts) - 1)

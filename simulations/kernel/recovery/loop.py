@@ -8,7 +8,7 @@ itself. Each kind of server compiles the loop into a function of its own, with t
     are_at_rest(w, s)                 whether no server does anything by itself any more
     act(w, s, phase, rank, now_s)     a completion, a dispatch or a timer
     admit(w, s, a, now_s)             an attempt is sent to a server
-    call_off(w, s, a, now_s)          a server stops an attempt if that is called off
+    call_off(w, s, a, now_s)          an attempt has timed out; a server stops it if it is called off
     suffer(w, s, number, now_s)       a fault happens to a server, once `strike` has been
 """
 
@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from capacity.recovery.protection import EJECTION_SWEEP_S
 from simulations.compiled import borrowing, inlined
 from simulations.kernel.recovery.arrivals import hedges, send
 from simulations.kernel.recovery.balancer import sweep
 from simulations.kernel.recovery.clients import time_out
-from simulations.kernel.recovery.events import pop, pop_timeout
+from simulations.kernel.recovery.events import pop, pop_timeout, push
 from simulations.kernel.recovery.faults import strike
+from simulations.kernel.recovery.room import leave_room
 from simulations.kernel.recovery.state import (
     ARRIVAL,
+    CALL_ROOM,
     FAULT,
     FIRST_TRIES_COME,
     FULL,
@@ -37,7 +40,9 @@ from simulations.kernel.recovery.state import (
     OVER,
     RANKS,
     SERVER,
+    SWEEP,
     TIMEOUT,
+    TURN,
     World,
 )
 
@@ -87,7 +92,8 @@ def run_loop(  # noqa: C901  (one loop)
             if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
                 instant_s, order, what, source = top.instant_s, top.order, top.what, LINE
         # Faults come before anything that a server does at their instant.
-        before_s = instant_s if order >= RANKS else np.nextafter(instant_s, -np.inf)
+        is_later = source == NOTHING or order >= RANKS
+        before_s = instant_s if is_later else np.nextafter(instant_s, -np.inf)
         own_s, own_order = own(w, s, min(before_s, until_s))
         if own_s < instant_s or (own_s == instant_s and own_order < order):
             instant_s, order, source = own_s, own_order, SERVER
@@ -99,22 +105,36 @@ def run_loop(  # noqa: C901  (one loop)
             return FULL
         if source == FIRST_TRIES_COME:
             state[0].next += 1
+            while state[0].next < len(requests) and np.isnan(requests[state[0].next].arrived_s):
+                state[0].next += 1  # turns that follow answers
         elif source == HEAP:
             pop(w)
         elif source == LINE:
             pop_timeout(w)
         if order < 0:
             sweep(w, instant_s)
+            is_more = state[0].events + state[0].timeouts > 0 or state[0].next < len(requests)
+            if is_more or not are_at_rest(w, s):
+                push(w, instant_s + EJECTION_SWEEP_S, FAULT, -1, SWEEP)
             continue
         phase, rank = order // RANKS, order % RANKS
-        if phase == TIMEOUT:
-            time_out(w, what, rank, instant_s)
-            call_off(w, s, what, instant_s)
+        if source == HEAP and what == CALL_ROOM:
+            last, a = state[0].room_tail, state[0].room_head
+            while a != NO_ONE:
+                behind = NO_ONE if a == last else w.attempts[a].behind
+                leave_room(w, a)
+                admit(w, s, a, instant_s)
+                a = behind
+        elif phase == TIMEOUT:
+            if time_out(w, what, rank, instant_s):
+                call_off(w, s, what, instant_s)
         elif phase == FAULT:
-            strike(w, rank)
+            strike(w, rank, instant_s)
             suffer(w, s, rank, instant_s)
         elif phase == ARRIVAL:
             request, number = rank // attempts_max, rank % attempts_max
+            if what == TURN:
+                requests[request].arrived_s = instant_s
             if what != HEDGE or hedges(w, request, number, instant_s):
                 a = send(w, request, number, instant_s)
                 if a != NO_ONE:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulations.compiled import borrowing, inlined
+from simulations.compiled import callee, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.kernel.batching import due_s, over_s
 from simulations.kernel.recovery.events import push
@@ -72,20 +72,20 @@ class Batches(NamedTuple):
     law_values: Floats
 
 
-@borrowing
+@callee
 def queue_of(w: World, replica: int) -> int:
     """The queue in front of a replica."""
     return 0 if w.rules[0].routing == SHARED_QUEUE else replica
 
 
-@borrowing
+@callee
 def is_free(w: World, r: int) -> bool:
     """Whether a replica could start a batch."""
     replica = w.replicas[r]
     return bool(replica.is_up and not replica.is_paused and replica.size == 0)
 
 
-@borrowing
+@callee
 def free_count(w: World, q: int) -> int:
     """Replicas of a queue that could start a batch."""
     if w.rules[0].routing != SHARED_QUEUE:
@@ -93,7 +93,7 @@ def free_count(w: World, q: int) -> int:
     return int(w.state[0].free)
 
 
-@borrowing
+@callee
 def count_free(w: World) -> None:
     """Count which replicas could start a batch, after anything else than a batch has changed that."""
     count = 0
@@ -102,7 +102,7 @@ def count_free(w: World) -> None:
     w.state[0].free = count
 
 
-@borrowing
+@callee
 def lowest_free(w: World, q: int) -> int:
     """The free replica of a queue with the lowest index, or `NO_ONE`."""
     if w.rules[0].routing != SHARED_QUEUE:
@@ -133,13 +133,13 @@ def _starts_s(w: World, s: Batches, q: int, now_s: float) -> float:
     return due_s(s.queues[q].waiting, s.plan[0].due_size, _over_s(w, s, q, now_s), now_s)
 
 
-@borrowing
+@callee
 def is_due(w: World, s: Batches, q: int, now_s: float) -> bool:
     """Whether a batch of a queue must start as soon as a replica is free."""
     return bool(s.queues[q].waiting > 0 and _starts_s(w, s, q, now_s) <= now_s)
 
 
-@borrowing
+@callee
 def look(w: World, s: Batches, q: int, now_s: float) -> None:
     """Dispatch if a batch is due at a free replica; else wait for the first in line to be due."""
     queue = s.queues[q]
@@ -159,7 +159,7 @@ def look(w: World, s: Batches, q: int, now_s: float) -> None:
         push(w, starts_s, TIMER, q, 0)
 
 
-@borrowing
+@callee
 def append(w: World, s: Batches, q: int, a: int, now_s: float) -> None:
     """An attempt comes to the end of a line, and where batches are collected ahead, into the last one or a new one."""
     attempts = w.attempts
@@ -182,7 +182,7 @@ def append(w: World, s: Batches, q: int, a: int, now_s: float) -> None:
         attempts[a].batch = s.queues[q].collected
 
 
-@borrowing
+@callee
 def close_batch(s: Batches, q: int) -> None:
     """No batch is collected any more, and no wait runs."""
     s.queues[q].collected += 1
@@ -190,14 +190,14 @@ def close_batch(s: Batches, q: int) -> None:
     s.queues[q].closes_s = np.inf
 
 
-@borrowing
+@callee
 def forget_batch(s: Batches, q: int) -> None:
     """No batch is collected any more, no wait runs, and no timer is set."""
     close_batch(s, q)
     s.queues[q].timed = NO_ONE
 
 
-@borrowing
+@callee
 def unlink(w: World, s: Batches, q: int, a: int) -> None:
     """An attempt leaves its line, wherever it stands."""
     attempts = w.attempts

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from simulations.compiled import borrowing, inlined
+from simulations.compiled import borrowing, callee, inlined
 from simulations.draws.service import duration_s
 from simulations.kernel.batching import fitting
 from simulations.kernel.recovery.arrivals import pick, refuse
+from simulations.kernel.recovery.balancer import count, praise
 from simulations.kernel.recovery.clients import fail, leave_memory, less_outstanding, lose, succeed
 from simulations.kernel.recovery.devices import enter, leave_device, pause_job
 from simulations.kernel.recovery.events import push
@@ -24,13 +25,16 @@ from simulations.kernel.recovery.queue import (
     queue_of,
     unlink,
 )
+from simulations.kernel.recovery.room import drop_from_room, keep
 from simulations.kernel.recovery.state import (
+    AWAY,
     CODEL,
     COMPLETION,
     CRASH,
     DISPATCH,
     DROPPED,
     HANG,
+    IN_ROOM,
     IN_SERVICE,
     JOIN,
     LATE,
@@ -48,7 +52,7 @@ from simulations.kernel.recovery.state import (
 from simulations.routing.policies import SHARED_QUEUE
 
 
-@borrowing
+@callee
 def rest(w: World, r: int, now_s: float) -> None:
     """A replica serves nothing any more; each attempt of its batch has had a share of it."""
     if w.replicas[r].size > 0:
@@ -68,7 +72,7 @@ def rest(w: World, r: int, now_s: float) -> None:
     w.replicas[r].is_stopped = False
 
 
-@borrowing
+@callee
 def is_turned_away(w: World, s: Batches, q: int, a: int, now_s: float) -> bool:
     """Whether an attempt is shed as it is taken off the line."""
     rules = w.rules[0]
@@ -89,7 +93,7 @@ def is_turned_away(w: World, s: Batches, q: int, a: int, now_s: float) -> bool:
     return bool(queues[q].is_overloaded and delay_s > 2.0 * rules.target_s)
 
 
-@borrowing
+@callee
 def most_of(w: World, s: Batches, q: int, now_s: float) -> int:
     """Attempts that the next batch has room for; the wait for it, or the collecting of it, is over."""
     plan, first = s.plan[0], w.attempts[s.queues[q].head]
@@ -102,7 +106,7 @@ def most_of(w: World, s: Batches, q: int, now_s: float) -> int:
     return int(fitting(plan, s.sizes, first.sent_s, s.queues[q].waiting, now_s))
 
 
-@borrowing
+@callee
 def is_in_batch(w: World, s: Batches, q: int, batch: int) -> bool:
     """Whether anybody waits who may be in a batch; in one that was collected ahead are those who joined it."""
     if s.queues[q].waiting == 0:
@@ -110,7 +114,7 @@ def is_in_batch(w: World, s: Batches, q: int, batch: int) -> bool:
     return bool(not s.plan[0].is_collected or w.attempts[s.queues[q].head].batch == batch)
 
 
-@borrowing
+@callee
 def take(w: World, s: Batches, q: int, r: int, now_s: float) -> int:
     """Attempts off the line into the batch of a replica, as many as fit; how many those are."""
     rules, attempts, state = w.rules[0], w.attempts, w.state
@@ -130,7 +134,7 @@ def take(w: World, s: Batches, q: int, r: int, now_s: float) -> int:
             attempts[a].where = IN_SERVICE
             attempts[a].behind = NO_ONE
             if attempts[a].replica == NO_ONE:  # of a shared queue
-                w.replicas[r].outstanding += 1
+                count(w, r, 1)
             attempts[a].replica = r
             if last == NO_ONE:
                 w.replicas[r].head = a
@@ -146,7 +150,7 @@ def take(w: World, s: Batches, q: int, r: int, now_s: float) -> int:
     return size
 
 
-@borrowing
+@callee
 def service_s(s: Batches, size: int, uniform: float) -> float:
     """Service time of a batch; the arrays of its law lie one behind the other."""
     rules, places, values = s.times[0], s.law_places, s.law_values
@@ -162,7 +166,7 @@ def service_s(s: Batches, size: int, uniform: float) -> float:
     return float(work_s)
 
 
-@borrowing
+@callee
 def start(w: World, s: Batches, q: int, r: int, now_s: float) -> None:
     """A free replica takes a batch that is due."""
     size = take(w, s, q, r, now_s)
@@ -186,7 +190,7 @@ def start(w: World, s: Batches, q: int, r: int, now_s: float) -> None:
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)
 
 
-@borrowing
+@callee
 def admit(w: World, s: Batches, a: int, now_s: float) -> None:
     """An attempt goes to a replica's queue, or fails at once."""
     rules, attempts, q = w.rules[0], w.attempts, 0
@@ -196,20 +200,25 @@ def admit(w: World, s: Batches, a: int, now_s: float) -> None:
         if q == NO_ONE:
             return
     if rules.limit >= 0 and s.queues[q].waiting >= rules.limit + s.plan[0].size_max * free_count(w, q):
+        if attempts[a].replica != NO_ONE:
+            count(w, attempts[a].replica, 0)
         refuse(w, a, REJECTED, now_s)
         return
     if attempts[a].replica != NO_ONE:
-        w.replicas[attempts[a].replica].outstanding += 1
+        count(w, attempts[a].replica, 1)
     append(w, s, q, a, now_s)
     look(w, s, q, now_s)
 
 
-@borrowing
+@callee
 def call_off(w: World, s: Batches, a: int, now_s: float) -> None:
     """An attempt that is called off leaves its queue; a batch that no client waits for ends, unless it hangs."""
     if not w.attempts[a].is_called_off:
         return
     w.attempts[a].is_called_off = False
+    if w.attempts[a].where == IN_ROOM:
+        drop_from_room(w, a)
+        return
     r = w.attempts[a].replica
     if w.attempts[a].where == WAITING:
         q = queue_of(w, r)
@@ -226,7 +235,7 @@ def call_off(w: World, s: Batches, a: int, now_s: float) -> None:
             push(w, now_s, COMPLETION, r, r)
 
 
-@borrowing
+@callee
 def call_off_others(w: World, s: Batches, request: int, now_s: float) -> None:
     """Attempts of a request that was answered elsewhere."""
     for k in range(len(w.places)):
@@ -234,7 +243,7 @@ def call_off_others(w: World, s: Batches, request: int, now_s: float) -> None:
             call_off(w, s, w.places[k, request], now_s)
 
 
-@borrowing
+@callee
 def dispatch(w: World, s: Batches, q: int, now_s: float) -> None:
     """Free replicas take what is due, the lowest first."""
     s.queues[q].is_called = False
@@ -246,7 +255,7 @@ def dispatch(w: World, s: Batches, q: int, now_s: float) -> None:
     look(w, s, q, now_s)
 
 
-@borrowing
+@callee
 def complete(w: World, s: Batches, r: int, now_s: float) -> None:
     """A replica has served its batch, and starts the next if one is due; nothing happens if the batch was moved."""
     if w.replicas[r].size == 0 or w.replicas[r].finish_s != now_s:
@@ -259,15 +268,15 @@ def complete(w: World, s: Batches, r: int, now_s: float) -> None:
     member = a
     while member != NO_ONE:
         attempts[member].where = LEAVING
+        count(w, r, -1)
         member = attempts[member].behind
     while a != NO_ONE:
         behind = attempts[a].behind
-        replicas[r].outstanding -= 1
         if is_stopped:
             state[0].dropped += 1
         elif attempts[a].is_alive:
             state[0].served += 1
-            replicas[r].failures = 0
+            praise(w, r)
             succeed(w, a, now_s)
             w.requests[attempts[a].request].started_s = began_s
             w.requests[attempts[a].request].size = size
@@ -284,7 +293,7 @@ def complete(w: World, s: Batches, r: int, now_s: float) -> None:
     look(w, s, q, now_s)
 
 
-@borrowing
+@callee
 def act(w: World, s: Batches, phase: int, rank: int, now_s: float) -> None:
     """A batch ends, or a queue is looked at, at once or when its first has waited long enough."""
     if phase == COMPLETION:
@@ -295,27 +304,36 @@ def act(w: World, s: Batches, phase: int, rank: int, now_s: float) -> None:
         look(w, s, rank, now_s)
 
 
-@borrowing
-def lose_all(w: World, s: Batches, r: int, now_s: float) -> None:
-    """All that a replica holds is lost: its batch, then its own queue."""
+@callee
+def _lose_or_keep(w: World, a: int, now_s: float, returns: bool) -> None:  # noqa: FBT001
+    """An attempt is lost, or returns to be routed."""
+    if returns:
+        less_outstanding(w, a)
+        keep(w, a)
+    else:
+        lose(w, a, now_s)
+        leave_memory(w, a)
+
+
+@callee
+def lose_all(w: World, s: Batches, r: int, now_s: float, returns: bool) -> None:  # noqa: FBT001
+    """All that a replica holds is lost, or returns to be routed: its batch, then its own queue."""
     a = w.replicas[r].head
     rest(w, r, now_s)
     leave_device(w, s, r, now_s)
     while a != NO_ONE:
         behind = w.attempts[a].behind
-        lose(w, a, now_s)
-        leave_memory(w, a)
+        _lose_or_keep(w, a, now_s, returns)
         a = behind
     if w.rules[0].routing != SHARED_QUEUE:
         forget_batch(s, r)
         while s.queues[r].waiting > 0:
             a = s.queues[r].head
             unlink(w, s, r, a)
-            lose(w, a, now_s)
-            leave_memory(w, a)
+            _lose_or_keep(w, a, now_s, returns)
 
 
-@borrowing
+@callee
 def vacate(w: World, s: Batches, r: int, now_s: float) -> None:
     """A replica takes no more; who waits in its own queue is routed again, in order."""
     w.replicas[r].is_up = False
@@ -325,19 +343,19 @@ def vacate(w: World, s: Batches, r: int, now_s: float) -> None:
     for _ in range(s.queues[r].waiting):
         a = s.queues[r].head
         unlink(w, s, r, a)
-        w.replicas[r].outstanding -= 1
+        count(w, r, -1)
         admit(w, s, a, now_s)
 
 
-@borrowing
+@callee
 def suffer(w: World, s: Batches, number: int, now_s: float) -> None:
     """What a fault does to a replica's batch and queue."""
     fault = w.faults[number]
     r, action, replicas = fault.replica, fault.action, w.replicas
     if action == LEAVE:
         vacate(w, s, r, now_s)
-    elif action in (CRASH, RESTART):
-        lose_all(w, s, r, now_s)
+    elif action in (CRASH, RESTART, AWAY):
+        lose_all(w, s, r, now_s, action == AWAY)
     elif action == HANG:
         replicas[r].is_hung = replicas[r].size > 0
         replicas[r].finish_s = np.inf

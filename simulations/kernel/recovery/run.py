@@ -68,7 +68,7 @@ class Servers(Protocol):
 
 
 # By the kind of fleet.
-SERVERS: dict[type, Callable[[Any, AttemptDraws], Servers]] = {
+SERVERS: dict[type, Callable[[Any, AttemptDraws, Clients], Servers]] = {
     BatchFleet: BatchServers,
     EngineFleet: EngineServers,
 }
@@ -101,7 +101,7 @@ def run(
     check_faults(faults, fleet.replicas)
     rules = rules_for(fleet.routing, fleet.queue_limit, clients, protection)
     w = world_for(rules, fleet.replicas, draws, clients, faults)
-    servers = SERVERS[type(fleet)](fleet, draws)
+    servers = SERVERS[type(fleet)](fleet, draws, clients)
     w.state["moves"] = servers.moves
     schedule(w, faults, protection)
     watcher = watcher or Unwatched()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from capacity.recovery.faults import Action
-from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.protection import Abandoned, Ejecting, Shedding
 from capacity.traffic.clients import ATTEMPTS_MAX, BudgetKind, Failure
 from simulations.draws.records import Floats, Integers
 from simulations.kernel.state import Structs
@@ -13,19 +13,22 @@ from simulations.kernel.state import Structs
 # Phases of an instant, as in the reference; a retry and a hedge arrive like a first try.
 FAULT, COMPLETION, ARRIVAL, DISPATCH, TIMER, TIMEOUT = range(6)
 RANKS = 2**48  # more than there are attempts
-SWEEP, HEDGE, RETRY = -1, -2, -3
+SWEEP, HEDGE, RETRY, TURN, CALL_ROOM = -1, -2, -3, -4, -5
+BEFORE_ARRIVALS = -1  # the rank of what comes before all that arrives
 NO_ONE = -1
-# Where an attempt is: in an engine the engine itself knows whether it waits or runs.
-FREE, WAITING, IN_SERVICE, LEAVING, IN_ENGINE = range(5)
+# Where an attempt is: in an engine the engine itself knows whether it waits or runs; in the room it waits for replicas.
+FREE, WAITING, IN_SERVICE, LEAVING, IN_ENGINE, IN_ROOM = range(6)
 REJECTED, TIMED_OUT, CRASHED = range(3)
 FAILURES = (Failure.REJECTED, Failure.TIMED_OUT, Failure.CRASHED)
 BUDGETS = tuple(BudgetKind)
 NO_BUDGET, FIRST_TRIES, SUCCESSES, CONCURRENT, THROTTLE = range(len(BUDGETS))
 SHEDDINGS = tuple(Shedding)
-SHED_NONE, LATE, CODEL, LIFO = range(len(SHEDDINGS))
+SHED_NONE, LATE, CODEL, LIFO, SHED_NEW = range(len(SHEDDINGS))
+EJECTIONS = tuple(Ejecting)
+EJECTS_NONE, ENVOY, NGINX = range(len(EJECTIONS))
 ABANDONED = tuple(Abandoned)
 SERVED, DROPPED, STOPPED = range(len(ABANDONED))
-LEAVE, CRASH, HANG, HIDE, JOIN, RESTART, SLOW, PAUSE, RESUME = (int(action) for action in Action)
+LEAVE, CRASH, HANG, HIDE, JOIN, RESTART, SLOW, PAUSE, RESUME, AWAY = (int(action) for action in Action)
 OVER, FULL, LATER = range(3)
 # What the next event comes from: nothing is to come, first tries, the heap, the line of timeouts, a server itself.
 NOTHING, FIRST_TRIES_COME, HEAP, LINE, SERVER = range(5)
@@ -35,6 +38,7 @@ RULES = np.dtype(
     [
         ("routing", np.int64),
         ("limit", np.int64),
+        ("new_max", np.int64),
         ("timeout_s", np.float64),
         ("deadline_s", np.float64),
         ("attempts", np.int64),
@@ -51,7 +55,8 @@ RULES = np.dtype(
         ("target_s", np.float64),
         ("interval_s", np.float64),
         ("abandoned", np.int64),
-        ("ejects", np.bool_),
+        ("ejection", np.int64),
+        ("slow_start_s", np.int64),
         ("has_backoff", np.bool_),
         ("backoff_s", np.float64, (ATTEMPTS_MAX,)),
     ]
@@ -68,6 +73,8 @@ STATE = np.dtype(
         ("next", np.int64),
         ("free", np.int64),
         ("turn", np.int64),
+        ("room_head", np.int64),
+        ("room_tail", np.int64),
         ("active", np.int64),
         ("retries", np.int64),
         ("tokens", np.float64),
@@ -80,6 +87,8 @@ STATE = np.dtype(
         ("crashed", np.int64),
         ("dropped", np.int64),
         ("timed_out", np.int64),
+        ("changes", np.int64),
+        ("slow_until_s", np.float64),
     ]
 )
 REPLICA = np.dtype(
@@ -92,6 +101,8 @@ REPLICA = np.dtype(
         ("is_hung", np.bool_),
         ("is_stopped", np.bool_),
         ("is_over", np.bool_),
+        ("is_left", np.bool_),
+        ("is_away", np.bool_),
         ("size", np.int64),
         ("waited_for", np.int64),
         ("head", np.int64),
@@ -102,9 +113,16 @@ REPLICA = np.dtype(
         ("cold", np.int64),
         ("scale", np.float64),
         ("outstanding", np.int64),
+        ("changed_s", np.float64),
+        ("changed", np.int64),
+        ("owed", np.int64),
         ("failures", np.int64),
         ("times", np.int64),
         ("since_s", np.float64),
+        ("failed_s", np.int64),
+        ("tried_s", np.int64),
+        ("back_s", np.float64),
+        ("weight", np.int64),
     ]
 )
 ATTEMPT = np.dtype(

@@ -7,7 +7,7 @@ import numpy as np
 
 from capacity.question.plan import Routing
 from capacity.recovery.faults import Fault
-from capacity.recovery.protection import EJECTION_SWEEP_S, Protection
+from capacity.recovery.protection import EJECTION_SWEEP_S, Ejecting, Protection
 from capacity.traffic.clients import Clients
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.kernel.recovery.events import push
@@ -16,6 +16,7 @@ from simulations.kernel.recovery.state import (
     ABANDONED,
     ATTEMPT,
     BUDGETS,
+    EJECTIONS,
     EVENT,
     FAILURES,
     FAULT,
@@ -42,10 +43,12 @@ def world_for(
     count = len(draws.arrived_s)
     requests = np.zeros(count, dtype=REQUEST)
     requests["scale"] = 1.0 if draws.scale is None else draws.scale
-    requests["arrived_s"] = draws.arrived_s
+    requests["arrived_s"] = outside_s = draws.outside_s
     requests["answered_s"] = requests["ended_s"] = requests["started_s"] = np.nan
     state = np.zeros(1, dtype=STATE)
     state["tokens"], state["free"], state["moves"] = clients.budget.tokens, replicas, 1
+    state["room_head"] = state["room_tail"] = NO_ONE
+    state["slow_until_s"] = -np.inf
     hedges = clients.hedge_s is not None
     return World(
         rules=rules,
@@ -57,7 +60,7 @@ def world_for(
         faults=_strikes(faults),
         requests=requests,
         places=np.full((clients.attempts, count) if hedges else (0, 0), NO_ONE, dtype=np.int64),
-        sent=np.zeros(int(draws.arrived_s[-1]) + 1 if count else 1, dtype=np.int64),
+        sent=np.zeros(int(np.nanmax(outside_s, initial=0.0)) + 1, dtype=np.int64),
         routing=draws.routing,
         backoff=draws.backoff,
     )
@@ -68,7 +71,7 @@ def schedule(w: World, faults: Sequence[Fault], protection: Protection) -> None:
     for number, fault in enumerate(faults):
         if fault.instant_s < math.inf:
             push(w, fault.instant_s, FAULT, number, 0)
-    if protection.ejects:
+    if protection.ejection is Ejecting.ENVOY:
         push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
 
 
@@ -105,8 +108,9 @@ def rules_for(routing: Routing, queue_limit: int | None, clients: Clients, prote
         for retry in range(1, clients.attempts):
             rules["backoff_s"][0, retry] = clients.backoff.longest_s(retry)
     values: dict[str, float | bool] = {
-        "routing": ROUTINGS.index(routing),
+        "routing": NO_ONE if routing.needs_sessions else ROUTINGS.index(routing),
         "limit": -1 if queue_limit is None else min(queue_limit, 2**53),
+        "new_max": -1 if protection.limits_new is None else protection.limits_new,
         "timeout_s": math.inf if clients.timeout_s is None else clients.timeout_s,
         "deadline_s": math.inf if clients.deadline_s is None else clients.deadline_s,
         "attempts": clients.attempts,
@@ -123,7 +127,8 @@ def rules_for(routing: Routing, queue_limit: int | None, clients: Clients, prote
         "target_s": target_s,
         "interval_s": protection.codel_interval_s,
         "abandoned": ABANDONED.index(protection.abandoned),
-        "ejects": protection.ejects,
+        "ejection": EJECTIONS.index(protection.ejection),
+        "slow_start_s": protection.slow_start_s,
         "has_backoff": clients.backoff is not None,
     }
     for name, value in values.items():
@@ -136,6 +141,7 @@ def _replicas(count: int) -> Structs:
     replicas = np.zeros(count, dtype=REPLICA)
     replicas["is_up"] = replicas["is_visible"] = True
     replicas["slow"], replicas["finish_s"], replicas["head"] = 1.0, np.inf, NO_ONE
+    replicas["back_s"] = -np.inf
     return replicas
 
 

@@ -22,6 +22,9 @@ class Target(Protocol):
     index: int
     outstanding: int
 
+    def count(self, more: int) -> None:
+        """It holds this many attempts more, or fewer."""
+
 
 @dataclass(slots=True, eq=False)
 class Request:
@@ -70,4 +73,4 @@ class Attempt:
         """Served or not, it is in no queue or batch any more."""
         self.place = None
         if self.target is not None:
-            self.target.outstanding -= 1
+            self.target.count(-1)

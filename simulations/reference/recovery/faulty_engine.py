@@ -1,7 +1,9 @@
 """Faulty engine: the engine of a language model that may leave, crash, hang, pause or be slow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from simulations.draws.attempts import EngineFleet, lengths_of
 from simulations.draws.tokens import TokenRecords, pass_noise
@@ -11,7 +13,8 @@ from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.faulty_server import FaultyServer, Work
 from simulations.reference.recovery.surroundings import Surroundings
 from simulations.reference.replica import Phase
-from simulations.reference.scheduler import Part, Request, Scheduler
+from simulations.reference.request import Request
+from simulations.reference.scheduler import Part, Scheduler
 
 
 @dataclass(slots=True)
@@ -31,11 +34,27 @@ class FaultyEngine(FaultyServer[Pass]):
     def __init__(self, index: int, fleet: EngineFleet, around: Surroundings, tally: Tally) -> None:
         super().__init__(index, around)
         self._fleet, self._tokens, self._tally = fleet, lengths_of(around.draws), tally
-        self._is_called = False
+        self._turns = None if self._tokens.sessions is None else self._tokens.sessions.turns
+        self._new_max = around.protection.limits_new
+        self._is_called = self._is_left = False
         self._passes = self._accepted = 0
         self._requests: dict[Attempt, Request] = {}
         self._attempts: dict[int, Attempt] = {}
         self.scheduler = self._fresh()
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of its cache."""
+        return self._fleet.rules.blocks
+
+    @property
+    def blocks_free(self) -> int:
+        """Blocks of its cache that no request uses."""
+        return self.scheduler.blocks.free
+
+    def holds(self, content: int) -> bool:
+        """Whether a block of its cache has this content now."""
+        return self.scheduler.blocks.holds(content)
 
     @property
     def waiting(self) -> int:
@@ -49,23 +68,32 @@ class FaultyEngine(FaultyServer[Pass]):
 
     def admit(self, attempt: Attempt) -> bool:
         """An attempt is sent here; False if too many wait."""
-        limit, tokens = self._fleet.queue_limit, self._tokens
-        if limit is not None and len(self.scheduler.waiting) >= limit:
+        tokens, number = self._tokens, attempt.request.number
+        if any(self.waiting >= limit for limit in self._limits_of(number)):
             return False
-        number = attempt.request.number
         request = Request(
             self._accepted,
             self._clock.now,
             int(tokens.input_tokens[number]),
             int(tokens.output_tokens[number]),
             int(tokens.cached_tokens[number]),
+            draws=number,
         )
+        if self._turns is not None:
+            request.listed, request.private = self._turns.listed_of(number), int(self._turns.private[number])
         self._accepted += 1
         self._requests[attempt], self._attempts[request.number] = request, attempt
         attempt.place = self
         self.scheduler.join(request)
         self.look()
         return True
+
+    def _limits_of(self, number: int) -> Iterator[int]:
+        """How many may wait where a request comes."""
+        if self._fleet.queue_limit is not None:
+            yield self._fleet.queue_limit
+        if self._new_max is not None and self._turns is not None and self._turns.turn[number] == 0:
+            yield self._new_max
 
     def abandon(self, attempt: Attempt) -> None:
         """Its client has told that it waits no more: the engine stops it, unless it hangs or is down."""
@@ -77,7 +105,7 @@ class FaultyEngine(FaultyServer[Pass]):
 
     def vacate(self) -> list[Attempt]:
         """The router forgets it; who has begun is served to the end."""
-        self.is_visible = False
+        self.is_visible, self._is_left = False, True
         moved = [self._attempts[request.number] for request in self.scheduler.vacate()]
         for attempt in moved:
             self._forget(attempt)
@@ -103,6 +131,13 @@ class FaultyEngine(FaultyServer[Pass]):
             self._forget(attempt)
         return attempts
 
+    def _join(self) -> None:
+        """One that has left comes back with an empty cache; what it still serves goes on."""
+        if self._is_left and self._turns is not None:
+            self.scheduler.blocks.forget_all()
+        self._is_left = False
+        super()._join()
+
     def _begin(self) -> None:
         self._is_called = False
         if self.is_free:  # nothing has happened to it meanwhile
@@ -121,7 +156,8 @@ class FaultyEngine(FaultyServer[Pass]):
     def _duration_s(self, parts: list[Part]) -> float:
         table, seed = self._fleet.table, self._tokens.noise_seed
         noise = pass_noise(table.noise, seed, self.index, self._passes)
-        return float(self._tally.pass_s(table, parts) * noise * self._slowness)
+        mean_s = self._tally.pass_s(table, parts, drafts_timed=self._fleet.rules.drafts_timed)
+        return float(mean_s * noise * self._slowness)
 
     def _complete(self) -> None:
         """Tokens are handed out; who has all of them is answered, and the next pass begins."""
@@ -142,13 +178,17 @@ class FaultyEngine(FaultyServer[Pass]):
     def _done(self, parts: list[Part]) -> list[tuple[Attempt, Request]]:
         """Attempts that a pass has brought the last token of, all of which have left, as their engine knew them."""
         done = []
-        for request in [part.request for part in parts if part.brings_token]:
+        for part in [part for part in parts if part.brings_token]:
+            request = part.request
             attempt = self._attempts.get(request.number)
-            if attempt is None:  # called off meanwhile
+            if attempt is None and not request.is_done:  # called off meanwhile
                 continue
-            request.due -= 1
-            request.generated += 1
-            self._tally.token(request, self._clock.now)
+            came = self.scheduler.take(part, self._tokens.noise_seed)
+            self._tally.tokens(part, came, self._clock.now)
+            if attempt is None:
+                continue
+            if request.events == 1 and attempt.is_waited_for:
+                self._population.first_token(attempt)
             if request.is_done:
                 self.scheduler.finish(request)
                 self._forget(attempt)
@@ -164,15 +204,17 @@ class FaultyEngine(FaultyServer[Pass]):
 
     def _fresh(self) -> Scheduler:
         rules = self._fleet.rules
-        pool = BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching)
-        return POLICIES[rules.scheduler](rules, pool)
+        return POLICIES[rules.scheduler](rules, BlockPool.of(rules))
 
 
 def engines_of(
     fleet: EngineFleet, around: Surroundings
 ) -> tuple[list[FaultyEngine], list[FaultyEngine], Callable[[], TokenRecords]]:
     """The engines of a fleet, each of which has a line of its own, and what they have on record after a run."""
-    arrived_s = around.draws.arrived_s
-    tally = Tally(len(arrived_s), fleet.replicas, fleet.window_s)
+    tally = Tally(len(around.draws.arrived_s), fleet.replicas, fleet.window_s)
     engines = [FaultyEngine(index, fleet, around, tally) for index in range(fleet.replicas)]
-    return engines, engines, lambda: tally.records(arrived_s, [one.scheduler for one in engines])
+
+    def records() -> TokenRecords:
+        return tally.records(np.array(around.population.arrived_s), [one.scheduler for one in engines])
+
+    return engines, engines, records

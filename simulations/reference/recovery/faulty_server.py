@@ -8,10 +8,12 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from capacity.recovery.faults import Action, Fault
+from capacity.recovery.protection import WEIGHT
 from capacity.traffic.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.surroundings import Surroundings
 from simulations.reference.replica import Moment, Phase
+from simulations.routing.candidates import Counted
 
 
 @dataclass(slots=True)
@@ -26,7 +28,7 @@ class Work:
 AnyWork = TypeVar("AnyWork", bound=Work)
 
 
-class FaultyServer(ABC, Generic[AnyWork]):
+class FaultyServer(Counted, ABC, Generic[AnyWork]):
     """What a fault is to any server; each kind says what it holds, and what it does with it.
 
     Attributes:
@@ -37,12 +39,13 @@ class FaultyServer(ABC, Generic[AnyWork]):
     """
 
     def __init__(self, index: int, around: Surroundings) -> None:
-        self.index = index
-        self.outstanding = 0
+        super().__init__(index, around.clock.changes)
         self.is_up = self.is_visible = True
         self.has_crashed = False
         self._is_paused = False
         self._slowness = 1.0  # how many times as long work takes that starts now
+        self._slow_start_s = around.protection.slow_start_s
+        self._back_s = -math.inf  # when its router saw it again, after it had not
         self._clock, self._population, self._counts = around.clock, around.population, around.counts
         self._work: AnyWork | None = None
         self._busy_s = 0.0  # with work that has ended
@@ -72,6 +75,12 @@ class FaultyServer(ABC, Generic[AnyWork]):
     def clear(self) -> Sequence[Attempt]:
         """All that it holds leaves, in order."""
 
+    def weigh(self) -> None:
+        """Know its weight as it is now, which grows by the second once it is back."""
+        now_s, self.weight = self._clock.now, WEIGHT
+        if now_s < self._back_s + self._slow_start_s:
+            self.weight = min(WEIGHT, 1 + WEIGHT * math.floor(now_s - self._back_s) // self._slow_start_s)
+
     @property
     def is_free(self) -> bool:
         """Whether it could start work."""
@@ -87,7 +96,7 @@ class FaultyServer(ABC, Generic[AnyWork]):
         return self._busy_s + (0.0 if self._work is None else now_s - self._work.began_s)
 
     def suffer(self, fault: Fault) -> None:
-        """Something happens to it that is no business of others; LEAVE is one of its router."""
+        """Something happens to it that is no business of others; its router does the rest of LEAVE and AWAY."""
         actions: dict[Action, Callable[[], None]] = {
             Action.CRASH: self._crash,
             Action.HANG: self._hang,
@@ -97,6 +106,7 @@ class FaultyServer(ABC, Generic[AnyWork]):
             Action.SLOW: partial(self._slow, fault.value),
             Action.PAUSE: partial(self._pause, fault.value),
             Action.RESUME: self._resume,
+            Action.AWAY: self._go,
         }
         actions[fault.action]()
 
@@ -115,9 +125,15 @@ class FaultyServer(ABC, Generic[AnyWork]):
     def _hide(self) -> None:
         self.is_visible = False
 
+    def _go(self) -> None:
+        self.is_up = self.is_visible = False
+
     def _join(self) -> None:
+        if not self.is_visible:
+            self._back_s = self._clock.now
         self.is_up = self.is_visible = True
         self.has_crashed = False
+        self.count(0)
         self.look()
 
     def _restart(self) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from capacity.recovery.protection import Abandoned
 from capacity.traffic.clients import Clients, Failure
+from simulations.draws.attempts import AttemptDraws
 from simulations.reference.recovery.attempt import Attempt, Request
 from simulations.reference.recovery.budgets import Awaited, budget_for
 from simulations.reference.recovery.surroundings import Counts
@@ -18,17 +19,21 @@ class Service(Protocol):
     def admit(self, attempt: Attempt) -> Failure | None:
         """Take an attempt, or say how it has failed at once."""
 
-    def failed(self, attempt: Attempt) -> None:
+    def failed(self, attempt: Attempt, failure: Failure) -> None:
         """Its client had no reply."""
 
     def answered(self, attempt: Attempt) -> None:
         """Its client had the reply in time."""
+
+    def first_token(self, attempt: Attempt) -> None:
+        """Its client has the first token."""
 
 
 class Population:
     """All clients of a run, and the outcomes of their requests.
 
     Attributes:
+        arrived_s: by request, NaN of turns of sessions that have not come. [s]
         answered_s, ended_s, sent: by request: the reply in time, the end of waiting, attempts sent.
         started_s, batch_size, busy_s, batches: by request, as in `Outcomes`.
     """
@@ -45,9 +50,10 @@ class Population:
         self._budget = budget_for(clients.budget, self._awaited)
         self._timeout_s = math.inf if clients.timeout_s is None else clients.timeout_s
 
-    def begin(self, arrived_s: list[float], service: Service) -> None:
-        """First tries arrive at these instants."""
-        self._service = service
+    def begin(self, draws: AttemptDraws, service: Service) -> None:
+        """First tries arrive at their instants, and turns of sessions after the answers before them."""
+        self._service, self._sessions = service, draws.sessions
+        self.arrived_s = arrived_s = draws.outside_s.tolist()
         self.answered_s = [math.nan] * len(arrived_s)
         self.ended_s = [math.inf] * len(arrived_s)
         self.sent = [0] * len(arrived_s)
@@ -55,11 +61,9 @@ class Population:
         self.batch_size = [0] * len(arrived_s)
         self.busy_s = [0.0] * len(arrived_s)
         self.batches = [0.0] * len(arrived_s)
-        patience_s = math.inf if self._clients.deadline_s is None else self._clients.deadline_s
         for number, instant_s in enumerate(arrived_s):
-            request = Request(number, instant_s, instant_s + patience_s)
-            action = partial(self._arrive, request)
-            self._clock.call(instant_s, Phase.ARRIVAL, self._rank(request, 0), action)
+            if not math.isnan(instant_s):
+                self._come_at(instant_s, number)
 
     def answer(self, attempt: Attempt) -> None:
         """The first reply wins; no client waits for other attempts any more."""
@@ -72,6 +76,11 @@ class Population:
         for other in list(request.live):
             self._forget(other)
             self._tell(other)
+        self._follow(request.number)
+
+    def first_token(self, attempt: Attempt) -> None:
+        """An attempt that is waited for has its first token."""
+        self._service.first_token(attempt)
 
     def served_with(self, attempt: Attempt, started_s: float, batch_size: int) -> None:
         """An attempt was answered by a batch of this size that started then."""
@@ -90,12 +99,24 @@ class Population:
         request = attempt.request
         self._forget(attempt)
         self._budget.failure()
-        self._service.failed(attempt)
+        self._service.failed(attempt, failure)
         if not self._tries_again(request, failure) and not request.live:
             self._decide(request)
 
-    def _arrive(self, request: Request) -> None:
-        self._send(self._next_attempt(request))
+    def _come_at(self, instant_s: float, number: int) -> None:
+        rank = number * self._clients.attempts
+        self._clock.call(instant_s, Phase.ARRIVAL, rank, partial(self._arrive, number))
+
+    def _arrive(self, number: int) -> None:
+        now_s = self.arrived_s[number] = self._clock.now
+        patience_s = math.inf if self._clients.deadline_s is None else self._clients.deadline_s
+        self._send(self._next_attempt(Request(number, now_s, now_s + patience_s)))
+
+    def _follow(self, number: int) -> None:
+        """The next turn of a session comes when its user has read the answer."""
+        if self._sessions is not None and not self._sessions.turns.is_last(number):
+            instant_s = self._sessions.turns.follows_s(number, self.arrived_s[number], self._clock.now)
+            self._come_at(instant_s, number + 1)
 
     def _next_attempt(self, request: Request) -> Attempt:
         """Another attempt; its client waits for it from now on, though it may be sent later."""

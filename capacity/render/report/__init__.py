@@ -1,0 +1,1 @@
+"""How a saved plan is shown as one page."""

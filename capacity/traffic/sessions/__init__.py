@@ -1,0 +1,1 @@
+"""Sessions: conversations and agents, whose turns repeat what came before."""
