@@ -28,9 +28,10 @@ class Slowable(Replica):
 
     def command(self) -> list[str]:
         """The command line that starts it."""
-        script = str(Path(__file__).with_name("slowed_replica.py"))
         told = Replica.command(self)  # a class with slots is made twice, and `super()` knows the first
-        return [sys.executable, script, str(self.factor), *told[told.index("serve_api") + 1 :]]
+        # A module, as `serve_api` is: both are found from the checkout alone, which no wheel holds.
+        module = ("-m", "benchmarks.slowed_replica")
+        return [sys.executable, *module, str(self.factor), *told[told.index("serve_api") + 1 :]]
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Slowed replica: `python -m serve_api --emulate ...`, whose batches are slower between SIGUSR1 and SIGUSR2.
 
-    python benchmarks/slowed_replica.py 3 --emulate emulated.csv --port 0
+    python -m benchmarks.slowed_replica 3 --emulate emulated.csv --port 0
 
 A batch that starts meanwhile takes three times as long as it would have.
 """
@@ -37,4 +37,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, lambda *_: become(slower))
     signal.signal(signal.SIGUSR2, lambda *_: become(1.0))
     serve_api.server.process.Emulated = Slowed  # type: ignore[misc]
-    app(prog_name="python benchmarks/slowed_replica.py")
+    app(prog_name="python -m benchmarks.slowed_replica")

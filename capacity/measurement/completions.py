@@ -20,8 +20,8 @@ from capacity.measurement.http import (
     Address,
     TooLongError,
     explained,
-    import_aiohttp,
     posted,
+    reopening,
     require_success,
 )
 from capacity.profile.llm_runs import SeenRequest, token_gaps
@@ -158,12 +158,8 @@ async def stream(
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Streamed:
     """Send a request, and record when its events arrive; raises as `capacity.measurement.http.ask` does."""
-    aiohttp = import_aiohttp()
-    try:
-        return await _stream(client, address, body, headers)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
-        # Closed while idle, as llama.cpp's server does after each stream: try once more on a new connection.
-        return await _stream(client, address, body, headers)
+    # llama.cpp's server closes a connection after each stream.
+    return await reopening(client, lambda client: _stream(client, address, body, headers))
 
 
 async def _stream(

@@ -10,13 +10,13 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from capacity.errors import DependencyError, InputError
@@ -26,6 +26,8 @@ from capacity.units import format_duration
 if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
+
+_Found = TypeVar("_Found")
 
 ANSWER_BYTES_MAX = 16 * 2**20
 _EXCERPT, _LENGTH_MAX = 120, 2000
@@ -132,7 +134,7 @@ def import_aiohttp() -> Any:
 
 
 @asynccontextmanager
-async def session(timeout_s: float) -> "AsyncIterator[aiohttp.ClientSession]":
+async def session(timeout_s: float | None) -> "AsyncIterator[aiohttp.ClientSession]":
     """A client that keeps its connections; `timeout_s` is for a whole request. [s]"""
     aiohttp = import_aiohttp()
     async with aiohttp.ClientSession(
@@ -219,14 +221,24 @@ async def fetch(
 
     Raises DependencyError: no answer in time, or one that fails, redirects, is too large or not HTTP.
     """
-    aiohttp = import_aiohttp()
     with explained(client, address, slow):
-        try:
-            answer = await ask(client, address, body)
-        except (aiohttp.ServerDisconnectedError, ConnectionError):
-            answer = await ask(client, address, body)
+        answer = await reopening(client, lambda client: ask(client, address, body))
     require_success(address, answer.status, answer.headers, answer.body)
     return answer
+
+
+async def reopening(
+    client: "aiohttp.ClientSession", exchange: Callable[["aiohttp.ClientSession"], Awaitable[_Found]]
+) -> _Found:
+    """The result of an exchange; on a new connection where the server had closed the one that was kept."""
+    aiohttp = import_aiohttp()
+    try:
+        return await exchange(client)
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+        pass
+    # Any other connection of this client may have been closed as well.
+    async with session(client.timeout.total) as fresh:
+        return await exchange(fresh)
 
 
 def _named(address: Address) -> str:

@@ -132,6 +132,31 @@ def test_a_closed_connection_is_opened_again_once() -> None:
     assert len(asked) == 2
 
 
+def test_a_new_connection_is_opened_where_all_that_were_kept_are_closed() -> None:
+    async def asked() -> list[int]:
+        at_once = asyncio.Barrier(3)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"}}")
+            if len(opened) < 3:
+                opened.append(writer)
+                await at_once.wait()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(STREAM)}\r\n\r\n"
+            writer.write(head.encode() + STREAM)
+            await reader.read(1)  # hangs up where it would have to answer again
+            writer.close()
+
+        opened: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        address = parse_address(f"http://127.0.0.1:{port}/v1/completions", "--llm")
+        async with server, session(5.0) as client:
+            first = await asyncio.gather(*(complete(client, address, PROMPT) for _ in range(3)))
+            return [one.output_tokens for one in (*first, await complete(client, address, PROMPT))]
+
+    assert asyncio.run(asked()) == [2, 2, 2, 2]
+
+
 def test_an_answer_is_read_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.measurement.completions.ANSWER_BYTES_MAX", len(STREAM))
     assert completed(lambda *_: Reply(body=STREAM))[0].input_tokens == 3
