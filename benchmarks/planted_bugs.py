@@ -70,6 +70,8 @@ BUGS = (
     Bug("steps with prompts count what decodes beside them", "llm_steps._prompts",
         "np.where(columns.decode > 0, beside_s, 0.0)", "0.0",
         "test_llm_steps.py::test_forward_passes_give_the_steps_back_with_their_stairs"),
+    Bug("a fit follows no plane", "fit._further", "for share in (1.0, 0.5)", "for share in (0.0,)",
+        "test_calibration.py::test_figures_that_jump_do_not_hold_a_fit_up"),
     Bug("errors of calibrated steps go their own ways", "_calibrated_otherwise",
         "drawn @ np.array(calibration.step_errors)",
         "0.05 * generator.standard_normal(len(profile.steps))",

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import combinations
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from simulations.draws.records import Floats, Integers
 
 SEED = 900  # of the instants of sending where they are not known
-_DRAWS = 8  # other instants of sending, which tell how far figures of one run scatter
-_STARTS = 3  # starting points that are followed, the best of a grid
-# How far logarithms may go from their start, and over what slopes are taken: first coarse, then fine.
-_REACH, _STEP, _FINE_STEP = 9.0, 0.1, 0.02
-_ROUNDS, _TOLERANCE = 20, 1e-4
-# Steps of the last search, the rounds of each, and the share of the cost below which a round gained too little.
-_POLISH_STEPS, _POLISH_ROUNDS, _POLISH_ENOUGH = (0.1, 0.03, 0.01), 4, 0.02
+_DRAWS = 32  # other instants of sending, which tell how far figures of one run scatter
+# Starting points that are followed for some rounds; the best of them goes on.
+_STARTS, _FIRST_ROUNDS, _ROUNDS = 3, 4, 10
+# Points of a plane for each of its numbers, how far logarithms lie around its middle, and how that shrinks in a round.
+_POINTS, _RADIUS, _SHRINK = 4, 0.5, 0.75
+# How far a round goes at most, in radii, and the information that a value has beforehand, as logarithm.
+_FURTHEST, _PRIOR = 3.0, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +49,7 @@ def fit(
 ) -> Fit:
     """Least squares of logarithms of positive values, from the best of some starts.
 
-    A value without effect goes to nearly 0. Times to first token move in steps, so slopes are taken over a tenth.
+    A value without effect may be anything.
 
     Args:
         errors: covariance of the relative errors of the measured values.
@@ -62,27 +59,16 @@ def fit(
     def off(logs: Floats) -> Floats:
         return np.asarray(weights @ (np.log(predict(np.exp(logs))) - goal))
 
-    def slopes(logs: Floats, step: float = _STEP) -> Floats:
-        here, units = off(logs), step * np.eye(len(logs))
-        return np.array([(off(logs + unit) - here) / step for unit in units]).T
-
-    def found(begin: Floats, step: float) -> tuple[float, Floats]:
-        one = least_squares(
-            off,
-            begin,
-            jac=partial(slopes, step=step),
-            bounds=(begin - _REACH, begin + _REACH),
-            max_nfev=_ROUNDS,
-            xtol=_TOLERANCE,
-            ftol=_TOLERANCE,
-        )
-        return float(one.cost), one.x
-
-    promising = sorted(starts, key=lambda start: float((off(np.log(start)) ** 2).sum()))[:_STARTS]
-    coarse = min((found(np.log(start), _STEP) for start in promising), key=lambda one: one[0])
-    logs = min(coarse, found(coarse[1], _FINE_STEP), key=lambda one: one[0])[1]
-    logs = _polished(lambda one: float((off(one) ** 2).sum()), logs)
-    return Fit(values=np.exp(logs), off=np.log(predict(np.exp(logs))) - goal, errors=errors)
+    begins = sorted((_Place(off, np.log(start)) for start in starts), key=lambda one: one.cost)[:_STARTS]
+    radius, dice = _RADIUS, np.random.default_rng(SEED)
+    for _ in range(_FIRST_ROUNDS):
+        begins = [_further(off, one, radius, dice) for one in begins]
+        radius *= _SHRINK
+    found = min(begins, key=lambda one: one.cost)
+    for _ in range(_ROUNDS):
+        found = _further(off, found, radius, dice)
+        radius *= _SHRINK
+    return Fit(values=np.exp(found.logs), off=np.log(predict(np.exp(found.logs))) - goal, errors=errors)
 
 
 def fit_scattered(
@@ -94,19 +80,26 @@ def fit_scattered(
 ) -> Fit:
     """The fit of figures of runs of which each draws its own instants, so that they also scatter by chance.
 
-    A first fit finds about where, and there other draws tell how far figures scatter: those measured, and those that
-    one draw predicts.
+    Other draws tell how far figures scatter: those measured, and those that one draw predicts. They do so for the best
+    start, and again where a first fit with that ends.
 
     Args:
         predict: figures by values and by the draw.
         allowed: relative errors that measured figures have besides.
         together: number of the run of each figure; figures of one run scatter together, and others do not.
     """
-    errors = np.diag(allowed**2)
-    found = fit(starts, lambda values: predict(values, SEED), measured, errors)
-    logs = np.log([predict(found.values, seed) for seed in range(_DRAWS)])
-    errors = errors + 2.0 * np.where(together[:, None] == together, np.cov(logs.T), 0.0)
-    return fit([found.values.tolist(), *starts], lambda values: predict(values, SEED), measured, errors)
+
+    def drawn_once(values: Floats) -> Floats:
+        return predict(values, SEED)
+
+    def errors_at(values: Floats) -> Floats:
+        logs = np.log([predict(values, seed) for seed in range(_DRAWS)])
+        return np.diag(allowed**2) + 2.0 * np.where(together[:, None] == together, np.cov(logs.T), 0.0)
+
+    off = [np.log(drawn_once(np.array(start)) / measured) / allowed for start in starts]
+    best = starts[int(np.argmin([one @ one for one in off]))]
+    found = fit(starts, drawn_once, measured, errors_at(np.array(best)))
+    return fit([found.values.tolist(), *starts], drawn_once, measured, errors_at(found.values))
 
 
 def root(found: Fit, predict: Callable[[Floats], Floats], sizes: Floats) -> Floats:
@@ -131,26 +124,31 @@ def _root_of_inverse(errors: Floats) -> Floats:
     return np.asarray(np.linalg.inv(np.linalg.cholesky(errors)))
 
 
-def _polished(cost: Callable[[Floats], float], logs: Floats) -> Floats:
-    """A lower point near one, by steps along each value and along pairs of values that make up for each other.
+class _Place:
+    """Logarithms, and the sum of the squares of how far their figures are off."""
 
-    Simulated figures jump where requests fall into other steps, so that slopes mislead near the bottom.
+    def __init__(self, off: Callable[[Floats], Floats], logs: Floats) -> None:
+        self.logs, self.off = logs, off(logs)
+        self.cost = float(self.off @ self.off)
+
+
+def _further(
+    off: Callable[[Floats], Floats], begin: _Place, radius: float, dice: np.random.Generator
+) -> _Place:
+    """The best place of a round: where planes through the figures of points around one have their least squares.
+
+    Simulated figures jump where requests fall into other steps, so that slopes at one place mislead.
 
     Source:
-        Hooke & Jeeves (1961), "Direct search" solution of numerical and statistical problems, J. ACM 8(2).
+        Box & Wilson (1951), "On the experimental attainment of optimum conditions", J. R. Stat. Soc. B 13(1).
     """
-    units = np.eye(len(logs))
-    ways = [*units, *(one - other for one, other in combinations(units, 2))]
-    best = cost(logs)
-    for step in _POLISH_STEPS:
-        for _ in range(_POLISH_ROUNDS):
-            before = best
-            for way in ways:
-                for moved in (logs + step * way, logs - step * way):
-                    found = cost(moved)
-                    if found < best:
-                        best, logs = found, moved
-                        break
-            if best > (1.0 - _POLISH_ENOUGH) * before:
-                break
-    return logs
+    count = len(begin.logs)
+    half = radius * dice.standard_normal((_POINTS * (count + 1) // 2, count))
+    around = np.concatenate([half, -half])
+    places = [_Place(off, begin.logs + one) for one in around]
+    planes = np.linalg.lstsq(np.column_stack([np.ones(len(around)), around]), [one.off for one in places])[0]
+    middle, slopes = planes[0], planes[1:].T
+    step = -np.linalg.solve(slopes.T @ slopes + _PRIOR * np.eye(count), slopes.T @ middle)
+    step *= min(1.0, _FURTHEST * radius / max(1e-300, float(np.abs(step).max())))
+    steps = [_Place(off, begin.logs + share * step) for share in (1.0, 0.5)]
+    return min([begin, *places, *steps], key=lambda one: one.cost)

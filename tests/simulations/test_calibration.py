@@ -109,7 +109,7 @@ def test_single_requests_give_the_steps_back(
     for requests in (1, 4, 6, 8, 10, 16):  # 6 was hardly seen, and may be anywhere between 4 and 8
         size = {"decode_requests": requests, "kv_tokens": 300 * requests}
         off = profile.table.mean_s(**size) / PAPER.step_s(0, requests, 300 * requests) - 1.0
-        assert abs(off) < max(off_max, 2.0 * spread_of(profile, **size)), (requests, off)
+        assert abs(off) < max(off_max, 3.0 * spread_of(profile, **size)), (requests, off)
         assert requests == 6 or abs(off) < off_max
     if tool != "guidellm":  # its single tokens have no times
         assert profile.table.mean_s(512) == pytest.approx(PAPER.step_s(512, 0, 0), rel=0.03)
@@ -281,7 +281,7 @@ def test_tables_of_percentiles_give_the_steps_back(write: Any, answers: list[Ser
             else {"decode_requests": int(name.split()[0]), "kv_tokens": 300 * int(name.split()[0])}
         )
         assert abs(off) < 3.0 * spread_of(profile, **size), (name, off)
-        assert abs(off) < 0.2
+        assert abs(off) < 0.06
     assert {one.load for one in answer.figures} == set(documents)
     steady = [
         one for one in answer.figures if not one.name.startswith("ttft")
@@ -417,10 +417,23 @@ def test_figures_of_one_run_are_weighed_by_how_far_its_draws_scatter() -> None:
 
     together = np.array([0, 0, 1])
     found = fit_scattered([[1.0]], predict, [1.0, 1.0, 2.0], np.array([0.01, 0.01, 0.02]), together)
-    chance = 2.0 * np.var(draws[:8], ddof=1)
+    chance = 2.0 * np.var(draws[:32], ddof=1)
     expected = np.diag([1e-4, 1e-4, 4e-4]) + chance * np.outer([1, 1, 0], [1, 1, 0])
     assert found.errors == pytest.approx(expected)
     assert found.values[0] == pytest.approx(2.0, rel=0.05)  # by the run that does not scatter
+
+
+def test_figures_that_jump_do_not_hold_a_fit_up() -> None:
+    """A ridge of three values whose figures jump by 5 % where a request falls into another step."""
+    shares = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.3, 1.0], [0.5, 0.5, 0.6]])
+
+    def predict(values: Floats) -> Floats:
+        return np.exp(shares @ np.log(values) + 0.05 * (np.floor(40.0 * np.log(values).sum()) % 2.0))
+
+    known = np.array([1.7, 0.4, 3.0])
+    found = fit([[1.0, 1.0, 1.0], [4.0, 4.0, 4.0]], predict, predict(known).tolist(), np.diag([1e-4] * 4))
+    assert found.values == pytest.approx(known, rel=0.03)
+    assert found.residual < 0.01
 
 
 def test_what_is_left_open_is_the_curvature_of_the_fit() -> None:

@@ -223,13 +223,16 @@ class Starting:
         await self.order("enable server fleet/s1")
 
     async def weight(self) -> int:
-        """What HAProxy says that it weighs, in sixteenths, which is that of this second or, at a late timer, the last."""
-        earliest = self._by_rule()
+        """What HAProxy says that it weighs, in sixteenths: that of this second, of the last or of the next.
+
+        It counts whole seconds of its clock, and looks at them by a timer that may be late.
+        """
+        earliest = self._by_rule() - WEIGHT // SLOW_S
         head, *rows = (await self.order("show stat")).removeprefix("# ").splitlines()
         row = next(one for one in rows if one.startswith("fleet,s1,"))
         percent = dict(zip(head.split(","), row.split(","), strict=True))["throttle"]
         found = round(int(percent or 100) * WEIGHT / 100)
-        assert max(1, earliest - WEIGHT // SLOW_S) <= found <= self._by_rule()
+        assert max(1, earliest) <= found <= min(WEIGHT, self._by_rule() + WEIGHT // SLOW_S)
         return found
 
     def _by_rule(self) -> int:
