@@ -11,8 +11,9 @@ SEED = 900  # of the instants of sending where they are not known
 _DRAWS = 32  # other instants of sending, which tell how far figures of one run scatter
 # Starting points that are followed for some rounds; the best of them goes on.
 _STARTS, _FIRST_ROUNDS, _ROUNDS = 3, 4, 10
-# Points of a plane for each of its numbers, how far logarithms lie around its middle, and how that shrinks in a round.
-_POINTS, _RADIUS, _SHRINK = 4, 0.5, 0.75
+# Points of a plane for each of its numbers, and pairs of them at least; how far logarithms lie around its middle, and
+# how that shrinks in a round.
+_POINTS, _LEAST, _RADIUS, _SHRINK = 4, 8, 0.5, 0.75
 # How far a round goes at most, in radii, and the information that a value has beforehand, as logarithm.
 _FURTHEST, _PRIOR = 3.0, 0.05
 
@@ -143,7 +144,7 @@ def _further(
         Box & Wilson (1951), "On the experimental attainment of optimum conditions", J. R. Stat. Soc. B 13(1).
     """
     count = len(begin.logs)
-    half = radius * dice.standard_normal((_POINTS * (count + 1) // 2, count))
+    half = radius * dice.standard_normal((max(_LEAST, _POINTS * (count + 1) // 2), count))
     around = np.concatenate([half, -half])
     places = [_Place(off, begin.logs + one) for one in around]
     planes = np.linalg.lstsq(np.column_stack([np.ones(len(around)), around]), [one.off for one in places])[0]
