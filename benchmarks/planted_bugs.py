@@ -1013,7 +1013,7 @@ def places() -> dict[str, list[tuple[Path, str]]]:
 def named(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.stmt]]:
     for node in scope.body:
         match node:
-            case ast.FunctionDef(name=name):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name, node
             case ast.ClassDef(name=name):
                 yield name, node
