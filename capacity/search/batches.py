@@ -1,7 +1,7 @@
 """Batches: what theory says of replicas that serve batches, which have laws and floors."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from capacity.server.batch.caveats import (
     profile_caveats,
     spread_caveats,
 )
+from capacity.server.batch.holding import helped_at_most, holds_hardly_any
 from capacity.server.batch.plan import BatchPlan, BatchScenario
 from capacity.server.batch.refusal import (
     floor_candidate,
@@ -57,6 +58,8 @@ from capacity.traffic.workload import (
     is_patient,
 )
 
+# How many times its limit what a failure leaves of a fleet misses, when no wait is tried: its error is not known.
+_BY_FAR = 1.5
 # Parts of a number of replicas in doubt whose router looks at queues.
 _LOOKING_PARTS = 500
 # Chains of this many places are solved in a second or two; beyond, a simulation is faster. With a batch wait a plan
@@ -240,6 +243,31 @@ class BatchTheory:
             rate_rps = workload.arrival_rate_rps if isinstance(workload, Workload) else None
             if not (is_searched and rate_rps and is_wait_vain(family.profile, rate_rps, plan)):
                 yield plan
+
+    def may_wait(
+        self,
+        question: BatchQuestion,
+        plan: BatchPlan,
+        size_max: int | None,
+        judged: Callable[[BatchPlan], Candidate],
+    ) -> bool:
+        """Whether a batch wait may save a plan: not where it holds hardly any, or where others miss by far."""
+        limits, workload = question.objective.limits, question.workload
+        if question.space.batch_waits_s is not None:
+            return True
+        profile = question.profile(plan.profile)
+        if holds_hardly_any(profile, workload, plan):
+            return False
+        most = [helped_at_most(profile, workload, plan, limit) for limit in limits]
+        if min(most) == math.inf:
+            return True
+        size = min(plan.batch_size_max, size_max or plan.batch_size_max)
+        at_once = judged(replace(plan, batch_wait_max_s=0.0, batch_size_max=size))
+        if (seen := at_once.performance) is None:
+            why = at_once.rejection
+            return why is None or why.limit is None or why.needed <= _BY_FAR * why.allowed
+        missed = (limit.pressure(seen) for limit in limits)
+        return all(one is None or one.low <= times for one, times in zip(missed, most, strict=True))
 
     def devices_min(
         self, question: BatchQuestion, family: Family, floors: Floors, judge: object

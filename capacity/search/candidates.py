@@ -239,12 +239,26 @@ class Search:
                 continue
             wait_s, size = plan.settings
             formed = self._largest_formed.get((family, devices, wait_s), size)
-            if formed < size or (waits and refuse_loads(self.question, plan)):  # no wait makes it stable
+            if formed < size or (waits and not self._may_wait(plan, family, devices)):
                 continue
-            candidate, largest = self._candidate(plan)
-            if largest is not None and largest < size:
-                self._largest_formed[family, devices, wait_s] = size
-            yield candidate
+            yield self._formed(family, devices, plan)
+
+    def _formed(self, family: Family, devices: int, plan: Plan) -> Candidate:
+        """A plan judged once, and whether its largest batches never form, so that larger ones would not either."""
+        candidate, largest = self._candidate(plan)
+        wait_s, size = plan.settings
+        if largest is not None and largest < size:
+            self._largest_formed[family, devices, wait_s] = size
+        return candidate
+
+    def _may_wait(self, plan: Plan, family: Family, devices: int) -> bool:
+        """Whether a plan may be enough because its batches wait: no wait makes it stable, or much quicker."""
+        if refuse_loads(self.question, plan) is not None:
+            return False
+        at_once = self._largest_formed.get((family, devices, 0.0))
+        return self.theory.may_wait(
+            self.question, plan, at_once, lambda one: self._formed(family, devices, one)
+        )
 
     def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
         """A plan judged once, and on if it was put off; with the largest batch that formed, if just simulated."""

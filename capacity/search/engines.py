@@ -1,7 +1,7 @@
 """Engines of a language model as a search sees them: what is known without simulating a fleet, and what stays open."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +75,16 @@ class EngineTheory:
     ) -> Iterator[Any]:
         """The one of this number."""
         yield from question.fleets(family, devices)
+
+    def may_wait(
+        self,
+        question: EngineQuestion,
+        plan: TokenPlan,
+        size_max: int | None,
+        judged: Callable[[TokenPlan], Candidate],
+    ) -> bool:
+        """Whether a plan waits at all, which engines never do."""
+        return not plan.starts_at_once
 
     def devices_min(
         self, question: EngineQuestion, family: Family[LlmProfile], floors: Floors, judge: Judge

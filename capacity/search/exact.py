@@ -3,7 +3,7 @@
 The only file of the search that names the kinds, each with its theory in a file of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from capacity.performance import Performance, Width
@@ -57,6 +57,15 @@ class Theory(Protocol):
 
     def fleets(self, question: Any, family: Any, devices: int, floors: Floors) -> Iterator[Any]:
         """Plans of a family with this many devices, the simplest first; without settings at a floor."""
+
+    def may_wait(
+        self, question: Any, plan: Any, size_max: int | None, judged: Callable[[Any], Candidate]
+    ) -> bool:
+        """Whether a batch wait may save a plan, by what is judged of it without one.
+
+        Args:
+            size_max: beyond which batches never form without a wait, if that is known.
+        """
 
     def devices_min(self, question: Any, family: Any, floors: Floors, judge: Any) -> int | None:
         """Fewest devices that are stable under some setting of a family; None if all its settings are at a floor."""

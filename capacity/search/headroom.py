@@ -12,11 +12,12 @@ from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejecti
 from capacity.question.objective import Objective
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly, theory_of
-from capacity.search.recommendation import DECIDED, Headroom, HeadroomEffort
+from capacity.search.recommendation import DECIDED, Headroom, HeadroomEffort, one_answer
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
 
-_RESOLUTION = 0.01  # share of the rate to within which either end is found
+# Shares of the rate here are of one whose growth is small; of others they are larger, by `Ends.slack`.
+_RESOLUTION = 0.01  # to within which either end is found
 # Shares of the rate by which a rate is tried below and above where the limit is guessed to be reached: together they
 # are one answer. And how far a rate must lie from what was tried.
 _BELOW, _ABOVE, _APART = 0.011, 0.008, 0.005
@@ -78,14 +79,31 @@ def seen_at(size: float, candidate: Any, objective: Objective) -> Seen | None:
 
 def ends_of(tried: Sequence[Seen]) -> tuple[list[Seen], list[Seen]]:
     """The lower and the upper ends of what was seen, with the error of the profile's samples if it is known of any."""
-    likely = likely_ends(tried)
+    lower, upper = (_end_of(tried, side) for side in (0, 1))
 
     def moved(end: float) -> Iterator[Seen]:
         for one in tried:
             if 0.0 < (pressure := one.pressure * end) < math.inf:
                 yield one._replace(pressure=pressure)
 
-    return list(moved(likely[0])), list(moved(likely[1]))
+    return list(moved(lower)), list(moved(upper))
+
+
+def _end_of(tried: Sequence[Seen], side: int) -> float:
+    """An end over the value, as the trial found it whose own end is nearest to the limit; 1 if none has ends.
+
+    Queues that grow spread the ends, so those of a trial elsewhere would aim too short. Today's, which may be far from
+    the limit, counts only until another trial has some.
+    """
+
+    def off(one: Seen) -> float:
+        assert one.ends is not None  # noqa: S101  (see below)
+        end = one.pressure * one.ends[side]
+        return abs(math.log(end)) if 0.0 < end < math.inf else math.inf
+
+    known = [one for one in tried[1:] if one.ends is not None] or [one for one in tried[:1] if one.ends]
+    nearest = min(known, key=off, default=None)
+    return 1.0 if nearest is None or nearest.ends is None else nearest.ends[side]
 
 
 def likely_ends(tried: Sequence[Seen]) -> tuple[float, float]:
@@ -167,12 +185,14 @@ class Ends:
         see: what a trial at a rate tells of that; None if nothing.
         wall_rps: the rate at which queues grow for ever.
         only_rises: whether what is limited only rises with the rate.
+        today_rps: the rate from which growth counts, of which the ends need not know a tenth; infinite if none does.
     """
 
     accepted_rps: float
     refused_rps: float
     judged: Callable[[float, int], Trial]
     requests_max: int
+    today_rps: float = math.inf
     see: Callable[[float, Trial], Seen | None] = lambda rate_rps, trial: None
     seen: list[Seen] = field(default_factory=list)
     wall_rps: float = math.inf
@@ -228,6 +248,10 @@ class Ends:
             doubts.append(Doubt.REQUESTS)
         return max(doubts, key=lambda why: why is Doubt.PROFILE, default=None)
 
+    def slack(self, rate_rps: float) -> float:
+        """How many times as far apart as usual the ends may be next to a rate; laws find them as usual."""
+        return 1.0 if self.requests == 0 else one_answer(rate_rps, self.today_rps) / DECIDED
+
     def rise(self, today_rps: float, step: float) -> None:
         """Try rates by doubled steps from today's on, up to the first that is not accepted."""
         while not self.is_spent and (rate_rps := today_rps * (1.0 + step)) < self.refused_rps:
@@ -237,8 +261,12 @@ class Ends:
 
     def halve_in(self, resolution: float) -> None:
         """Try rates below the first that is not accepted, as far as one resolution below it."""
-        while not self.is_spent and self.open_rps > self.accepted_rps * (1.0 + resolution):
+        while not self.is_spent and self._is_apart(self.accepted_rps, self.open_rps, resolution):
             self.accepts((self.accepted_rps + self.open_rps) / 2.0)
+
+    def _is_apart(self, low_rps: float, high_rps: float, share: float) -> bool:
+        """Whether more lies between two rates than this share, which growth makes larger."""
+        return high_rps > low_rps * (1.0 + share * self.slack(high_rps))
 
     def climb(self, today_rps: float, step: float, brief: Callable[[float], Trial]) -> None:
         """Look briefly at rates by doubled steps from today's on, up to the first that is not accepted.
@@ -274,12 +302,17 @@ class Ends:
         """Look briefly at rates where the limit is guessed to be reached: for a better guess, or a refusal at best."""
         for _ in range(_GLANCES_MAX):
             guess_rps = crossing(self.seen, self.wall_rps)
-            if guess_rps is None or any(abs(one.size / guess_rps - 1.0) < _BELOW for one in self.seen):
+            if guess_rps is None or self._is_seen(guess_rps):
                 return
             known = len(self.seen)
             self._look(guess_rps, brief(guess_rps))
             if len(self.seen) == known:
                 return
+
+    def _is_seen(self, guess_rps: float) -> bool:
+        """Whether a rate so close was tried that another look would tell nothing."""
+        close = _BELOW * self.slack(guess_rps)
+        return any(abs(one.size / guess_rps - 1.0) < close for one in self.seen)
 
     def aim(self, effort: int) -> None:
         """Try rates just below and above where the limit is guessed to be reached, each as long as it may tell.
@@ -299,7 +332,7 @@ class Ends:
         if met_rps is None or missed_rps is None:
             return False
         off = max(abs(self.accepted_rps / met_rps - 1.0), abs(self.refused_rps / missed_rps - 1.0))
-        return self._aimed() is None and off < _AIMED_WITHIN
+        return self._aimed() is None and off < _AIMED_WITHIN * self.slack(met_rps)
 
     def _guessed(self) -> tuple[float | None, float | None]:
         """Where the limit is guessed to be met no more, and missed: where samples leave more in doubt, two rates."""
@@ -311,12 +344,13 @@ class Ends:
         met_rps, missed_rps = self._guessed()
         if met_rps is None or missed_rps is None:
             return None
-        one_answer = 1.0 + _ONE_ANSWER * DECIDED
-        low_rps, high_rps = self.refused_rps / one_answer, self.accepted_rps * one_answer
-        if low_rps > met_rps * (1.0 - _BELOW / 2.0) or self._is_in_doubt(low_rps):
-            low_rps = self._off(met_rps, -_BELOW)
-        if high_rps < missed_rps * (1.0 + _ABOVE / 2.0) or self._is_in_doubt(high_rps):
-            high_rps = self._off(missed_rps, _ABOVE)
+        slack = self.slack(met_rps)
+        below, above, apart = (slack * share for share in (_BELOW, _ABOVE, _ONE_ANSWER * DECIDED))
+        low_rps, high_rps = self.refused_rps / (1.0 + apart), self.accepted_rps * (1.0 + apart)
+        if low_rps > met_rps * (1.0 - below / 2.0) or self._is_in_doubt(low_rps):
+            low_rps = self._off(met_rps, -below)
+        if high_rps < missed_rps * (1.0 + above / 2.0) or self._is_in_doubt(high_rps):
+            high_rps = self._off(missed_rps, above)
         if low_rps > self.accepted_rps * (1.0 + _APART) and (self.only_rises or low_rps < self.open_rps):
             return low_rps
         return high_rps if high_rps < self.refused_rps * (1.0 - _APART) else None
@@ -361,22 +395,22 @@ class Ends:
     @property
     def is_decided(self) -> bool:
         """Whether the ends are close enough to be one answer."""
-        return self.refused_rps <= self.accepted_rps * (1.0 + DECIDED)
+        return not self._is_apart(self.accepted_rps, self.refused_rps, DECIDED)
 
     @property
     def is_left_open(self) -> bool:
         """Whether so much is in doubt by what no budget settles that the ends cannot come close enough."""
         open_ones = [rate for rate, why in self.in_doubt.items() if why is Doubt.PROFILE]
-        return bool(open_ones) and max(open_ones) > min(open_ones) * (1.0 + DECIDED)
+        return bool(open_ones) and self._is_apart(min(open_ones), max(open_ones), DECIDED)
 
     def _bisect(self, effort: int, resolution: float) -> None:
         """Try rates until either side is as narrow as the resolution, or what is simulated is one answer."""
         self.aim(effort)
         while not self.is_spent and not (self.is_decided and self.requests > 0):
             low_rps = max(self.in_doubt, default=self.accepted_rps)
-            if self.open_rps > self.accepted_rps * (1.0 + resolution):
+            if self._is_apart(self.accepted_rps, self.open_rps, resolution):
                 rate_rps = (self.accepted_rps + self.open_rps) / 2.0
-            elif self.refused_rps > low_rps * (1.0 + resolution):
+            elif self._is_apart(low_rps, self.refused_rps, resolution):
                 rate_rps = (low_rps + self.refused_rps) / 2.0
             else:
                 return
@@ -455,6 +489,7 @@ def _ends_from(
         refused_rps=served_max_rps,
         judged=judged,
         requests_max=effort.requests_max,
+        today_rps=today_rps,
         see=see,
         seen=[one for one in [see(today_rps, confirmed)] if one is not None],
         wall_rps=served_max_rps,
@@ -479,7 +514,11 @@ def _probed(scenario: Scenario, judge: Judge, progress: Callable[[str], None], r
         return judge.probe(scenario.at_rate(rate_rps), probes.requests_left)
 
     probes = Ends(
-        accepted_rps=today_rps, refused_rps=refused_rps, judged=judged, requests_max=effort.probes_max or 0
+        accepted_rps=today_rps,
+        refused_rps=refused_rps,
+        judged=judged,
+        requests_max=effort.probes_max or 0,
+        today_rps=today_rps,
     )
     probes.rise(today_rps, effort.first_step)
     probes.halve_in(effort.probed_to)

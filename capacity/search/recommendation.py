@@ -85,11 +85,23 @@ class Tally:
     requests: int = 0
 
 
-# Share of a rate up to which the two ends of its headroom are one answer, and from which on the distance between them
-# is worth a note.
-DECIDED, _WIDE = 0.02, 0.10
+# Shares of a rate, and of its growth, up to which the two ends of a headroom are one answer; and share of a rate from
+# which on the distance between them is worth a note.
+DECIDED, _OF_GROWTH, _WIDE = 0.02, 0.10, 0.10
 # Share of a rate below which there is hardly any headroom.
 _THIN = 0.05
+
+
+def one_answer(rate_rps: float, today_rps: float) -> float:
+    """Share of a rate up to which two ends of a headroom are one answer, of which it is the upper one.
+
+    A fiftieth, as by it fleets are compared; and a tenth of the growth where that is more, since it is the growth that
+    people act on: whether twenty times as much traffic fits, or twenty-one, is one answer.
+
+    Args:
+        today_rps: the rate from which growth counts; infinite if there is none.
+    """
+    return max(DECIDED, _OF_GROWTH * (1.0 - today_rps / rate_rps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +121,13 @@ class Headroom:
     @property
     def is_decided(self) -> bool:
         """Whether next to nothing lies between the two."""
-        return self.refused_rps <= self.accepted_rps * (1.0 + DECIDED)
+        return self.refused_rps <= self.accepted_rps * (1.0 + one_answer(self.refused_rps, self.today_rps))
 
     @property
     def is_in_doubt(self) -> bool:
         """Whether much lies between the two."""
-        return self.doubt is not None and self.refused_rps > self.accepted_rps * (1.0 + _WIDE)
+        wide = max(_WIDE, 2.0 * one_answer(self.refused_rps, self.today_rps))
+        return self.doubt is not None and self.refused_rps > self.accepted_rps * (1.0 + wide)
 
     @property
     def is_thin(self) -> bool:

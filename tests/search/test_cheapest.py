@@ -207,7 +207,7 @@ def questions(draw: st.DrawFn) -> Question:
     return batch_question(
         profiles=profiles,
         workload=Workload(
-            arrival_rate_rps=draw(st.sampled_from([1.0, 90.0, 250.0, 600.0])), arrivals=GammaArrivals(cv=1.0)
+            arrival_rate_rps=draw(st.sampled_from([1.0, 90.0, 250.0, 600.0])), arrivals=GammaArrivals(cv=0.9)
         ),
         objective=P99,
         batch_waits_s=draw(st.sampled_from([(0.0,), (0.0, 0.002), (0.002,), (0.001, 0.0, 0.004), None])),
@@ -392,7 +392,7 @@ class CostlyJudge(FatefulJudge):
 
 TWO_PRICES = batch_question(
     profiles=(profile_of("dear", {1: 0.01}, hourly_usd=1.0), profile_of("cheap", {1: 0.01}, hourly_usd=0.6)),
-    workload=Workload(arrival_rate_rps=90.0, arrivals=GammaArrivals(cv=1.0)),
+    workload=Workload(arrival_rate_rps=90.0, arrivals=GammaArrivals(cv=0.9)),
     objective=P99,
     replicas_max=64,
 )

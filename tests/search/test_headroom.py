@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from capacity.answer.sentences import format_headroom, format_missed_at
 from capacity.question.candidate import Doubt, Reason, Rejection, Verdict
 from capacity.search.headroom import Ends, Seen, crossing
+from capacity.search.headroom import ends_of as ends_of_seen
 from capacity.search.recommendation import Headroom
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
@@ -62,6 +63,40 @@ def test_doubts_that_longer_trials_settle_leave_the_ends_2_percent_apart(end_rps
     ends = ends_of(Trials(end_rps=end_rps, blur=blur))
     assert ends.accepted_rps <= end_rps <= ends.refused_rps
     assert ends.refused_rps <= 1.021 * ends.accepted_rps or ends.accepted_rps == 100.0
+
+
+@laws_hold
+@given(st.floats(101.0, 9_900.0), st.floats(0.0, 0.01))
+def test_the_ends_are_a_tenth_of_the_growth_apart_at_most(end_rps: float, blur: float) -> None:
+    """Or two per cent of the rate, whichever is more: twenty times as much traffic and twenty-one are one answer."""
+    trials = Trials(end_rps=end_rps, blur=blur, requests=1)
+    ends = ends_of(trials, most_rps=10_000.0, today_rps=100.0)
+    assert ends.accepted_rps <= end_rps <= ends.refused_rps
+    allowed = max(0.02, 0.1 * (1.0 - 100.0 / ends.refused_rps))
+    assert ends.refused_rps <= (1.0 + allowed) * ends.accepted_rps or ends.accepted_rps == 100.0
+    assert ends.headroom(100.0).is_decided or ends.accepted_rps == 100.0
+
+
+def test_a_large_growth_takes_fewer_trials_and_laws_are_asked_as_often() -> None:
+    calls = []
+    for requests, today_rps in ((1, math.inf), (1, 100.0), (0, math.inf), (0, 100.0)):
+        trials = Trials(end_rps=6_000.0, requests=requests)
+        ends_of(trials, most_rps=10_000.0, today_rps=today_rps)
+        calls.append(len(trials.calls))
+    assert calls[1] < calls[0]
+    assert calls[2] == calls[3]
+
+
+def test_each_end_is_that_of_the_trial_whose_own_is_nearest_to_the_limit() -> None:
+    """Above 900 rps the ends are a third apart and below an eighth; today's count only until others have some."""
+    today = Seen(100.0, 0.2, 0.02, (0.5, 2.0))
+    assert [one[0].pressure for one in ends_of_seen([today])] == pytest.approx([0.1, 0.4])
+    below, above = Seen(900.0, 0.9, 0.02, (0.94, 1.06)), Seen(950.0, 1.3, 0.02, (0.8, 1.4))
+    bare = Seen(930.0, 1.1, 0.02)
+    lower, upper = ends_of_seen([today, below, above, bare])
+    assert [one.pressure for one in lower] == pytest.approx([0.2 * 0.8, 0.9 * 0.8, 1.3 * 0.8, 1.1 * 0.8])
+    assert [one.pressure for one in upper] == pytest.approx([0.2 * 1.06, 0.9 * 1.06, 1.3 * 1.06, 1.1 * 1.06])
+    assert ends_of_seen([bare]) == ([bare], [bare])
 
 
 def test_trials_are_no_longer_than_usual_where_the_ends_meet() -> None:
