@@ -351,9 +351,10 @@ class Ends:
             low_rps = self._off(met_rps, -below)
         if high_rps < missed_rps * (1.0 + above / 2.0) or self._is_in_doubt(high_rps):
             high_rps = self._off(missed_rps, above)
-        if low_rps > self.accepted_rps * (1.0 + _APART) and (self.only_rises or low_rps < self.open_rps):
+        close = slack * _APART
+        if low_rps > self.accepted_rps * (1.0 + close) and (self.only_rises or low_rps < self.open_rps):
             return low_rps
-        return high_rps if high_rps < self.refused_rps * (1.0 - _APART) else None
+        return high_rps if high_rps < self.refused_rps * (1.0 - close) else None
 
     def _is_in_doubt(self, rate_rps: float) -> bool:
         """Whether a rate next to it was left in doubt."""

@@ -41,8 +41,8 @@ Draw = Callable[[np.random.Generator, int], Floats]
 class SpellDraws:
     """Uniform numbers for requests at their instants, in order, drawn in any number at a time.
 
-    A machine's speed is a normal score that wanders (an Ornstein-Uhlenbeck process), looked at again once a 256th of the
-    time that spells last has passed: what two requests share is off by as little, and one number serves many requests.
+    A machine's speed is a normal score that wanders (an Ornstein-Uhlenbeck process), looked at again once a 256th of
+    the time that spells last has passed: what two requests share is off by as little, and one number serves many.
     """
 
     def __init__(self, spells: Spells, shared: np.random.Generator, own: np.random.Generator) -> None:
