@@ -185,7 +185,7 @@ class Ends:
         see: what a trial at a rate tells of that; None if nothing.
         wall_rps: the rate at which queues grow for ever.
         only_rises: whether what is limited only rises with the rate.
-        today_rps: the rate from which growth counts, of which the ends need not know a tenth; infinite if none does.
+        today_rps: the rate from which growth counts, of which the ends need not know an eighth; infinite if none does.
     """
 
     accepted_rps: float

@@ -87,7 +87,7 @@ class Tally:
 
 # Shares of a rate, and of its growth, up to which the two ends of a headroom are one answer; and share of a rate from
 # which on the distance between them is worth a note.
-DECIDED, _OF_GROWTH, _WIDE = 0.02, 0.10, 0.10
+DECIDED, _OF_GROWTH, _WIDE = 0.02, 0.125, 0.10
 # Share of a rate below which there is hardly any headroom.
 _THIN = 0.05
 
@@ -95,8 +95,8 @@ _THIN = 0.05
 def one_answer(rate_rps: float, today_rps: float) -> float:
     """Share of a rate up to which two ends of a headroom are one answer, of which it is the upper one.
 
-    A fiftieth, as by it fleets are compared; and a tenth of the growth where that is more, since it is the growth that
-    people act on: whether twenty times as much traffic fits, or twenty-one, is one answer.
+    A fiftieth; and an eighth of the growth where that is more, since it is the growth that people act on: whether twenty
+    times as much traffic fits, or twenty-one, is one answer.
 
     Args:
         today_rps: the rate from which growth counts; infinite if there is none.

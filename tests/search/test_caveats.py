@@ -182,17 +182,17 @@ def test_batches_make_utilization_say_more_than_the_load(size_max, metric, is_to
 
 
 def test_open_rates_are_told_where_more_than_10_percent_lie_between():
-    """Or a fifth of the growth, which of a rate that is many times today's is more."""
+    """Or a quarter of the growth, which of a rate that is many times today's is more."""
 
-    def told(refused_rps: float, doubt: Doubt | None, today_rps: float = 150.0) -> list[CaveatCode]:
+    def told(refused_rps: float, doubt: Doubt | None, today_rps: float = 180.0) -> list[CaveatCode]:
         headroom = Headroom(today_rps=today_rps, accepted_rps=200.0, refused_rps=refused_rps, doubt=doubt)
         return [one.code for one in headroom_caveats(headroom, BatchTheory())]
 
     assert told(221.0, Doubt.REQUESTS) == [CaveatCode.HEADROOM_IN_DOUBT]
     assert told(219.0, Doubt.REQUESTS) == []
     assert told(221.0, None) == []
-    assert told(235.0, Doubt.REQUESTS, 20.0) == []
-    assert told(240.0, Doubt.REQUESTS, 20.0) == [CaveatCode.HEADROOM_IN_DOUBT]
+    assert told(244.0, Doubt.REQUESTS, 20.0) == []
+    assert told(248.0, Doubt.REQUESTS, 20.0) == [CaveatCode.HEADROOM_IN_DOUBT]
 
 
 def test_what_servers_do_without_a_wait_is_told():

@@ -67,12 +67,12 @@ def test_doubts_that_longer_trials_settle_leave_the_ends_2_percent_apart(end_rps
 
 @laws_hold
 @given(st.floats(101.0, 9_900.0), st.floats(0.0, 0.01))
-def test_the_ends_are_a_tenth_of_the_growth_apart_at_most(end_rps: float, blur: float) -> None:
+def test_the_ends_are_an_eighth_of_the_growth_apart_at_most(end_rps: float, blur: float) -> None:
     """Or two per cent of the rate, whichever is more: twenty times as much traffic and twenty-one are one answer."""
     trials = Trials(end_rps=end_rps, blur=blur, requests=1)
     ends = ends_of(trials, most_rps=10_000.0, today_rps=100.0)
     assert ends.accepted_rps <= end_rps <= ends.refused_rps
-    allowed = max(0.02, 0.1 * (1.0 - 100.0 / ends.refused_rps))
+    allowed = max(0.02, 0.125 * (1.0 - 100.0 / ends.refused_rps))
     assert ends.refused_rps <= (1.0 + allowed) * ends.accepted_rps or ends.accepted_rps == 100.0
     assert ends.headroom(100.0).is_decided or ends.accepted_rps == 100.0
 
