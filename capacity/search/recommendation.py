@@ -95,8 +95,8 @@ _THIN = 0.05
 def one_answer(rate_rps: float, today_rps: float) -> float:
     """Share of a rate up to which two ends of a headroom are one answer, of which it is the upper one.
 
-    A fiftieth; and an eighth of the growth where that is more, since it is the growth that people act on: whether twenty
-    times as much traffic fits, or twenty-one, is one answer.
+    A fiftieth; and an eighth of the growth where that is more, since it is the growth that people act on: whether
+    twenty times as much traffic fits, or twenty-one, is one answer.
 
     Args:
         today_rps: the rate from which growth counts; infinite if there is none.

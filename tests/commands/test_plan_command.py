@@ -119,12 +119,17 @@ def test_any_routing_takes_the_one_that_needs_fewest_and_of_those_the_simplest(a
 
 @pytest.mark.usefixtures("no_headroom")
 def test_batch_waits_are_searched_or_given(answer):
-    """Half and all of the 10 ms of one and the 16 ms of four, with one replica fewer than is enough; or 3 ms."""
-    asked = [*ONE, "--rate", "235rps", "--slo-p99", "45ms"]
+    """Half and all of the 10 ms of one and the 16 ms of four, with one replica fewer than is enough; or 3 ms.
+
+    Only where that replica misses by little, 168 ms, as no wait of four would make up for more.
+    """
+    asked = [*ONE, "--rate", "235rps", "--slo-p99", "160ms"]
     searched = answer(*asked)
     tried = {(one["plan"]["replicas"], one["plan"]["batch_wait_max_s"]) for one in searched["considered"]}
     assert {one for one in tried if one[1] > 0.0} == {(1, 0.005), (1, 0.008), (1, 0.010), (1, 0.016)}
     assert searched["recommendation"]["replicas"] == 2
+    far = answer(*ONE, "--rate", "235rps", "--slo-p99", "45ms")
+    assert all(one["plan"]["batch_wait_max_s"] == 0.0 for one in far["considered"])
     assert searched["recommendation"]["batch_wait_max_s"] == 0.0
     given = answer(*asked, "--batch-wait", "3ms")
     assert {one["plan"]["batch_wait_max_s"] for one in given["considered"]} == {0.003}

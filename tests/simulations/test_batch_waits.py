@@ -147,7 +147,7 @@ VARYING = {
 def test_batches_whose_times_vary_are_helped_more_and_within_their_bound(
     law: str, size: int, replicas: int
 ) -> None:
-    """Fewer batches are fewer slow ones, which nobody waits behind; P99 and the median."""
+    """Fewer batches are fewer slow ones, behind which others wait; P99 and the median."""
     profile = made(law, lambda one: VARYING[law], size)
     plan = plan_of(size, profile=law, replicas=replicas)
     length = Length(warm_up=30_000, measured=50_000, cool_down=2_000)

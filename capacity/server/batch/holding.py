@@ -40,13 +40,13 @@ def holds_hardly_any(profile: ServiceProfile, workload: Demand, plan: BatchPlan)
     if plan.starts_at_once or plan.timer is not BatchTimer.OLDEST or not isinstance(workload, Workload):
         return False
     is_plain = plan.queue_limit is None and plan.outstanding_max is None
-    if plan.routing is Routing.SHARED_QUEUE or not (is_plain and _are_even(workload, plan)):
+    if plan.routing is Routing.SHARED_QUEUE or not (is_plain and _come_evenly(workload, plan)):
         return False
     rate_rps = workload.arrival_rate_rps / plan.replicas
     return held_share(profile, rate_rps, plan.batch_size_max, plan.batch_wait_max_s) <= _HELD_MAX
 
 
-def _are_even(workload: Workload, plan: BatchPlan) -> bool:
+def _come_evenly(workload: Workload, plan: BatchPlan) -> bool:
     """Whether requests come to a replica at least as evenly as at random."""
     arrivals = workload.arrivals
     if not isinstance(arrivals, GammaArrivals):
@@ -77,10 +77,10 @@ def _times_s(profile: ServiceProfile, size_max: int) -> npt.NDArray[np.float64]:
 
 
 def _held(times_s: npt.NDArray[np.float64], rate_rps: float, wait_s: float) -> float:
-    """As `held_share`, of batches of 1, 2, ... that take these times.
+    """How long a wait holds a batch, over its time, where batches of 1, 2, ... take these times.
 
-    The next oldest request comes A after the start of a batch of time s, and holds the next batch until A + wait, or
-    is there when nobody waits: (A - s + wait)^+, at most the wait, whose mean is an integral of P(A > x) = e^-λx.
+    The next oldest request comes A after the start of a batch of time s, and holds the next batch until A + wait, if
+    that is later than s: (A - s + wait)^+, at most the wait, whose mean is an integral of P(A > x) = e^-λx.
     """
     sizes = np.arange(len(times_s))
     came = rate_rps * times_s[:, None]
