@@ -155,7 +155,7 @@ class SimulationJudge:
         least, most = (share * trial.requests_max for share in _BRIEF_SHARES)
         if look is None or not least <= look.requests < most:
             return look is not None and look.requests >= most
-        open_ones = open_limits(look.pool, objective, trial.errors(seen.number), trial.case.replicas)
+        open_ones = open_limits(look.pool, objective, seen.errors, trial.case.replicas)
         return look.settled and not all(is_of_few(look.pool, one) for one in open_ones)
 
     def _judge(self, trial: "_Trial") -> tuple[Candidate, Look | None]:
@@ -171,17 +171,18 @@ class SimulationJudge:
     def _seen(self, trial: "_Trial") -> "Iterator[_Seen]":
         """What each look says, and whether it is the last that is worth it."""
         objective, replicas, precise = trial.case.scenario.objective, trial.case.replicas, False
+        settled = 0
         for number, look in enumerate(trial.looks(self.mapper), start=1):
-            verdict, rejection = self._decide(trial, look, trial.errors(number))
+            settled += look.settled
+            errors = trial.errors(number, settled)
+            verdict, rejection = self._decide(trial, look, errors)
             is_last = verdict is Verdict.MISSED
             if not is_last:
                 precise = self._width(look.pool, objective, replicas) <= trial.precision
                 is_narrow = precise or look.requests >= trial.narrowing
-                is_last = (verdict is Verdict.MET and is_narrow) or self._may_stay_open(
-                    trial, look, trial.errors(number)
-                )
+                is_last = (verdict is Verdict.MET and is_narrow) or self._may_stay_open(trial, look, errors)
             yield _Seen(
-                number=number,
+                errors=errors,
                 look=look,
                 verdict=verdict,
                 rejection=rejection,
@@ -288,7 +289,7 @@ class SimulationJudge:
 
     def _left_open(self, trial: "_Trial", seen: "_Seen") -> tuple[Doubt, Rejection]:
         """Reason why a trial is undecided: a limit in doubt, a budget that was too small, or that it is put off."""
-        look, errors = seen.look, trial.errors(seen.number)
+        look, errors = seen.look, seen.errors
         if trial.case.is_beyond_knee:
             return trial.case.beyond_knee()
         if look is not None and look.settled and self._is_marginal(trial, look.pool, errors):
@@ -445,10 +446,11 @@ class _Seen:
     """What the looks of a trial say so far.
 
     Attributes:
+        errors: allowed to the last look, of which none may decide before the first.
         is_last: whether no further look is worth it.
     """
 
-    number: int = 1
+    errors: Errors = Errors(accept=0.0, refuse=0.0)
     look: Look | None = None
     verdict: Verdict = Verdict.INCONCLUSIVE
     rejection: Rejection | None = None
@@ -495,11 +497,12 @@ class _Trial:
         """Requests of all short runs before the first of full length."""
         return self.case.first_runs * sum(short.requests for short in self.case.before(self.care))
 
-    def errors(self, look: int) -> Errors:
-        """Error allowed to the `look`-th look; in a search no acceptance is final.
+    def errors(self, look: int, settled: int) -> Errors:
+        """Error allowed to the `look`-th look, the `settled`-th that may accept; in a search no acceptance is final.
 
         Any one limit refuses, so the limits share the error allowed to a refusal.
         """
-        corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
-        accept = self.error if self.seed.stage in _SEARCHING else corrected
-        return Errors(accept=accept, refuse=corrected / len(self.case.scenario.objective.limits))
+        allowed = self.error * share_of_error(self.attempt)
+        accept = self.error if self.seed.stage in _SEARCHING else allowed * share_of_error(max(1, settled))
+        refuse = allowed * share_of_error(look)
+        return Errors(accept=accept, refuse=refuse / len(self.case.scenario.objective.limits))

@@ -50,7 +50,8 @@ class Search:
         self.requests = 0
         self.requests_of: dict[Plan, int] = {}
         self.counts: Counter[str] = Counter()
-        self._attempts = 0
+        self._tests: dict[object, int] = {}
+        self._skippable: dict[str, bool] = {}
         self._largest_formed: dict[tuple[Family, int, float], int] = {}
         self._judged: dict[Plan, Candidate] = {}
         self._put_off: dict[Plan, Iterator[Candidate]] = {}
@@ -255,10 +256,20 @@ class Search:
         """Whether a plan may be enough because its batches wait: no wait makes it stable, or much quicker."""
         if refuse_loads(self.question, plan) is not None:
             return False
-        at_once = self._largest_formed.get((family, devices, 0.0))
-        return self.theory.may_wait(
-            self.question, plan, at_once, lambda one: self._formed(family, devices, one)
-        )
+        formed = {
+            number: size
+            for (of, number, wait_s), size in self._largest_formed.items()
+            if of == family and wait_s == 0.0 and number >= devices
+        }
+        at_once = formed[min(formed)] if formed else None  # smaller fleets that miss less are not looked for
+
+        def known(one: Plan) -> Candidate:
+            return self._larger_refused(one) or judged(one)
+
+        def judged(one: Plan) -> Candidate:
+            return self._formed(family, devices, one)
+
+        return all(self.theory.may_wait(self.question, plan, at_once, of) for of in (known, judged))
 
     def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
         """A plan judged once, and on if it was put off; with the largest batch that formed, if just simulated."""
@@ -281,6 +292,10 @@ class Search:
         if candidate.further is None:
             del self._put_off[plan]
         self._judged[plan] = replace(candidate, further=None)
+        for smaller in [one for one in self._put_off if one.replicas < plan.replicas]:
+            if (larger := self._larger_refused(smaller)) is not None:
+                del self._put_off[smaller]
+                self._judged[smaller] = replace(larger, plan=smaller, performance=None, requests=0)
 
     def _judging(self, plan: Plan) -> Iterator[Candidate]:
         """The plan before the judge as often as it is put off: the hardest events first, since they refuse most."""
@@ -296,6 +311,38 @@ class Search:
             self.requests_of[plan] = 0 if self.theory.confirms_from_start else whole.requests_looked
             yield whole
 
+    def _test(self, scenario: Scenario) -> int:
+        """Which test of a search a scenario belongs to, from 1: one for all numbers of replicas of which more never hurt.
+
+        All have the same users, so that a larger fleet that is enough is refused by chance only where the smallest one
+        that is enough is refused as well: together they err as often as that one.
+        """
+        plan = scenario.plan
+        setting = replace(plan, replicas=1) if self._more_never_hurts(plan) else plan
+        return self._tests.setdefault((setting, scenario.spike), len(self._tests) + 1)
+
+    def _more_never_hurts(self, plan: Plan) -> bool:
+        """Whether what is refused of a plan is refused of smaller fleets: it starts at once, and nothing else speaks."""
+        if not plan.starts_at_once:
+            return False
+        if plan.profile not in self._skippable:
+            kinds = self.theory.one_by_one(self.question, self.question.family(plan), self.floors)
+            self._skippable[plan.profile] = False not in kinds
+        return self._skippable[plan.profile]
+
+    def _larger_refused(self, plan: Plan) -> Candidate | None:
+        """The smallest larger fleet in the same setting that is refused, if that refuses this one too; else None."""
+        if not self._more_never_hurts(plan):
+            return None
+        larger = (
+            one
+            for known, one in self._judged.items()
+            if known.replicas > plan.replicas
+            and one.verdict is Verdict.MISSED
+            and replace(known, replicas=plan.replicas) == plan
+        )
+        return min(larger, key=lambda one: one.plan.replicas, default=None)
+
     def _judging_one(self, scenario: Scenario) -> Iterator[Candidate]:
         """One scenario before the judge as often as it is put off."""
         exact = judge_exactly(scenario)
@@ -303,8 +350,7 @@ class Search:
             self.counts["screened"] += 1
             yield exact
             return
-        self._attempts += 1
-        candidate = self.judge.search(scenario, self._attempts, is_aside=self.is_aside)
+        candidate = self.judge.search(scenario, self._test(scenario), is_aside=self.is_aside)
         self.counts["simulated" if candidate.requests else "screened"] += 1
         self.requests += candidate.requests
         yield candidate
