@@ -80,7 +80,8 @@ class SimulationJudge:
         corrected for the number of candidates and looks, and near their limit they allow for the profile's error too.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
-        trial = replace(trial, indifference=1.0 if is_aside else trial.indifference)
+        if is_aside:
+            trial = replace(trial, indifference=1.0, is_aside=True)
         if (refused := trial.case.refused(self.confidence)) is not None:
             return refused
         return self._search_on(trial, self._seen(trial), _Seen())
@@ -101,6 +102,7 @@ class SimulationJudge:
             return replace(judged, further=partial(self._search_on, trial, coming, seen))
         if (
             judged.verdict is Verdict.MISSED
+            and not trial.is_aside  # what it leaves open is not accepted either
             and seen.look is not None
             and _is_near(trial.case, seen.look.pool)
         ):
@@ -464,6 +466,7 @@ class _Trial:
 
     Attributes:
         indifference: share of the asked precision within which a search need not know the side of a limit.
+        is_aside: whether it only stands beside an answer, without the profile's own error.
         gives_up: whether it ends once no verdict is likely within its budget, which is a long one.
         likely: as in `accepts`.
     """
@@ -477,6 +480,7 @@ class _Trial:
     indifference: float
     requests_first: int = 0
     precision: float = math.inf
+    is_aside: bool = False
     gives_up: bool = False
     likely: tuple[float, float] = (1.0, 1.0)
 

@@ -152,6 +152,12 @@ class Search:
         """All settings at one number of devices, judged once: those that start at once, or that wait."""
         return list(self._judge_all(family, devices, waits=waits))
 
+    def glance(self, family: Family, devices: int) -> None:
+        """Judge all settings that start at once at one number of devices, putting off those that are undecided."""
+        self.is_patient = False
+        self.at(family, devices)
+        self.is_patient = True
+
     def accepted_at(self, family: Family, devices: int, *, waits: bool = False) -> bool:
         """Whether any setting is accepted at this number of devices; stops at the first that is."""
         return any(candidate.accepted for candidate in self._judge_all(family, devices, waits=waits))
@@ -184,10 +190,7 @@ class Search:
         Args:
             requests_max: requests of the whole search after which none is worth it.
         """
-        best = min((self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,))
-        while open_ones := [
-            one for one in (self._judged[plan] for plan in self._put_off) if self.merit(one) < best
-        ]:
+        while open_ones := self._worth_it():
             for one in sorted(open_ones, key=lambda one: (one.requests.bit_length(), self.merit(one))):
                 if self.out_of_budget or self.requests >= requests_max:
                     return False
@@ -196,6 +199,20 @@ class Search:
                 if self._judged[one.plan].verdict is not Verdict.INCONCLUSIVE:
                     return True
         return False
+
+    def _worth_it(self) -> list[Candidate]:
+        """What was put off of the best in doubt at each cost, if it would be better than all that is accepted."""
+        accepted = min((self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,))
+        best = self._best_in_doubt().values()
+        return [one for one in best if one.plan in self._put_off and self.merit(one) < accepted]
+
+    def _best_in_doubt(self) -> dict[float, Candidate]:
+        """The best candidate in doubt at each cost: one is enough there, so that others wait until it is refused."""
+        open_ones = (one for one in self._judged.values() if one.verdict is Verdict.INCONCLUSIVE)
+        best: dict[float, Candidate] = {}
+        for one in sorted(open_ones, key=self.merit):
+            best.setdefault(self.question.cost(one.plan), one)
+        return best
 
     def merit(self, candidate: Candidate) -> tuple[float, ...]:
         """Price, and the value that binds over its limit, infinite if it is not known: the best come first."""
@@ -222,7 +239,12 @@ class Search:
 
     def is_put_off(self, plan: Plan) -> bool:
         """Whether a plan is undecided because the budget ended that all candidates share."""
-        return plan in self._put_off
+        return plan in self._put_off and not self.is_outdone(plan)
+
+    def is_outdone(self, plan: Plan) -> bool:
+        """Whether a plan was put off behind a better one of the same cost, which is in doubt after all its looks."""
+        best = self._best_in_doubt().get(self.question.cost(plan)) if plan in self._put_off else None
+        return best is not None and best.plan not in self._put_off
 
     def update(self, candidate: Candidate) -> None:
         """Replace a candidate's judgement with a better one."""

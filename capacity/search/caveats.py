@@ -179,7 +179,7 @@ def _floor_message(name: str, doubt: FloorDoubt) -> str:
 def _mend(search: Search, candidates: Iterable[Candidate]) -> str:
     """What would settle the doubts of some candidates."""
     question, theory, doubts = search.question, search.theory, dict[str, Candidate]()
-    for one in candidates:
+    for one in [one for one in candidates if not search.is_outdone(one.plan)]:
         kind = _FEWER if search.is_put_off(one.plan) else str(one.doubt)
         if kind not in doubts or _samples_times(one) > _samples_times(doubts[kind]):
             doubts[kind] = one

@@ -24,6 +24,8 @@ from capacity.traffic.workload import (
 # exact law P99 moves by 0.02 % then. And levels at which service times are looked at, each as if all were as fast.
 _HELD_MAX = 2e-3
 _LEVELS = tuple((place + 0.5) / 8.0 for place in range(8))
+# Shortest bursts that count as long, over a batch with its wait, and the least ratio of their rate to the calm one.
+_BURST_MIN, _RATIO_MIN = 100.0, 2.0
 # Largest share by which a wait was seen to shorten responses. Of constant batches, by the exact law: this over the
 # square of a batch, and of what lies beyond P99 or elsewhere. Of others, by simulation.
 _GAIN_OF_SIZE, _GAIN_OF_TAIL, _GAIN = 1.5, 0.01, 0.03
@@ -40,18 +42,30 @@ def holds_hardly_any(profile: ServiceProfile, workload: Demand, plan: BatchPlan)
     if plan.starts_at_once or plan.timer is not BatchTimer.OLDEST or not isinstance(workload, Workload):
         return False
     is_plain = plan.queue_limit is None and plan.outstanding_max is None
-    if plan.routing is Routing.SHARED_QUEUE or not (is_plain and _come_evenly(workload, plan)):
+    if plan.routing is Routing.SHARED_QUEUE or not is_plain:
         return False
-    rate_rps = workload.arrival_rate_rps / plan.replicas
-    return held_share(profile, rate_rps, plan.batch_size_max, plan.batch_wait_max_s) <= _HELD_MAX
+    rate_rps = _deciding_rate_rps(profile, workload, plan)
+    if rate_rps is None:
+        return False
+    size, wait_s = plan.batch_size_max, plan.batch_wait_max_s
+    return held_share(profile, rate_rps / plan.replicas, size, wait_s) <= _HELD_MAX
 
 
-def _come_evenly(workload: Workload, plan: BatchPlan) -> bool:
-    """Whether requests come to a replica at least as evenly as at random."""
-    arrivals = workload.arrivals
-    if not isinstance(arrivals, GammaArrivals):
-        return isinstance(arrivals, PoissonArrivals | DeterministicArrivals)
-    return arrivals.cv <= (math.sqrt(plan.replicas) if plan.routing is Routing.ROUND_ROBIN else 1.0)
+def _deciding_rate_rps(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> float | None:
+    """The rate while the responses come about that decide, if requests come as evenly as at random then; else None.
+
+    In long bursts of twice the calm rate or more these are of requests that come in bursts, as what comes in a calm
+    stretch is answered sooner, and a wait would only make it later.
+    """
+    arrivals, rate_rps = workload.arrivals, workload.arrival_rate_rps
+    if isinstance(arrivals, MmppArrivals):
+        longest_s = _BURST_MIN * (profile.law(plan.batch_size_max).mean_s + plan.batch_wait_max_s)
+        is_long = min(arrivals.burst_mean_s, arrivals.calm_mean_s) >= longest_s
+        return arrivals.rates_rps(rate_rps)[0] if is_long and arrivals.ratio >= _RATIO_MIN else None
+    if isinstance(arrivals, GammaArrivals):
+        smooth = math.sqrt(plan.replicas) if plan.routing is Routing.ROUND_ROBIN else 1.0
+        return rate_rps if arrivals.cv <= smooth else None
+    return rate_rps if isinstance(arrivals, PoissonArrivals | DeterministicArrivals) else None
 
 
 @lru_cache(maxsize=256)
