@@ -68,6 +68,11 @@ class Case(ABC):
         return self
 
     @property
+    def longer(self) -> Self | None:
+        """The case with longer runs, where these have not forgotten their start; None if they can be no longer."""
+        return None
+
+    @property
     def uncut(self) -> Self:
         """The case with spells of bursts simulated whole, as retries may keep a fleet from settling within one."""
         return self

@@ -443,6 +443,9 @@ def _is_near(case: Case, pool: Pool) -> bool:
     )
 
 
+_NONE = Errors(accept=0.0, refuse=0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
     """What the looks of a trial say so far.
@@ -452,7 +455,7 @@ class _Seen:
         is_last: whether no further look is worth it.
     """
 
-    errors: Errors = Errors(accept=0.0, refuse=0.0)
+    errors: Errors = _NONE
     look: Look | None = None
     verdict: Verdict = Verdict.INCONCLUSIVE
     rejection: Rejection | None = None

@@ -28,6 +28,8 @@ def looks(
 ) -> Iterator[Look]:
     """Consecutive looks, each with twice the replications of the last, until the budget ends.
 
+    Runs in which responses still rise are given up for longer ones, however many they are: more would rise as well.
+
     A trace is run again with other service times, however long: the verdict is on the trace itself. Its sections, for
     traffic like it, are another matter (`look_at_sections`).
 
@@ -39,7 +41,7 @@ def looks(
         care: share of the relaxation times needed for valid intervals that a pool must have seen.
     """
     case.require_affordable(requests_max)
-    length, runs, spent = case.length, case.first_runs, 0
+    runs, spent = case.first_runs, 0
     for probe in case.before(care) if requests_first == 0 else ():
         if spent + runs * probe.requests > requests_max:
             break
@@ -47,15 +49,39 @@ def looks(
         samples = mapper(case.replicate, case.tasks(probe, seed, range(runs)))
         pool = Pool.of(samples, case.start_error)
         yield Look(pool=pool, settled=is_enough(probe, pool, case, care), requests=spent)
-    pool = Pool.of((), case.start_error)
-    affordable, first = (requests_max - spent) // length.requests, requests_first // length.requests
+    longer: Case | None = case
+    while longer is not None:
+        case, longer = longer, None
+        for look in _full_looks(case, seed, (spent, requests_max), mapper, requests_first, care):
+            yield look
+            longer = _longer(case, look, requests_max)
+            if longer is not None:
+                spent = look.requests
+                break
+
+
+def _full_looks(
+    case: Case, seed: Seed, budget: tuple[int, int], mapper: Mapper, requests_first: int, care: float
+) -> Iterator[Look]:
+    """Looks of full length; arguments as of `looks`, with what was spent of the budget."""
+    (spent, requests_max), each = budget, case.length.requests
+    pool, affordable = Pool.of((), case.start_error), (requests_max - spent) // each
     kind = {"is_path": case.is_repeated, "is_bursty": case.bursts is not None}
-    for wanted in run_counts(affordable, first, settling=case.runs_with(care), care=care, **kind):
-        tasks = case.tasks(length, seed, range(pool.replications, wanted))
+    for wanted in run_counts(
+        affordable, requests_first // each, settling=case.runs_with(care), care=care, **kind
+    ):
+        tasks = case.tasks(case.length, seed, range(pool.replications, wanted))
         pool = pool.extended(mapper(case.replicate, tasks))
         if case.is_seen(pool):
-            settled = is_settled(pool, case, care)
-            yield Look(pool=pool, settled=settled, requests=spent + wanted * length.requests)
+            yield Look(pool=pool, settled=is_settled(pool, case, care), requests=spent + wanted * each)
+
+
+def _longer(case: Case, look: Look, requests_max: int) -> Case | None:
+    """The case with longer runs, if these have not forgotten their start, and the budget has room for others."""
+    longer = case.longer
+    if longer is None or look.pool.replications < REPLICATIONS_FIRST or case.has_forgotten(look.pool):
+        return None
+    return longer if look.requests + REPLICATIONS_FIRST * longer.length.requests <= requests_max else None
 
 
 def is_enough(probe: Length, pool: Pool, case: Case, care: float) -> bool:

@@ -202,7 +202,9 @@ class Search:
 
     def _worth_it(self) -> list[Candidate]:
         """What was put off of the best in doubt at each cost, if it would be better than all that is accepted."""
-        accepted = min((self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,))
+        accepted = min(
+            (self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,)
+        )
         best = self._best_in_doubt().values()
         return [one for one in best if one.plan in self._put_off and self.merit(one) < accepted]
 
@@ -334,7 +336,7 @@ class Search:
             yield whole
 
     def _test(self, scenario: Scenario) -> int:
-        """Which test of a search a scenario belongs to, from 1: one for all numbers of replicas of which more never hurt.
+        """Which test of a search a scenario belongs to, from 1: the same with any number of replicas, if more never hurt.
 
         All have the same users, so that a larger fleet that is enough is refused by chance only where the smallest one
         that is enough is refused as well: together they err as often as that one.
@@ -344,7 +346,7 @@ class Search:
         return self._tests.setdefault((setting, scenario.spike), len(self._tests) + 1)
 
     def _more_never_hurts(self, plan: Plan) -> bool:
-        """Whether what is refused of a plan is refused of smaller fleets: it starts at once, and nothing else speaks."""
+        """Whether a smaller fleet is refused with a plan, as more replicas never hurt where batches start at once."""
         if not plan.starts_at_once:
             return False
         if plan.profile not in self._skippable:

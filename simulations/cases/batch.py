@@ -91,6 +91,7 @@ EXCEEDANCES_PER_SECTION = 200
 SPELLS_SEEN_MIN = 2_000
 # Long enough that little is wasted on warm-up, short enough for many replications.
 _MEASURED_PER_WARM_UP = 8
+_LONGER = 4  # times as long are runs that still rise
 _MEASURED_BY_LARGE = 2  # each of whose runs has many services at a time
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
@@ -107,12 +108,14 @@ class BatchCase(Case):
         settled_min_s: least length of a burst and of a calm stretch before they are cut. [s]
         part: replicas that are simulated in place of all, at the same rate each; None for all.
         is_searched: whether runs of a large fleet may be short, as a confirmation follows.
+        stretch: how many times as long a run takes to forget its start as theory says.
     """
 
     scenario: BatchScenario
     settled_min_s: tuple[float, float] = (0.0, 0.0)
     part: int | None = None
     is_searched: bool = False
+    stretch: int = 1
 
     @property
     def variability(self) -> float:
@@ -221,6 +224,14 @@ class BatchCase(Case):
     def in_search(self) -> Self:
         """The case with short runs of a large fleet, and with a part of thousands of replicas that stands for them."""
         return replace(self, part=stands_for(self), is_searched=True)
+
+    @property
+    def longer(self) -> Self | None:
+        """The case with runs four times as long; None for bursts, users, and a recorded path."""
+        is_open = isinstance(self.scenario.workload, Workload) and not self.is_repeated
+        if not is_open or self.bursts is not None or self.level is not None:
+            return None
+        return replace(self, stretch=_LONGER * self.stretch)
 
     @property
     def uncut(self) -> Self:
@@ -525,7 +536,7 @@ def _relaxation_requests(case: BatchCase, factor_min: float = FACTOR_MIN) -> flo
         return pace(case) * max(turns, forgotten_requests(case))
     if (bursts := case.bursts) is not None:
         return bursts.relaxation_requests
-    return open_relaxation(case, in_service(case, workload.arrival_rate_rps), factor_min)
+    return case.stretch * open_relaxation(case, in_service(case, workload.arrival_rate_rps), factor_min)
 
 
 def _counted_min(simulated: BatchCase) -> float:

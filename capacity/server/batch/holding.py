@@ -20,9 +20,12 @@ from capacity.traffic.workload import (
     Workload,
 )
 
+_Floats = npt.NDArray[np.float64]
+
 # Longest that a wait may hold batches on average, over the time that they take, to change nothing that matters: by the
 # exact law P99 moves by 0.02 % then. And levels at which service times are looked at, each as if all were as fast.
 _HELD_MAX = 2e-3
+_DEVIATIONS = 8.0  # standard ones beyond the mean of a Poisson count, which practically never come
 _LEVELS = tuple((place + 0.5) / 8.0 for place in range(8))
 # Shortest bursts that count as long, over a batch with its wait, and the least ratio of their rate to the calm one.
 _BURST_MIN, _RATIO_MIN = 100.0, 2.0
@@ -79,23 +82,33 @@ def held_share(profile: ServiceProfile, rate_rps: float, size_max: int, wait_s: 
         rate_rps: of arrivals at the replica.
         wait_s: since the arrival of a batch's oldest request.
     """
-    shares = [_held(times_s, rate_rps, wait_s) for times_s in _times_s(profile, size_max)]
+    shares = [_held(times_s, law, rate_rps, wait_s) for times_s, law in _batches(profile, rate_rps, size_max)]
     return math.fsum(shares) / len(shares)
 
 
+@lru_cache(maxsize=16)
+def _batches(profile: ServiceProfile, rate_rps: float, size_max: int) -> list[tuple[_Floats, _Floats]]:
+    """Times of batches of 1, 2, ... and how often each forms, at some levels of the laws of their times. [s]"""
+    levels = [_that_form(times_s, rate_rps) for times_s in _times_s(profile, size_max)]
+    return [(times_s, _formed(times_s, rate_rps)) for times_s in levels]
+
+
 @lru_cache(maxsize=8)
-def _times_s(profile: ServiceProfile, size_max: int) -> npt.NDArray[np.float64]:
+def _times_s(profile: ServiceProfile, size_max: int) -> _Floats:
     """Times of batches of 1, 2, ... at some levels of their laws, shape `(levels, size_max)`. [s]"""
     laws = [profile.law(size) for size in range(1, size_max + 1)]
     return np.array([[law.quantile_s(level) for law in laws] for level in _LEVELS])
 
 
-def _held(times_s: npt.NDArray[np.float64], rate_rps: float, wait_s: float) -> float:
-    """How long a wait holds a batch, over its time, where batches of 1, 2, ... take these times.
+def _that_form(times_s: _Floats, rate_rps: float) -> _Floats:
+    """Times of batches up to one during which never more come than it holds, so that no larger one forms."""
+    came, sizes = rate_rps * times_s, np.arange(1, len(times_s) + 1)
+    enough = np.flatnonzero(sizes - came > _DEVIATIONS * np.sqrt(np.maximum(came, 1.0)))
+    return times_s if len(enough) == 0 else times_s[: enough[0] + 1]
 
-    The next oldest request comes A after the start of a batch of time s, and holds the next batch until A + wait, if
-    that is later than s: (A - s + wait)^+, at most the wait, whose mean is an integral of P(A > x) = e^-λx.
-    """
+
+def _formed(times_s: _Floats, rate_rps: float) -> _Floats:
+    """How often batches of 1, 2, ... form, which take these times: each of what came during the last, at least one."""
     sizes = np.arange(len(times_s))
     came = rate_rps * times_s[:, None]
     logs = sizes * np.log(came) - came - np.cumsum(np.log(np.maximum(sizes, 1)))
@@ -105,7 +118,15 @@ def _held(times_s: npt.NDArray[np.float64], rate_rps: float, wait_s: float) -> f
     moves[:, -1] = np.maximum(0.0, 1.0 - moves[:, :-1].sum(axis=1))
     balance = moves.T - np.eye(len(times_s))
     balance[-1] = 1.0
-    law = np.linalg.solve(balance, np.eye(len(times_s))[-1])
+    return np.linalg.solve(balance, np.eye(len(times_s))[-1])
+
+
+def _held(times_s: _Floats, law: _Floats, rate_rps: float, wait_s: float) -> float:
+    """How long a wait holds a batch, over its time, where batches take these times and form as often as the law says.
+
+    The next oldest request comes A after the start of a batch of time s, and holds the next batch until A + wait, if
+    that is later than s: (A - s + wait)^+, at most the wait, whose mean is an integral of P(A > x) = e^-λx.
+    """
     late_s = np.maximum(times_s - wait_s, 0.0)
     until_s = (np.exp(-rate_rps * late_s) - np.exp(-rate_rps * times_s)) / rate_rps
     held_s = np.maximum(wait_s - times_s, 0.0) + until_s
