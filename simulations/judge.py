@@ -38,6 +38,7 @@ from simulations.workers import Mapper
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Shares of its budget after which a candidate may be put off, and after which it is even if no look could accept it.
+_ASIDE = 4  # part of the budget of a candidate that only stands beside an answer
 _BRIEF_SHARES = (0.02, 0.125)
 # Stages that accept nothing for good: a search, and a probe that only finds where rates end.
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
@@ -81,7 +82,8 @@ class SimulationJudge:
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
         if is_aside:
-            trial = replace(trial, indifference=1.0, is_aside=True)
+            few = trial.requests_max // _ASIDE
+            trial = replace(trial, indifference=1.0, is_aside=True, requests_max=few)
         if (refused := trial.case.refused(self.confidence)) is not None:
             return refused
         return self._search_on(trial, self._seen(trial), _Seen())

@@ -43,6 +43,7 @@ from capacity.server.batch.space import BatchQuestion
 from capacity.server.batch.stability import (
     device_throughput_max_rps,
     load,
+    load_of,
     require_batch_of_one,
     saturated_rps,
     sustainable_rate_rps,
@@ -135,6 +136,8 @@ def _value(limit: Limit, performance: Performance) -> float:
     return 0.0
 
 
+# Load above which a fleet is barely stable, and replicas up to which that makes it slow.
+_BARELY, _SMALL = 0.95, 50
 # Shares of the sustainable rate that are tried, where a limited quantity may fall as the rate rises, and where not.
 _TO_THE_WALL = (0.99, 0.995)
 
@@ -295,6 +298,11 @@ class BatchTheory:
         """Refusal of a batch size that is too slow at best, or was not measured."""
         objective = _floored(scenario.workload, scenario.objective)
         return refuse_batch_size(scenario.profile, objective, scenario.plan.batch_size_max, confidence)
+
+    def is_barely_stable(self, scenario: BatchScenario) -> bool:
+        """Whether the load is above 0.95; not of large fleets, which are as quick at such a load."""
+        load = load_of(scenario) if scenario.plan.replicas <= _SMALL else None
+        return load is not None and _BARELY < load < 1.0
 
     def law(self, scenario: BatchScenario, quantiles: tuple[float, ...]) -> Candidate | None:
         """The plan judged by theory, if batch times are constant; else None."""

@@ -253,20 +253,31 @@ class Search:
         self._judged[candidate.plan] = candidate
 
     def _judge_all(self, family: Family, devices: int, *, waits: bool) -> Iterator[Candidate]:
-        """Settings in rising order; once a limit was never reached, larger ones would change nothing.
+        """Settings in rising order, those that are barely stable last, and only if no other one is accepted.
 
-        None if a loss would leave nothing of the fleet.
+        Once a limit was never reached, larger ones would change nothing. None if a loss would leave nothing of the
+        fleet.
         """
         if not self.question.leaves_some(family, devices):
             return
-        for plan in self.theory.fleets(self.question, family, devices, self.floors):
-            if plan.starts_at_once is waits:
-                continue
+        fleets = self.theory.fleets(self.question, family, devices, self.floors)
+        plans = [plan for plan in fleets if plan.starts_at_once is not waits]
+        strained = [plan for plan in plans if self._is_barely_stable(plan)]
+        is_accepted = False
+        for plan in [*(plan for plan in plans if plan not in strained), *strained]:
             wait_s, size = plan.settings
             formed = self._largest_formed.get((family, devices, wait_s), size)
-            if formed < size or (waits and not self._may_wait(plan, family, devices)):
+            is_outdone = is_accepted and plan in strained
+            if formed < size or is_outdone or (waits and not self._may_wait(plan, family, devices)):
                 continue
-            yield self._formed(family, devices, plan)
+            candidate = self._formed(family, devices, plan)
+            is_accepted |= candidate.accepted
+            yield candidate
+
+    def _is_barely_stable(self, plan: Plan) -> bool:
+        """Whether a plan, or what is left of it in an event, is barely stable."""
+        events = (scenario for _, scenario in self.question.events(plan))
+        return any(self.theory.is_barely_stable(one) for one in (self.question.scenario(plan), *events))
 
     def _formed(self, family: Family, devices: int, plan: Plan) -> Candidate:
         """A plan judged once, and whether its largest batches never form, so that larger ones would not either."""
@@ -336,7 +347,7 @@ class Search:
             yield whole
 
     def _test(self, scenario: Scenario) -> int:
-        """Which test of a search a scenario belongs to, from 1: the same with any number of replicas, if more never hurt.
+        """Which test of a search a scenario is, from 1: the same with any number of replicas, where more never hurt.
 
         All have the same users, so that a larger fleet that is enough is refused by chance only where the smallest one
         that is enough is refused as well: together they err as often as that one.

@@ -119,6 +119,10 @@ class EngineTheory:
     def refuse_setting(self, scenario: TokenScenario, confidence: float) -> None:
         """No limit is known to be out of reach."""
 
+    def is_barely_stable(self, scenario: TokenScenario) -> bool:
+        """False, as its load is not known before it is simulated."""
+        return False
+
     def law(self, scenario: TokenScenario, quantiles: tuple[float, ...]) -> None:
         """There is none."""
 

@@ -82,6 +82,9 @@ class Theory(Protocol):
     def refuse_setting(self, scenario: Any, confidence: float) -> Rejection | None:
         """Why a plan misses the objective at any rate and with any number of replicas."""
 
+    def is_barely_stable(self, scenario: Any) -> bool:
+        """Whether a plan is so near saturation that it takes long to judge, and another setting is likely better."""
+
     def law(self, scenario: Any, quantiles: tuple[float, ...]) -> Candidate | None:
         """What an exact law says of a plan; None if there is none."""
 
