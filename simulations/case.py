@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from capacity.errors import DomainError
 from capacity.performance import Performance, Window
 from capacity.profile.profile import Spells
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection
@@ -25,6 +26,7 @@ from capacity.traffic.workload import (
     ModulatedArrivals,
     PoissonArrivals,
     RenewalArrivals,
+    SplitArrivals,
     SurgingArrivals,
     TraceArrivals,
     Workload,
@@ -428,10 +430,11 @@ def one_for_all(workload: Demand, plan: BatchPlan, instances_per_device: int = 1
     """The arrivals at one replica, and the plan of that replica alone; both unchanged if it does not represent all.
 
     Round-robin gives each replica every c-th request: a sum of c gamma gaps is a gamma gap again. A random split of
-    Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same phases (all
-    replicas share them and are not independent, yet each by itself has that law). Other routing policies depend on
-    the other replicas, as do all where the balancer holds back what replicas have no place for, a closed population
-    waits for all of them, a trace is one path, and a surge is made from what one replica sees (`simulations.looks`).
+    Poisson arrivals is Poisson at a c-th of the rate, one of gamma gaps sums a geometric number of them, and that of
+    MMPP arrivals is MMPP with the same phases (all replicas share them and are not independent, yet each by itself has
+    that law). Other routing policies depend on the other replicas, as do all where the balancer holds back what
+    replicas have no place for, a closed population waits for all of them, a trace is one path, and a surge is made from
+    what one replica sees (`simulations.looks`).
     With MMPP arrivals round-robin gives each replica gamma gaps too, on the clock on which the arrivals are Poisson.
 
     Replicas that share a device influence each other: one device with all its instances represents the fleet behind a
@@ -453,12 +456,12 @@ def one_for_all(workload: Demand, plan: BatchPlan, instances_per_device: int = 1
     is_alone = instances_per_device == 1
     seen: ArrivalProcess
     if is_alone and plan.routing is Routing.ROUND_ROBIN and isinstance(arrivals, RenewalArrivals):
-        seen = _every(arrivals, count)
+        seen = arrivals if count == 1 else _every(arrivals, count)
     elif is_alone and count > 1 and _is_dealt_in_bursts(workload, plan):
         assert isinstance(arrivals, MmppArrivals)  # noqa: S101  (just asked)
         seen = ModulatedArrivals(bursts=arrivals, base=_every(PoissonArrivals(), count))
     elif plan.routing is Routing.RANDOM and _splits(workload, count):
-        seen = arrivals
+        seen = _split(arrivals, count)
     else:
         return workload, plan
     alone = Workload(arrival_rate_rps=workload.arrival_rate_rps / count, arrivals=seen)
@@ -479,21 +482,34 @@ def _is_dealt_in_bursts(workload: Workload, plan: BatchPlan) -> bool:
 
 
 def _splits(workload: Workload, count: int) -> bool:
-    """Whether a random split has a law of the same kind; False if phases switch very often, as it is not worth it."""
+    """Whether a random split has a law; False if phases switch very often, as it is not worth it."""
     if isinstance(workload.arrivals, MmppArrivals):
         return count * workload.switches_per_arrival <= MMPP_SWITCHES_MAX
-    return isinstance(workload.arrivals, PoissonArrivals)
+    return isinstance(workload.arrivals, RenewalArrivals)
+
+
+def _split(arrivals: ArrivalProcess, count: int) -> ArrivalProcess:
+    """What one of several replicas gets at random."""
+    match arrivals:
+        case GammaArrivals(cv=cv) if count > 1:
+            return SplitArrivals(cv=cv, count=count)
+        case DeterministicArrivals() if count > 1:
+            return SplitArrivals(cv=0.0, count=count)
+        case _:
+            return arrivals
 
 
 def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:
     """The process of every `count`-th arrival."""
     match arrivals:
         case PoissonArrivals():
-            return arrivals if count == 1 else GammaArrivals(cv=1.0 / math.sqrt(count))
+            return GammaArrivals(cv=1.0 / math.sqrt(count))
         case DeterministicArrivals():
             return arrivals
         case GammaArrivals(cv=cv):
             return GammaArrivals(cv=cv / math.sqrt(count))
+        case SplitArrivals():
+            raise DomainError("arrivals that are split already are those of one replica")
 
 
 def arrivals_scv(workload: Workload) -> float:
@@ -509,6 +525,8 @@ def arrivals_scv(workload: Workload) -> float:
             return 0.0
         case GammaArrivals(cv=cv):
             return cv**2
+        case SplitArrivals(scv=scv):
+            return scv
         case MmppArrivals() as bursts:
             return bursts.dispersion_index(workload.arrival_rate_rps)
         case ModulatedArrivals(bursts=bursts, base=base):

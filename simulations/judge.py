@@ -38,8 +38,8 @@ from simulations.workers import Mapper
 # Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Shares of its budget after which a candidate may be put off, and after which it is even if no look could accept it.
-_ASIDE = 4  # part of the budget of a candidate that only stands beside an answer
 _BRIEF_SHARES = (0.02, 0.125)
+_ASIDE = 4  # part of the budget of a candidate that only stands beside an answer
 # Stages that accept nothing for good: a search, and a probe that only finds where rates end.
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
 # Measures that may be about 0, so that their error is relative to the limit.

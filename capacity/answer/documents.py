@@ -19,6 +19,7 @@ from capacity.traffic.workload import (
     MmppArrivals,
     ModulatedArrivals,
     PoissonArrivals,
+    SplitArrivals,
     SurgingArrivals,
     TraceArrivals,
     Workload,
@@ -285,6 +286,8 @@ def arrivals_name(workload: Workload) -> str:
             return f"mmpp:ratio={ratio:g},burst={burst_s:g}s,calm={calm_s:g}s"
         case TraceArrivals(name=name):
             return f"trace:{name}"
+        case SplitArrivals(cv=cv, count=count):  # of a replica, which no answer is about
+            return f"gamma:cv={cv:g} split over {count}"
         case SurgingArrivals(base=base) | ModulatedArrivals(bursts=base):
             return arrivals_name(Workload(arrival_rate_rps=workload.arrival_rate_rps, arrivals=base))
 

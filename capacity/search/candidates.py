@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 
 from capacity.performance import Interval
@@ -201,19 +201,19 @@ class Search:
         return False
 
     def _worth_it(self) -> list[Candidate]:
-        """What was put off of the best in doubt at each cost, if it would be better than all that is accepted."""
+        """What was put off of the best in doubt of each fleet, if it would be better than all that is accepted."""
         accepted = min(
             (self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,)
         )
         best = self._best_in_doubt().values()
         return [one for one in best if one.plan in self._put_off and self.merit(one) < accepted]
 
-    def _best_in_doubt(self) -> dict[float, Candidate]:
-        """The best candidate in doubt at each cost: one is enough there, so that others wait until it is refused."""
+    def _best_in_doubt(self) -> dict[Hashable, Candidate]:
+        """The best candidate in doubt of each fleet: one setting is enough, so that others wait until it is refused."""
         open_ones = (one for one in self._judged.values() if one.verdict is Verdict.INCONCLUSIVE)
-        best: dict[float, Candidate] = {}
+        best: dict[Hashable, Candidate] = {}
         for one in sorted(open_ones, key=self.merit):
-            best.setdefault(self.question.cost(one.plan), one)
+            best.setdefault(_fleet(one.plan), one)
         return best
 
     def merit(self, candidate: Candidate) -> tuple[float, ...]:
@@ -244,8 +244,8 @@ class Search:
         return plan in self._put_off and not self.is_outdone(plan)
 
     def is_outdone(self, plan: Plan) -> bool:
-        """Whether a plan was put off behind a better one of the same cost, which is in doubt after all its looks."""
-        best = self._best_in_doubt().get(self.question.cost(plan)) if plan in self._put_off else None
+        """Whether a plan was put off behind a better setting of its fleet, which is in doubt after all its looks."""
+        best = self._best_in_doubt().get(_fleet(plan)) if plan in self._put_off else None
         return best is not None and best.plan not in self._put_off
 
     def update(self, candidate: Candidate) -> None:
@@ -393,6 +393,11 @@ class Search:
             known, candidate = candidate.requests, candidate.further()
             self.requests += candidate.requests - known
             yield candidate
+
+
+def _fleet(plan: Plan) -> Hashable:
+    """What a plan is, but for its setting."""
+    return plan.profile, plan.routing, plan.replicas
 
 
 def is_bursty(question: Question) -> bool:

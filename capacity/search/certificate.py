@@ -99,7 +99,7 @@ class Certifier:
             return
         parts = self.search.doubt_parts(family)
         if not is_bracketed(devices, lambda fewer: self.search.is_in_doubt(family, fewer), parts):
-            self.search.glance(family, devices - 1)  # `go_on` looks at the best in doubt again
+            self.search.glance(family, devices - 1)  # `go_on` looks again at the best in doubt
 
     def _is_like_one_in_doubt(self, plan: Plan) -> bool:
         """Whether a fleet of hundreds, as large but for a part, was left in doubt, which no budget tells from it."""

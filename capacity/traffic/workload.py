@@ -138,7 +138,36 @@ class TraceArrivals:
         return (len(self.instants_s) - 1) / self.duration_s
 
 
-RenewalArrivals = PoissonArrivals | DeterministicArrivals | GammaArrivals
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitArrivals:
+    """Gamma or regular arrivals as one of several replicas gets them that are chosen at random.
+
+    Each of its gaps is a geometric number of theirs, so that they are independent again.
+
+    Attributes:
+        cv: coefficient of variation of the gaps before the split; 0 if these are all alike.
+        count: number of replicas, each as likely.
+
+    Source:
+        Cox (1962), Renewal Theory, sec. 8.3 (random selection from a renewal process).
+    """
+
+    cv: float
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.cv < math.inf or self.count < 2:
+            raise DomainError(
+                f"a split is of gaps with a finite cv over 2 replicas or more, got {self.cv} and {self.count}"
+            )
+
+    @property
+    def scv(self) -> float:
+        """Squared coefficient of variation of the gaps at one replica."""
+        return 1.0 + (self.cv**2 - 1.0) / self.count
+
+
+RenewalArrivals = PoissonArrivals | DeterministicArrivals | GammaArrivals | SplitArrivals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from capacity.traffic.workload import (
     MmppArrivals,
     ModulatedArrivals,
     PoissonArrivals,
+    SplitArrivals,
     SurgingArrivals,
     TraceArrivals,
     Workload,
@@ -36,6 +37,7 @@ _LOOKS = 256  # at a machine's speed, in the time that a spell of it lasts
 _KEPT_REQUESTS = 32_000
 _KEPT = Kept(bytes_max=64 << 20)
 Draw = Callable[[np.random.Generator, int], Floats]
+_Random = PoissonArrivals | GammaArrivals | SplitArrivals
 
 
 class SpellDraws:
@@ -361,7 +363,7 @@ class Stream:
 
     def _unit_rate_instants(self, arrivals: ArrivalProcess, count: int) -> Floats:
         match arrivals:
-            case PoissonArrivals() | GammaArrivals():
+            case PoissonArrivals() | GammaArrivals() | SplitArrivals():
                 return self._renewals(arrivals, count)
             case MmppArrivals():
                 return self._unit_rate_instants(ModulatedArrivals(bursts=arrivals), count)
@@ -393,7 +395,7 @@ class Stream:
             self._phases = PhaseClock(arrivals, rate_rps, self._generator(Purpose.PHASES))
         return self._phases
 
-    def _renewals(self, arrivals: PoissonArrivals | GammaArrivals, count: int) -> Floats:
+    def _renewals(self, arrivals: _Random, count: int) -> Floats:
         """Instants of independent gaps, block by block, as if all had been summed at once."""
         if self.requests <= _KEPT_REQUESTS:
             return self._next(Purpose.ARRIVALS, count, partial(_instants, arrivals), arrivals)
@@ -402,19 +404,20 @@ class Stream:
         return gaps
 
 
-def _instants(
-    arrivals: PoissonArrivals | GammaArrivals, generator: np.random.Generator, count: int
-) -> Floats:
+def _instants(arrivals: _Random, generator: np.random.Generator, count: int) -> Floats:
     """The first instants of independent gaps of mean 1."""
     gaps = _gaps(arrivals, generator, count)
     add_up(gaps, 0.0)
     return gaps
 
 
-def _gaps(arrivals: PoissonArrivals | GammaArrivals, generator: np.random.Generator, count: int) -> Floats:
+def _gaps(arrivals: _Random, generator: np.random.Generator, count: int) -> Floats:
     """Independent gaps of mean 1."""
     if isinstance(arrivals, PoissonArrivals):
         return generator.standard_exponential(count)
+    if isinstance(arrivals, SplitArrivals):
+        shape = math.inf if arrivals.cv == 0.0 else 1.0 / arrivals.cv**2
+        return _split_gaps(generator, shape, 1.0 / arrivals.count, count)
     return _gamma_gaps(generator, 1.0 / arrivals.cv**2, count)
 
 
@@ -424,6 +427,17 @@ def _gamma_gaps(generator: np.random.Generator, shape: float, count: int) -> Flo
     if phases <= _PHASES_MAX and abs(shape - phases) < _WHOLE * shape:
         return grouped(generator.standard_exponential(count * phases), phases)
     return generator.standard_gamma(shape, count) / shape
+
+
+@compiled
+def _split_gaps(generator: np.random.Generator, shape: float, share: float, count: int) -> Floats:
+    """Gaps of mean 1, each a geometric number of gamma gaps of mean `share`."""
+    gaps, stay = np.empty(count), math.log1p(-share)
+    for place in range(count):
+        number = 1.0 + math.floor(math.log1p(-generator.random()) / stay)
+        mean = number if shape == math.inf else generator.standard_gamma(shape * number) / shape
+        gaps[place] = share * mean
+    return gaps
 
 
 @compiled

@@ -272,6 +272,10 @@ def in_doubt(found: Interval | None, allowed: float = 0.1, **fields) -> Candidat
     return Candidate(**(given | fields))
 
 
+def _no(_: BatchPlan) -> bool:
+    return False
+
+
 def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (), **fields) -> SimpleNamespace:
     """What the caveats of a search look at."""
     question = batch_question(
@@ -279,7 +283,7 @@ def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (),
         workload=Workload(arrival_rate_rps=1.0),
         objective=Objective.of(response={0.99: 0.1}),
     )
-    untried = {"fleets_untried": 0, "fleets_between": 0, "is_put_off": lambda plan: False}
+    untried = {"fleets_untried": 0, "fleets_between": 0, "is_put_off": _no, "is_outdone": _no}
     given = {"floors": Floors(), "theory": BatchTheory(), **untried}
     return SimpleNamespace(question=question, considered=considered, **(given | fields))
 
@@ -510,3 +514,13 @@ def test_the_worst_tail_and_the_fewest_samples_are_told():
     alike = tuple(replace(MANY, batch_size=n, samples_s=MANY.samples_s[:999]) for n in (1, 2))
     assert "there are only 999 samples of batch sizes 1, 2;" in told(*alike)[CaveatCode.PROFILE_FEW_SAMPLES]
     assert CaveatCode.PROFILE_FEW_SAMPLES not in told(MANY, replace(MANY, batch_size=2))
+
+
+def test_a_cheaper_fleet_that_waits_behind_a_better_one_in_doubt_needs_no_mend_of_its_own() -> None:
+    """What settles the better one tells more of it, too."""
+    profile = ServiceProfile(name="p", timings=(FULL,))
+    better, behind = cheaper(1, Doubt.MARGIN), cheaper(1, Doubt.REQUESTS, size=2)
+    search = search_of(profile, considered=(better, behind), is_outdone=lambda plan: plan == behind.plan)
+    (caveat,) = search_caveats(search, cheaper(2))
+    assert "lower --precision" in caveat.message
+    assert "--requests-max" not in caveat.message

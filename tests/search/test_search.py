@@ -84,7 +84,10 @@ class ExactJudge:
 
     def search(self, scenario: Scenario, attempt: int, *, is_aside: bool = False) -> Candidate:
         self.judged.append(scenario.plan)
-        assert attempt == len(self.judged)
+        assert attempt in (
+            1,
+            len(self.judged),
+        )  # one test, or where smaller fleets may be enough too, one of each
         return self.accepts(scenario)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
