@@ -259,6 +259,45 @@ def test_others_are_not_known_to_hold_hardly_any(arrivals: ArrivalProcess, field
     assert not holds_hardly_any(T4, rough, replace(plan, **fields))
 
 
+LONG = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=40.0)
+
+
+def test_in_long_bursts_the_rate_of_a_burst_decides() -> None:
+    """Twice the mean, at which a replica is as busy as under Poisson arrivals at that rate."""
+    plan = plan_of(32, profile=T4.name, replicas=4, batch_wait_max_s=0.0015, routing=Routing.RANDOM)
+
+    def holds(arrivals: ArrivalProcess, rate_rps: float = 2000.0) -> bool:
+        return holds_hardly_any(T4, Workload(arrival_rate_rps=rate_rps, arrivals=arrivals), plan)
+
+    assert holds(LONG)
+    assert not holds(PoissonArrivals())
+    assert not holds(LONG, rate_rps=1000.0)
+    assert not holds(replace(LONG, ratio=1.9), rate_rps=2800.0)
+    assert not holds(replace(LONG, burst_mean_s=2.0))
+    assert not holds(replace(LONG, calm_mean_s=2.0))
+
+
+def test_a_wait_that_bursts_leave_no_time_for_changes_nothing_that_is_late() -> None:
+    """Both fleets draw the same requests; P99 and P99.9 are alike but for one cell of the tally, which is 0.64 %."""
+    plan = plan_of(32, profile=T4.name, replicas=4, batch_wait_max_s=0.0015, routing=Routing.RANDOM)
+    workload = Workload(arrival_rate_rps=2000.0, arrivals=LONG)
+    length = Length(warm_up=20_000, measured=400_000, cool_down=2_000)
+    at_once, waits = (
+        pool_of(T4, workload, fleet, length) for fleet in (replace(plan, batch_wait_max_s=0.0), plan)
+    )
+    for quantile in (0.99, 0.999):
+        one, other = (pool.response_quantile(quantile).value for pool in (at_once, waits))
+        assert other == pytest.approx(one, rel=0.0065)
+
+
+def test_sizes_that_never_form_change_no_share() -> None:
+    profile = ServiceProfile(
+        name="x", timings=tuple(BatchTiming(batch_size=size, mean_s=0.002) for size in (1, 512))
+    )
+    shares = [held_share(profile, 20_000.0, size, 0.004) for size in (128, 512)]
+    assert shares[0] == pytest.approx(shares[1], rel=1e-9)
+
+
 def test_the_share_held_is_that_of_batches_drawn_one_by_one() -> None:
     """Batches of what came during the last, at least one, whose oldest came at random: 200,000 of them."""
     times_s = {1: 0.002, 2: 0.003, 4: 0.004, 8: 0.007}

@@ -330,6 +330,26 @@ def test_a_search_that_is_put_off_goes_on_with_the_same_looks() -> None:
     assert mapper.requests == 2 * once == 2 * candidate.requests
 
 
+def test_looks_that_may_not_accept_take_no_share_of_the_error_of_acceptance() -> None:
+    """The first that may is given the first share, whatever came before; refusals count all looks."""
+    trial = fake_judge()[0]._trial(asked(p99(P99_S)), Stage.CERTIFY, 2)
+    each = 0.05 * share_of_error(2)
+    for look, settled in ((1, 1), (3, 1), (3, 0), (4, 2)):
+        errors = trial.errors(look, settled)
+        assert errors.accept == pytest.approx(each * share_of_error(max(1, settled)))
+        assert errors.refuse == pytest.approx(each * share_of_error(look))
+
+
+def test_what_stands_beside_an_answer_takes_a_quarter_of_a_search_at_most() -> None:
+    judge, mapper = fake_judge(requests_max=8_000_000)
+    scenario = asked(p99(P99_S))
+    judge = replace(judge, precision=1e-4)
+    for is_aside, most in ((True, 2_000_000), (False, 8_000_000)):
+        mapper.tasks.clear()
+        assert at_last(judge.search(scenario, 1, is_aside=is_aside)).verdict is Verdict.INCONCLUSIVE
+        assert most / 4 < mapper.requests <= most
+
+
 def test_a_search_is_not_put_off_before_a_look_that_may_accept() -> None:
     """Too few losses were possible so far, which is no reason to try others first."""
     judge, _ = fake_judge()
