@@ -490,13 +490,9 @@ def _splits(workload: Workload, count: int) -> bool:
 
 def _split(arrivals: ArrivalProcess, count: int) -> ArrivalProcess:
     """What one of several replicas gets at random."""
-    match arrivals:
-        case GammaArrivals(cv=cv) if count > 1:
-            return SplitArrivals(cv=cv, count=count)
-        case DeterministicArrivals() if count > 1:
-            return SplitArrivals(cv=0.0, count=count)
-        case _:
-            return arrivals
+    if count > 1 and isinstance(arrivals, GammaArrivals | DeterministicArrivals):
+        return SplitArrivals(base=arrivals, count=count)
+    return arrivals
 
 
 def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:

@@ -286,9 +286,7 @@ def arrivals_name(workload: Workload) -> str:
             return f"mmpp:ratio={ratio:g},burst={burst_s:g}s,calm={calm_s:g}s"
         case TraceArrivals(name=name):
             return f"trace:{name}"
-        case SplitArrivals(cv=cv, count=count):  # of a replica, which no answer is about
-            return f"gamma:cv={cv:g} split over {count}"
-        case SurgingArrivals(base=base) | ModulatedArrivals(bursts=base):
+        case SplitArrivals(base=base) | SurgingArrivals(base=base) | ModulatedArrivals(bursts=base):
             return arrivals_name(Workload(arrival_rate_rps=workload.arrival_rate_rps, arrivals=base))
 
 

@@ -145,26 +145,29 @@ class SplitArrivals:
     Each of its gaps is a geometric number of theirs, so that they are independent again.
 
     Attributes:
-        cv: coefficient of variation of the gaps before the split; 0 if these are all alike.
+        base: the arrivals before the split.
         count: number of replicas, each as likely.
 
     Source:
         Cox (1962), Renewal Theory, sec. 8.3 (random selection from a renewal process).
     """
 
-    cv: float
+    base: DeterministicArrivals | GammaArrivals
     count: int
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.cv < math.inf or self.count < 2:
-            raise DomainError(
-                f"a split is of gaps with a finite cv over 2 replicas or more, got {self.cv} and {self.count}"
-            )
+        if self.count < 2:
+            raise DomainError(f"a split is over 2 replicas or more, got {self.count}")
+
+    @property
+    def base_cv(self) -> float:
+        """Coefficient of variation of the gaps before the split."""
+        return self.base.cv if isinstance(self.base, GammaArrivals) else 0.0
 
     @property
     def scv(self) -> float:
         """Squared coefficient of variation of the gaps at one replica."""
-        return 1.0 + (self.cv**2 - 1.0) / self.count
+        return 1.0 + (self.base_cv**2 - 1.0) / self.count
 
 
 RenewalArrivals = PoissonArrivals | DeterministicArrivals | GammaArrivals | SplitArrivals

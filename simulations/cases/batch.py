@@ -89,9 +89,8 @@ EXCEEDANCES_PER_SECTION = 200
 # Spells that a pool must have seen: for one replica at load 0.75 whose times have a cv of 0.1, 0.6 of it in spells of
 # 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
-# Long enough that little is wasted on warm-up, short enough for many replications.
-_MEASURED_PER_WARM_UP = 8
-_LONGER = 4  # times as long are runs that still rise
+# Long enough that little is wasted on warm-up, short enough for many replications; runs that still rise are longer.
+_MEASURED_PER_WARM_UP, _LONGER = 8, 4
 _MEASURED_BY_LARGE = 2  # each of whose runs has many services at a time
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
@@ -228,10 +227,9 @@ class BatchCase(Case):
     @property
     def longer(self) -> Self | None:
         """The case with runs four times as long; None for bursts, users, and a recorded path."""
-        is_open = isinstance(self.scenario.workload, Workload) and not self.is_repeated
-        if not is_open or self.bursts is not None or self.level is not None:
-            return None
-        return replace(self, stretch=_LONGER * self.stretch)
+        is_free = not self.is_repeated and self.bursts is None and self.level is None
+        is_free = is_free and isinstance(self.scenario.workload, Workload)
+        return replace(self, stretch=_LONGER * self.stretch) if is_free else None
 
     @property
     def uncut(self) -> Self:

@@ -416,7 +416,7 @@ def _gaps(arrivals: _Random, generator: np.random.Generator, count: int) -> Floa
     if isinstance(arrivals, PoissonArrivals):
         return generator.standard_exponential(count)
     if isinstance(arrivals, SplitArrivals):
-        shape = math.inf if arrivals.cv == 0.0 else 1.0 / arrivals.cv**2
+        shape = math.inf if arrivals.base_cv == 0.0 else 1.0 / arrivals.base_cv**2
         return _split_gaps(generator, shape, 1.0 / arrivals.count, count)
     return _gamma_gaps(generator, 1.0 / arrivals.cv**2, count)
 

@@ -55,6 +55,7 @@ from capacity.traffic.workload import (
     MmppArrivals,
     ModulatedArrivals,
     PoissonArrivals,
+    SplitArrivals,
     SurgingArrivals,
     TraceArrivals,
     Workload,
@@ -262,7 +263,7 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
     assert set(document["certificate"]) == names(Certificate)
     assert names(QuestionDocument) == asked
     assert names(PlanDocument) == names(BatchPlan) | {"timer"}
-    seen_by_a_replica = {SurgingArrivals, ModulatedArrivals}  # never asked for
+    seen_by_a_replica = {SurgingArrivals, ModulatedArrivals, SplitArrivals}  # never asked for
     known = {*saved_parts._PROCESSES.values(), TraceArrivals, *seen_by_a_replica}
     assert set(get_args(ArrivalProcess)) == known
 

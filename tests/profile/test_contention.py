@@ -290,7 +290,7 @@ def test_one_device_stands_for_full_ones_behind_a_random_split() -> None:
         (Workload(arrival_rate_rps=3.0), 5, Routing.RANDOM),
         (Workload(arrival_rate_rps=3.0), 6, Routing.ROUND_ROBIN),
         (Workload(arrival_rate_rps=3.0), 6, Routing.SHARED_QUEUE),
-        (Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=2.0)), 6, Routing.RANDOM),
+        (Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=2.0)), 5, Routing.RANDOM),
     ],
 )
 def test_what_has_no_such_device_stays_whole(workload: Workload, replicas: int, routing: Routing) -> None:

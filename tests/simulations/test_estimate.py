@@ -562,8 +562,6 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(routing, arri
 def test_replicas_that_look_at_each_other_are_all_simulated(routing: Routing) -> None:
     case = case_of(0.7, replicas=3, routing=routing)
     assert case.simulated == case
-    bursty = case_of(0.7, replicas=3, routing=Routing.RANDOM, arrivals=GammaArrivals(cv=2.0))
-    assert bursty.simulated == bursty
 
 
 @pytest.mark.parametrize(

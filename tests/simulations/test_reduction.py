@@ -90,7 +90,7 @@ def test_every_cth_poisson_arrival_is_the_law_that_one_replica_sees():
         (Routing.SHARED_QUEUE, PoissonArrivals()),
         (Routing.LEAST_OUTSTANDING, PoissonArrivals()),
         (Routing.POWER_OF_TWO, PoissonArrivals()),
-        (Routing.RANDOM, GammaArrivals(cv=2.0)),
+        (Routing.LEAST_OUTSTANDING, GammaArrivals(cv=2.0)),
         (Routing.SHARED_QUEUE, BURSTY),
         (Routing.RANDOM, MmppArrivals(ratio=2.0, burst_mean_s=5e-5, calm_mean_s=5e-5)),
         (Routing.ROUND_ROBIN, TraceArrivals(instants_s=(0.0, 1.0, 2.0))),

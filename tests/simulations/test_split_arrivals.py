@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from capacity.answer.documents import arrivals_name
 from capacity.errors import DomainError
 from capacity.profile.load import load_profile
 from capacity.question.objective import Objective
@@ -38,9 +39,9 @@ def gaps_of(arrivals: ArrivalProcess, requests: int, rate_rps: float = 1.0) -> n
 @pytest.mark.parametrize("arrivals", [ROUGH, SMOOTH, REGULAR])
 def test_one_replica_gets_a_split(arrivals: ArrivalProcess) -> None:
     alone, plan = one_for_all(Workload(arrival_rate_rps=80.0, arrivals=arrivals), PLAN)
-    cv = arrivals.cv if isinstance(arrivals, GammaArrivals) else 0.0
     assert plan.replicas == 1
-    assert alone == Workload(arrival_rate_rps=10.0, arrivals=SplitArrivals(cv=cv, count=8))
+    assert alone == Workload(arrival_rate_rps=10.0, arrivals=SplitArrivals(base=arrivals, count=8))
+    assert arrivals_name(alone) == arrivals_name(Workload(arrival_rate_rps=1.0, arrivals=arrivals))
 
 
 def test_one_replica_alone_gets_all_and_a_split_of_poisson_arrivals_is_poisson() -> None:
@@ -53,8 +54,7 @@ def test_one_replica_alone_gets_all_and_a_split_of_poisson_arrivals_is_poisson()
 @pytest.mark.parametrize("arrivals", [ROUGH, SMOOTH, REGULAR])
 def test_its_gaps_have_the_law_of_every_gap_that_a_coin_leaves(arrivals: ArrivalProcess) -> None:
     """Mean, variance and quantiles, beside a split of the whole stream; and that they do not depend on each other."""
-    cv = arrivals.cv if isinstance(arrivals, GammaArrivals) else 0.0
-    split = SplitArrivals(cv=cv, count=8)
+    split = SplitArrivals(base=arrivals, count=8)
     gaps = gaps_of(split, 200_000)
     whole = np.cumsum(gaps_of(arrivals, 1_600_000, rate_rps=8.0))
     kept = np.diff(whole[np.random.default_rng(4).random(len(whole)) < 1.0 / 8.0])
@@ -67,7 +67,7 @@ def test_its_gaps_have_the_law_of_every_gap_that_a_coin_leaves(arrivals: Arrival
 
 
 def test_they_are_the_same_in_blocks_of_any_size() -> None:
-    workload = Workload(arrival_rate_rps=10.0, arrivals=SplitArrivals(cv=3.0, count=8))
+    workload = Workload(arrival_rate_rps=10.0, arrivals=SplitArrivals(base=ROUGH, count=8))
     for requests in (1_000, 50_000):  # short runs share what they draw, long ones do not
         whole = Stream(workload, requests, Seed(value=1)).arrived_s(requests)
         stream = Stream(workload, requests, Seed(value=1))
@@ -96,7 +96,6 @@ def test_it_stands_for_the_fleet(arrivals: ArrivalProcess) -> None:
         assert one.relative_half_width < 0.05
 
 
-@pytest.mark.parametrize(("cv", "count"), [(-1.0, 2), (math.inf, 2), (math.nan, 2), (1.0, 1)])
-def test_a_split_needs_two_replicas_and_gaps_of_a_finite_cv(cv: float, count: int) -> None:
-    with pytest.raises(DomainError, match="a split is of gaps with a finite cv over 2 replicas or more"):
-        SplitArrivals(cv=cv, count=count)
+def test_a_split_needs_two_replicas() -> None:
+    with pytest.raises(DomainError, match="a split is over 2 replicas or more, got 1"):
+        SplitArrivals(base=ROUGH, count=1)
