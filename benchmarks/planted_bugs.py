@@ -719,7 +719,7 @@ BUGS = (
         "setting = replace(plan, replicas=1) if self._more_never_hurts(plan) else plan", "setting = plan",
         "test_put_off.py::test_numbers_of_replicas_are_one_test_and_each_setting_another"),
     Bug("a search goes on with all settings of a fleet", "Search._best_in_doubt",
-        "best.setdefault(_fleet(one.plan), one)", "best.setdefault(one.plan, one)",
+        "best.setdefault(_line(one), one)", "best.setdefault(one.plan, one)",
         "test_put_off.py::"
         "test_it_goes_on_with_the_best_setting_of_a_fleet_and_with_the_next_once_that_is_refused"),
     Bug("what is barely stable is judged in its turn", "BatchTheory.is_barely_stable",

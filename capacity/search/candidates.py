@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from capacity.performance import Interval
@@ -194,6 +194,8 @@ class Search:
             for one in sorted(open_ones, key=lambda one: (one.requests.bit_length(), self.merit(one))):
                 if self.out_of_budget or self.requests >= requests_max:
                     return False
+                if one.plan not in self._put_off:
+                    continue  # refused with a larger fleet meanwhile
                 self.progress(f"going on with {describe(one.plan)}")
                 self._look_again(one.plan)
                 if self._judged[one.plan].verdict is not Verdict.INCONCLUSIVE:
@@ -208,12 +210,15 @@ class Search:
         best = self._best_in_doubt().values()
         return [one for one in best if one.plan in self._put_off and self.merit(one) < accepted]
 
-    def _best_in_doubt(self) -> dict[Hashable, Candidate]:
-        """The best candidate in doubt of each fleet: one setting is enough, so that others wait until it is refused."""
+    def _best_in_doubt(self) -> dict[object, Candidate]:
+        """The best candidate in doubt of each fleet: one setting is enough, so that others wait until it is refused.
+
+        What is left of a fleet in an event has no value to compare, so that each setting counts by itself.
+        """
         open_ones = (one for one in self._judged.values() if one.verdict is Verdict.INCONCLUSIVE)
-        best: dict[Hashable, Candidate] = {}
+        best: dict[object, Candidate] = {}
         for one in sorted(open_ones, key=self.merit):
-            best.setdefault(_fleet(one.plan), one)
+            best.setdefault(_line(one), one)
         return best
 
     def merit(self, candidate: Candidate) -> tuple[float, ...]:
@@ -245,7 +250,7 @@ class Search:
 
     def is_outdone(self, plan: Plan) -> bool:
         """Whether a plan was put off behind a better setting of its fleet, which is in doubt after all its looks."""
-        best = self._best_in_doubt().get(_fleet(plan)) if plan in self._put_off else None
+        best = self._best_in_doubt().get(_line(self._judged[plan])) if plan in self._put_off else None
         return best is not None and best.plan not in self._put_off
 
     def update(self, candidate: Candidate) -> None:
@@ -395,9 +400,10 @@ class Search:
             yield candidate
 
 
-def _fleet(plan: Plan) -> Hashable:
-    """What a plan is, but for its setting."""
-    return plan.profile, plan.routing, plan.replicas
+def _line(candidate: Candidate) -> object:
+    """What candidates in doubt are compared within: a fleet, but for its setting; a plan alone without a value."""
+    plan = candidate.plan
+    return plan if candidate.performance is None else (plan.profile, plan.routing, plan.replicas)
 
 
 def is_bursty(question: Question) -> bool:

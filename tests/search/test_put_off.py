@@ -169,3 +169,34 @@ def test_settings_that_are_barely_stable_come_last_and_only_if_no_other_is_accep
     other = Search(question_of(rate_rps=192.0), judge, silent)
     other.at(family, 2)
     assert [size for _, size, _ in judge.judged] == [2, 4, 1]
+
+
+def test_what_is_refused_with_a_larger_fleet_meanwhile_is_not_gone_on_with() -> None:
+    """The smaller fleet is put off after the larger one was refused, and refused with it at the next look at any."""
+    search, _ = search_of(lambda plan: 1.05 if plan.batch_size_max == 4 else 1.02, looks=9)
+    larger, other, smaller = only(search, 5, 4), only(search, 4, 2), only(search, 3, 4)
+    search.candidate(larger)
+    search.candidate(other)
+    search.candidate(smaller)
+    search._look_again(smaller)
+    search._look_again(smaller)  # so that the other one, which took less, comes first
+    refused = replace(search.candidate(larger), verdict=Verdict.MISSED)
+    del search._put_off[larger]
+    search.update(refused)
+    search._put_off = {plan: search._put_off[plan] for plan in (other, smaller)}
+    while search.go_on():
+        pass
+    assert search.candidate(smaller).verdict is Verdict.MISSED
+
+
+def test_settings_without_a_value_do_not_wait_behind_each_other() -> None:
+    """What an event leaves of a fleet has none, and the first of them is not the best."""
+    search, judge = search_of(lambda plan: 1.05)
+    (family,) = search.question.families
+    search.at(family, 3)
+    for plan in list(search._put_off):
+        search.update(replace(search.candidate(plan), performance=None))
+    judge.judged.clear()
+    while search.go_on():
+        pass
+    assert sorted({size for _, size, _ in judge.judged}) == [1, 2, 4]
