@@ -39,7 +39,7 @@ from simulations.workers import Mapper
 _UNSETTLED_SHARE = 0.05
 # Shares of its budget after which a candidate may be put off, and after which it is even if no look could accept it.
 _BRIEF_SHARES = (0.02, 0.125)
-_ASIDE = 4  # part of the budget of a candidate that only stands beside an answer
+_ASIDE = 4  # part of the budget of a candidate that only stands beside an answer, if that may settle
 # Stages that accept nothing for good: a search, and a probe that only finds where rates end.
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
 # Measures that may be about 0, so that their error is relative to the limit.
@@ -82,7 +82,8 @@ class SimulationJudge:
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
         if is_aside:
-            few = trial.requests_max // _ASIDE
+            few = max(trial.requests_max // _ASIDE, trial.case.requests_with(trial.care))
+            few = min(few, trial.requests_max)
             trial = replace(trial, indifference=1.0, is_aside=True, requests_max=few)
         if (refused := trial.case.refused(self.confidence)) is not None:
             return refused
@@ -268,7 +269,8 @@ class SimulationJudge:
             Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
             Analysis 1(3).
         """
-        narrower = math.sqrt(max(1.0, trial.requests_max / look.requests))
+        left = trial.requests_max - look.given_up
+        narrower = math.sqrt(max(1.0, left / (look.requests - look.given_up)))
         for limit in trial.case.scenario.objective.limits:
             one = self._found(trial.case, look.pool, limit)
             low = one.value - (one.value - one.low) / narrower

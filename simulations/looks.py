@@ -54,7 +54,7 @@ def looks(
         case, longer = longer, None
         for look in _full_looks(case, seed, (spent, requests_max), mapper, requests_first, care):
             yield look
-            longer = _longer(case, look, requests_max)
+            longer = _longer(case, look, requests_max, care)
             if longer is not None:
                 spent = look.requests
                 break
@@ -73,15 +73,16 @@ def _full_looks(
         tasks = case.tasks(case.length, seed, range(pool.replications, wanted))
         pool = pool.extended(mapper(case.replicate, tasks))
         if case.is_seen(pool):
-            yield Look(pool=pool, settled=is_settled(pool, case, care), requests=spent + wanted * each)
+            settled, requests = is_settled(pool, case, care), spent + wanted * each
+            yield Look(pool=pool, settled=settled, requests=requests, given_up=spent)
 
 
-def _longer(case: Case, look: Look, requests_max: int) -> Case | None:
-    """The case with longer runs, if these have not forgotten their start, and the budget has room for others."""
+def _longer(case: Case, look: Look, requests_max: int, care: float) -> Case | None:
+    """The case with longer runs, if these have not forgotten their start, and others may settle within the budget."""
     longer = case.longer
     if longer is None or look.pool.replications < REPLICATIONS_FIRST or case.has_forgotten(look.pool):
         return None
-    return longer if look.requests + REPLICATIONS_FIRST * longer.length.requests <= requests_max else None
+    return longer if look.requests + longer.requests_settling(care) <= requests_max else None
 
 
 def is_enough(probe: Length, pool: Pool, case: Case, care: float) -> bool:

@@ -259,7 +259,7 @@ class BatchTheory:
         if question.space.batch_waits_s is not None:
             return True
         profile = question.profile(plan.profile)
-        if holds_hardly_any(profile, workload, plan):
+        if holds_hardly_any(profile, workload, plan, min(limit.quantile or 0.0 for limit in limits)):
             return False
         most = [helped_at_most(profile, workload, plan, limit) for limit in limits]
         if min(most) == math.inf:

@@ -203,23 +203,19 @@ class Search:
         return False
 
     def _worth_it(self) -> list[Candidate]:
-        """What was put off of the best in doubt of each fleet, if it would be better than all that is accepted."""
+        """The best of each fleet that was put off, if it would be better than all that is accepted.
+
+        One setting of a fleet is enough, so that others wait until it is decided. What is left of a fleet in an event
+        has no value to compare, so that each setting counts by itself.
+        """
         accepted = min(
             (self.merit(one) for one in self._judged.values() if one.accepted), default=(math.inf,)
         )
-        best = self._best_in_doubt().values()
-        return [one for one in best if one.plan in self._put_off and self.merit(one) < accepted]
-
-    def _best_in_doubt(self) -> dict[object, Candidate]:
-        """The best candidate in doubt of each fleet: one setting is enough, so that others wait until it is refused.
-
-        What is left of a fleet in an event has no value to compare, so that each setting counts by itself.
-        """
-        open_ones = (one for one in self._judged.values() if one.verdict is Verdict.INCONCLUSIVE)
+        open_ones = (self._judged[plan] for plan in self._put_off if not self.is_outdone(plan))
         best: dict[object, Candidate] = {}
         for one in sorted(open_ones, key=self.merit):
             best.setdefault(_line(one), one)
-        return best
+        return [one for one in best.values() if self.merit(one) < accepted]
 
     def merit(self, candidate: Candidate) -> tuple[float, ...]:
         """Price, and the value that binds over its limit, infinite if it is not known: the best come first."""
@@ -249,9 +245,22 @@ class Search:
         return plan in self._put_off and not self.is_outdone(plan)
 
     def is_outdone(self, plan: Plan) -> bool:
-        """Whether a plan was put off behind a better setting of its fleet, which is in doubt after all its looks."""
-        best = self._best_in_doubt().get(_line(self._judged[plan])) if plan in self._put_off else None
-        return best is not None and best.plan not in self._put_off
+        """Whether a plan was put off and lies above a setting of its fleet that is in doubt after all its looks."""
+        if plan not in self._put_off:
+            return False
+        behind = self._judged[plan]
+        return any(
+            one.verdict is Verdict.INCONCLUSIVE
+            and one.plan not in self._put_off
+            and _line(one) == _line(behind)
+            and self._is_clearly_better(one, behind)
+            for one in self._judged.values()
+        )
+
+    def _is_clearly_better(self, one: Candidate, other: Candidate) -> bool:
+        """Whether the interval of the one ends below that of the other."""
+        ours, theirs = self.pressure(one), self.pressure(other)
+        return ours is not None and theirs is not None and ours.high < theirs.low
 
     def update(self, candidate: Candidate) -> None:
         """Replace a candidate's judgement with a better one."""
@@ -301,7 +310,7 @@ class Search:
             for (of, number, wait_s), size in self._largest_formed.items()
             if of == family and wait_s == 0.0 and number >= devices
         }
-        at_once = formed[min(formed)] if formed else None  # smaller fleets that miss less are not looked for
+        above = formed[min(formed)] if formed else None  # smaller fleets that miss less are not looked for
 
         def known(one: Plan) -> Candidate:
             return self._larger_refused(one) or judged(one)
@@ -309,7 +318,8 @@ class Search:
         def judged(one: Plan) -> Candidate:
             return self._formed(family, devices, one)
 
-        return all(self.theory.may_wait(self.question, plan, at_once, of) for of in (known, judged))
+        ways = ((above, known), (formed.get(devices), judged))
+        return all(self.theory.may_wait(self.question, plan, size, of) for size, of in ways)
 
     def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
         """A plan judged once, and on if it was put off; with the largest batch that formed, if just simulated."""
@@ -335,7 +345,7 @@ class Search:
         for smaller in [one for one in self._put_off if one.replicas < plan.replicas]:
             if (larger := self._larger_refused(smaller)) is not None:
                 del self._put_off[smaller]
-                self._judged[smaller] = replace(larger, plan=smaller, performance=None, requests=0)
+                self._judged[smaller] = _refused_with(larger, smaller)
 
     def _judging(self, plan: Plan) -> Iterator[Candidate]:
         """The plan before the judge as often as it is put off: the hardest events first, since they refuse most."""
@@ -404,6 +414,11 @@ def _line(candidate: Candidate) -> object:
     """What candidates in doubt are compared within: a fleet, but for its setting; a plan alone without a value."""
     plan = candidate.plan
     return plan if candidate.performance is None else (plan.profile, plan.routing, plan.replicas)
+
+
+def _refused_with(larger: Candidate, plan: Plan) -> Candidate:
+    """The refusal of a smaller fleet, which misses its limit by no less than the larger one."""
+    return replace(larger, plan=plan, performance=None, requests=0, requests_resampled=0, is_resampled=False)
 
 
 def is_bursty(question: Question) -> bool:

@@ -45,11 +45,13 @@ class Look:
         settled: whether the runs were long enough to forget their start, are level after it, and contain enough
             independent durations beyond the highest quantile.
         requests: number simulated for this look and those before it.
+        given_up: number of them that are not in the pool, in runs that were too short.
     """
 
     pool: Pool
     settled: bool
     requests: int
+    given_up: int = 0
 
 
 def decide(

@@ -139,22 +139,37 @@ def test_it_goes_on_with_the_best_setting_of_a_fleet_and_with_the_next_once_that
     assert [size for _, size, _ in judge.judged] == [4, 4, 4, 2, 2, 2, 1, 1, 1]
 
 
-def test_others_of_a_fleet_wait_behind_one_that_stays_in_doubt() -> None:
+def with_best_in_doubt_for_good(half_width: float) -> tuple[Search, DoubtfulJudge]:
+    """Of three settings of a fleet the best stays in doubt after all its looks, and the others are put off."""
     values = {1: 1.09, 2: 1.07, 4: 1.03}
     search, judge = search_of(lambda plan: values[plan.batch_size_max], looks=2)
     (family,) = search.question.families
     search.at(family, 3)
-    best = only(search, 3, 4)
-    open_for_good = replace(search.candidate(best), verdict=Verdict.INCONCLUSIVE)
-    del search._put_off[best]
-    search.update(open_for_good)
+    best = search.candidate(only(search, 3, 4))
+    wide = Interval(value=1.03, low=1.03 - half_width, high=1.03 + half_width)
+    seen = replace(best.performance, response_quantiles_s={0.99: wide})
+    del search._put_off[best.plan]
+    search.update(replace(best, performance=seen))
     judge.judged.clear()
+    return search, judge
+
+
+def test_others_of_a_fleet_wait_behind_a_clearly_better_one_that_stays_in_doubt() -> None:
+    search, judge = with_best_in_doubt_for_good(half_width=0.03)
     assert not search.go_on()
     assert judge.judged == []
     behind = only(search, 3, 2)
     assert search.is_outdone(behind)
     assert not search.is_put_off(behind)
-    assert not search.is_outdone(best)
+    assert not search.is_outdone(only(search, 3, 4))
+
+
+def test_one_that_may_be_better_than_what_stays_in_doubt_is_gone_on_with() -> None:
+    search, judge = with_best_in_doubt_for_good(half_width=0.05)
+    assert not search.is_outdone(only(search, 3, 2))
+    while search.go_on():
+        pass
+    assert [size for _, size, _ in judge.judged] == [2]
 
 
 def test_settings_that_are_barely_stable_come_last_and_only_if_no_other_is_accepted() -> None:

@@ -222,7 +222,7 @@ def test_what_holds_hardly_any_batch_changes_nothing(rate_rps: float, wait_s: fl
     """P99 and the mean of the exact law move by less than 0.1 %, which no simulation would tell."""
     times_s = tuple(T4.service_mean_s(size) for size in range(1, 33))
     plan = plan_of(32, profile=T4.name, batch_wait_max_s=wait_s)
-    if holds_hardly_any(T4, poisson(rate_rps), plan):
+    if holds_hardly_any(T4, poisson(rate_rps), plan, 0.99):
         fields = {"arrival_rate_rps": rate_rps, "batch_times_s": times_s}
         at_once, waits = Bulk(**fields), Bulk(**fields, batch_wait_max_s=wait_s)
         assert waits.response_quantile_s(0.99) == pytest.approx(at_once.response_quantile_s(0.99), rel=1e-3)
@@ -231,11 +231,11 @@ def test_what_holds_hardly_any_batch_changes_nothing(rate_rps: float, wait_s: fl
 
 def test_busy_replicas_hold_hardly_any_batch_and_idle_ones_many() -> None:
     plan = plan_of(32, profile=T4.name, batch_wait_max_s=0.0015)
-    assert holds_hardly_any(T4, poisson(1000.0), plan)
-    assert holds_hardly_any(T4, poisson(4000.0), replace(plan, replicas=4, routing=Routing.RANDOM))
-    assert not holds_hardly_any(T4, poisson(300.0), plan)
-    assert not holds_hardly_any(T4, poisson(1000.0), replace(plan, replicas=4))
-    assert not holds_hardly_any(T4, poisson(1000.0), replace(plan, batch_wait_max_s=0.02))
+    assert holds_hardly_any(T4, poisson(1000.0), plan, 0.99)
+    assert holds_hardly_any(T4, poisson(4000.0), replace(plan, replicas=4, routing=Routing.RANDOM), 0.99)
+    assert not holds_hardly_any(T4, poisson(300.0), plan, 0.99)
+    assert not holds_hardly_any(T4, poisson(1000.0), replace(plan, replicas=4), 0.99)
+    assert not holds_hardly_any(T4, poisson(1000.0), replace(plan, batch_wait_max_s=0.02), 0.99)
 
 
 @pytest.mark.parametrize(
@@ -254,9 +254,9 @@ def test_busy_replicas_hold_hardly_any_batch_and_idle_ones_many() -> None:
 def test_others_are_not_known_to_hold_hardly_any(arrivals: ArrivalProcess, fields: dict[str, object]) -> None:
     plan = plan_of(32, profile=T4.name, replicas=4, batch_wait_max_s=0.0015)
     even = Workload(arrival_rate_rps=4000.0, arrivals=GammaArrivals(cv=2.0))
-    assert holds_hardly_any(T4, even, plan)
+    assert holds_hardly_any(T4, even, plan, 0.99)
     rough = Workload(arrival_rate_rps=4000.0, arrivals=arrivals)
-    assert not holds_hardly_any(T4, rough, replace(plan, **fields))
+    assert not holds_hardly_any(T4, rough, replace(plan, **fields), 0.99)
 
 
 LONG = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=40.0)
@@ -266,8 +266,9 @@ def test_in_long_bursts_the_rate_of_a_burst_decides() -> None:
     """Twice the mean, at which a replica is as busy as under Poisson arrivals at that rate."""
     plan = plan_of(32, profile=T4.name, replicas=4, batch_wait_max_s=0.0015, routing=Routing.RANDOM)
 
-    def holds(arrivals: ArrivalProcess, rate_rps: float = 2000.0) -> bool:
-        return holds_hardly_any(T4, Workload(arrival_rate_rps=rate_rps, arrivals=arrivals), plan)
+    def holds(arrivals: ArrivalProcess, rate_rps: float = 2000.0, quantile: float = 0.99) -> bool:
+        workload = Workload(arrival_rate_rps=rate_rps, arrivals=arrivals)
+        return holds_hardly_any(T4, workload, plan, quantile)
 
     assert holds(LONG)
     assert not holds(PoissonArrivals())
@@ -275,6 +276,16 @@ def test_in_long_bursts_the_rate_of_a_burst_decides() -> None:
     assert not holds(replace(LONG, ratio=1.9), rate_rps=2800.0)
     assert not holds(replace(LONG, burst_mean_s=2.0))
     assert not holds(replace(LONG, calm_mean_s=2.0))
+
+
+@pytest.mark.parametrize(("quantile", "decides"), [(0.34, True), (0.33, False), (0.0, False)])
+def test_bursts_decide_only_where_they_hold_more_requests_than_may_be_late(
+    quantile: float, *, decides: bool
+) -> None:
+    """Two of three come in bursts, which are a third of the time."""
+    plan = plan_of(32, profile=T4.name, replicas=4, batch_wait_max_s=0.0015, routing=Routing.RANDOM)
+    workload = Workload(arrival_rate_rps=2000.0, arrivals=LONG)
+    assert holds_hardly_any(T4, workload, plan, quantile) is decides
 
 
 def test_a_wait_that_bursts_leave_no_time_for_changes_nothing_that_is_late() -> None:

@@ -350,6 +350,27 @@ def test_what_stands_beside_an_answer_takes_a_quarter_of_a_search_at_most() -> N
         assert most / 4 < mapper.requests <= most
 
 
+def test_what_stands_beside_an_answer_may_take_what_its_first_full_look_needs() -> None:
+    """Where a quarter of the budget would hold none."""
+    scenario = asked(p99(P99_S))
+    least = fake_judge()[0]._trial(scenario, Stage.SEARCH, 1)
+    needed = least.case.requests_with(least.care)
+    judge, mapper = fake_judge(requests_max=needed, precision=1e-4)
+    assert at_last(judge.search(scenario, 1, is_aside=True)).verdict is Verdict.INCONCLUSIVE
+    assert needed // 4 < mapper.requests <= needed
+
+
+def test_runs_that_were_given_up_do_not_make_an_interval_look_like_its_last() -> None:
+    """Of a budget of 1,600 requests 600 were given up: 1,000 are left, of which the pool has 250."""
+    judge, _ = fake_judge()
+    trial = replace(judge._trial(asked(p99(P99_S)), Stage.PROBE, 1), requests_max=1600)
+    look = replace(exponential_look(20, 500), requests=850, given_up=600)
+    now = look.pool.response_quantile(0.99).interval(0.95)
+    ((_, low, high),) = judge._at_end(trial, look)
+    assert now.value - low == pytest.approx((now.value - now.low) / 2.0)
+    assert high - now.value == pytest.approx((now.high - now.value) / 2.0)
+
+
 def test_a_search_is_not_put_off_before_a_look_that_may_accept() -> None:
     """Too few losses were possible so far, which is no reason to try others first."""
     judge, _ = fake_judge()

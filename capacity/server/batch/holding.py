@@ -36,35 +36,42 @@ _TAIL, _GAIN_OF_SPREAD = 0.99, 1.0 / 3.0
 _CONSTANT = 0.05  # largest deviation, as a share of the mean, of batches that count as constant
 
 
-def holds_hardly_any(profile: ServiceProfile, workload: Demand, plan: BatchPlan) -> bool:
+def holds_hardly_any(profile: ServiceProfile, workload: Demand, plan: BatchPlan, quantile: float) -> bool:
     """Whether a batch wait holds batches for so little time that the fleet is the same as without it.
 
     While a batch is served others ask, and whoever has waited for as long as a batch may is not held again. Where
     many ask meanwhile, nearly every batch starts at once, whatever the wait.
+
+    Args:
+        quantile: the lowest of responses that matters; 0 if their mean does.
     """
     if plan.starts_at_once or plan.timer is not BatchTimer.OLDEST or not isinstance(workload, Workload):
         return False
     is_plain = plan.queue_limit is None and plan.outstanding_max is None
     if plan.routing is Routing.SHARED_QUEUE or not is_plain:
         return False
-    rate_rps = _deciding_rate_rps(profile, workload, plan)
+    rate_rps = _deciding_rate_rps(profile, workload, plan, quantile)
     if rate_rps is None:
         return False
     size, wait_s = plan.batch_size_max, plan.batch_wait_max_s
     return held_share(profile, rate_rps / plan.replicas, size, wait_s) <= _HELD_MAX
 
 
-def _deciding_rate_rps(profile: ServiceProfile, workload: Workload, plan: BatchPlan) -> float | None:
+def _deciding_rate_rps(
+    profile: ServiceProfile, workload: Workload, plan: BatchPlan, quantile: float
+) -> float | None:
     """The rate while the responses come about that decide, if requests come as evenly as at random then; else None.
 
-    In long bursts of twice the calm rate or more these are of requests that come in bursts, as what comes in a calm
-    stretch is answered sooner, and a wait would only make it later.
+    In long bursts of twice the calm rate or more these are of requests that come in bursts, if so many do: what comes
+    in a calm stretch is answered sooner, and a wait would only make it later.
     """
     arrivals, rate_rps = workload.arrivals, workload.arrival_rate_rps
     if isinstance(arrivals, MmppArrivals):
         longest_s = _BURST_MIN * (profile.law(plan.batch_size_max).mean_s + plan.batch_wait_max_s)
         is_long = min(arrivals.burst_mean_s, arrivals.calm_mean_s) >= longest_s
-        return arrivals.rates_rps(rate_rps)[0] if is_long and arrivals.ratio >= _RATIO_MIN else None
+        burst_rps = arrivals.rates_rps(rate_rps)[0]
+        decides = arrivals.burst_share * burst_rps > (1.0 - quantile) * rate_rps
+        return burst_rps if is_long and decides and arrivals.ratio >= _RATIO_MIN else None
     if isinstance(arrivals, GammaArrivals):
         smooth = math.sqrt(plan.replicas) if plan.routing is Routing.ROUND_ROBIN else 1.0
         return rate_rps if arrivals.cv <= smooth else None
