@@ -243,7 +243,10 @@ class SimulationJudge:
             return look.requests >= trial.short_requests and self._holds(trial.case, look)
         if trial.gives_up and look.settled and not self._may_be_told(trial, look):
             return True
-        return look.settled and self._is_marginal(trial, look.pool, errors)
+        if look.settled and self._is_marginal(trial, look.pool, errors):
+            return True
+        is_search = trial.seed.stage is Stage.SEARCH and look.settled
+        return is_search and trial.narrower(look) ** 2 < self._times_enough(trial, look)
 
     def _holds(self, case: Case, look: Look) -> bool:
         """Whether all intervals are within their limits, settled or not."""
@@ -260,6 +263,21 @@ class SimulationJudge:
         is_missed = any(low > limit.allowed for limit, low, _ in self._at_end(trial, look))
         return is_missed or self._may_be_met(trial, look)
 
+    def _times_enough(self, trial: "_Trial", look: Look) -> float:
+        """How many times the requests of a pool tell on which side a limit is, or that it is near, at these values."""
+        case = trial.case
+        width = self._width(look.pool, case.scenario.objective, case.replicas)
+        near = width / (trial.indifference * self.precision)
+        missed, met = [], [1.0]
+        for limit in case.scenario.objective.limits:
+            one = self._found(case, look.pool, limit)
+            if one.value > limit.allowed:
+                missed.append((one.value - one.low) / (one.value - limit.allowed))
+            else:
+                off = limit.allowed - one.value
+                met.append((one.high - one.value) / off if off > 0.0 else math.inf)
+        return float(min(near, min(missed) if missed else max(met)) ** 2)
+
     def _at_end(self, trial: "_Trial", look: Look) -> Iterator[tuple[Limit, float, float]]:
         """Each limit with the ends of its interval at the end of the budget, if no estimate changed.
 
@@ -269,8 +287,7 @@ class SimulationJudge:
             Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
             Analysis 1(3).
         """
-        left = trial.requests_max - look.given_up
-        narrower = math.sqrt(max(1.0, left / (look.requests - look.given_up)))
+        narrower = trial.narrower(look)
         for limit in trial.case.scenario.objective.limits:
             one = self._found(trial.case, look.pool, limit)
             low = one.value - (one.value - one.low) / narrower
@@ -304,6 +321,8 @@ class SimulationJudge:
         least = trial.case.requests_with(trial.care)
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
+        if seen.is_last and look is not None and look.settled and trial.seed.stage is Stage.SEARCH:
+            needed = max(needed, _whole(look.requests * self._times_enough(trial, look)))
         allowed = trial.requests_max if look is None or seen.is_last else look.requests
         return Doubt.REQUESTS, Rejection(reason=Reason.BUDGET, allowed=allowed, needed=needed)
 
@@ -447,6 +466,11 @@ def _is_near(case: Case, pool: Pool) -> bool:
     )
 
 
+def _whole(requests: float) -> int:
+    """A number of requests; of what no number would settle, the most that anyone could ask for."""
+    return math.ceil(min(requests, 1e18))
+
+
 _NONE = Errors(accept=0.0, refuse=0.0)
 
 
@@ -502,6 +526,11 @@ class _Trial:
         if self.seed.stage in _SEARCHING:
             return self.case.search_care
         return self.case.rate_care if self.seed.stage is Stage.HEADROOM else 1.0
+
+    def narrower(self, look: Look) -> float:
+        """How many times as narrow an interval of a look is at the end of the budget."""
+        left = self.requests_max - look.given_up
+        return math.sqrt(max(1.0, left / (look.requests - look.given_up)))
 
     @property
     def short_requests(self) -> int:

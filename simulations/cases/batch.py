@@ -84,19 +84,21 @@ from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.workers import Mapper
 
-# Requests beyond the quantile in each section of the first look.
-EXCEEDANCES_PER_SECTION = 200
+EXCEEDANCES_PER_SECTION = 200  # requests beyond the quantile, in the first look
 # Spells that a pool must have seen: for one replica at load 0.75 whose times have a cv of 0.1, 0.6 of it in spells of
 # 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
 # Long enough that little is wasted on warm-up, short enough for many replications; runs that still rise are longer.
 _MEASURED_PER_WARM_UP, _LONGER = 8, 4
-_MEASURED_BY_LARGE = 2  # each of whose runs has many services at a time
+# Where an acceptance is not for good; and of a large pool, each of whose runs has many services at a time.
+_MEASURED_IN_SEARCH, _MEASURED_BY_LARGE = 3, 2
+_SPELLS_FORGOTTEN = (
+    4  # the share of late requests is level after one or two, and ten relaxation times, at load 0.9
+)
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
 _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
-# Relative precision of a clock, and its largest error as a share of a service time.
-_CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
+_CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4  # a clock's precision, and its largest error over a service time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,8 +264,8 @@ class BatchCase(Case):
         enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
         if (level := self.level) is not None:
             return level.length(enough)
-        forgotten = _relaxation_requests(simulated) + simulated.requests_in_spell
-        warm_up = math.ceil(RELAXATIONS * forgotten)
+        in_spells = _SPELLS_FORGOTTEN * simulated.requests_in_spell
+        warm_up = math.ceil(RELAXATIONS * _relaxation_requests(simulated) + in_spells)
         last = 2 * simulated.scenario.plan.replicas * self.scenario.plan.batch_size_max
         if isinstance(workload, ClosedPopulation):
             last = max(last, math.ceil(2 * workload.users * pace(self)))
@@ -272,7 +274,8 @@ class BatchCase(Case):
             return path_length(len(workload.arrivals.instants_s), warm_up)
         if (bursts := simulated.bursts) is not None:
             enough = max(enough, CYCLES_A_RUN * bursts.cycle_requests)
-        times = _MEASURED_BY_LARGE if is_large_pool(simulated) else _MEASURED_PER_WARM_UP
+        usual = _MEASURED_IN_SEARCH if self.is_searched else _MEASURED_PER_WARM_UP
+        times = _MEASURED_BY_LARGE if is_large_pool(simulated) else usual
         measured = max(times * warm_up, math.ceil(enough))
         return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
@@ -472,8 +475,7 @@ class BatchCase(Case):
         """Short runs that may refuse before the first of full length: each four times as long as the last.
 
         They cost at most a third of the full run, and are few: near saturation it would never come. A closed
-        population has one, after each of its users, who all come at the start, has come back often. A path has none,
-        as it has one length.
+        population has one, after each of its users, who all come at the start, has come back often; a path has none.
         """
         return tuple(probes_of(self))
 

@@ -164,8 +164,10 @@ def test_what_counts_is_eight_warm_ups_or_enough_beyond_the_quantile() -> None:
     """200 responses beyond the quantile: 20,000 for P99, 200,000 for P99.9."""
     assert case_of(0.64, replicas=1).length.measured == pytest.approx(20_000, abs=1)
     assert case_of(0.64, replicas=1, quantile_max=0.999).length.measured == pytest.approx(200_000, abs=1)
-    length = case_of(0.64, replicas=50, routing=Routing.POWER_OF_TWO).length
+    case = case_of(0.64, replicas=99, routing=Routing.POWER_OF_TWO)
+    length = case.length
     assert length.measured == 8 * length.warm_up
+    assert replace(case, is_searched=True).length.measured == 3 * length.warm_up
 
 
 def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
@@ -175,11 +177,11 @@ def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
 
 
 def test_runs_with_spells_are_longer() -> None:
-    """A spell of 2 s has 128 requests at 64 rps: its start takes that beside the queue's 8, and 2000 spells count."""
+    """A spell of 2 s has 128 requests at 64 rps: a start is forgotten after four and ten times the queue's 8."""
     spells = Spells(share=0.5, lasting_s=2.0)
     case = case_of(0.64, replicas=1)
     varies = with_(case, profile=replace(PROFILE, spells=spells))
-    assert varies.length.warm_up == pytest.approx(10 * (8 + 128), abs=1)
+    assert varies.length.warm_up == pytest.approx(10 * 8 + 4 * 128, abs=1)
     assert case.counted_min(1.0) == pytest.approx(50_000 * 16 / 4)
     assert varies.counted_min(1.0) == pytest.approx(2_000 * 128 + 50_000 * 16 / 4)
     fleet = case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO)
