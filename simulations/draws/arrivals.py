@@ -29,78 +29,14 @@ from simulations.compiled import compiled
 from simulations.draws.kept import Kept
 from simulations.draws.phases import PhaseClock
 from simulations.draws.records import Floats, Integers
+from simulations.draws.spells import SpellDraws
 from simulations.draws.start import Start, Underway
 
-_BELOW_1 = 1.0 - 2.0**-53
-_LOOKS = 256  # at a machine's speed, in the time that a spell of it lasts
 # Runs of at most this many requests keep their numbers for others that draw the same, as long as all fit in memory.
 _KEPT_REQUESTS = 32_000
 _KEPT = Kept(bytes_max=64 << 20)
 Draw = Callable[[np.random.Generator, int], Floats]
 _Random = PoissonArrivals | GammaArrivals | SplitArrivals
-
-
-class SpellDraws:
-    """Uniform numbers for requests at their instants, in order, drawn in any number at a time.
-
-    A machine's speed is a normal score that wanders (an Ornstein-Uhlenbeck process), looked at again once a 256th of
-    the time that spells last has passed: what two requests share is off by as little, and one number serves many.
-    """
-
-    def __init__(self, spells: Spells, shared: np.random.Generator, own: np.random.Generator) -> None:
-        self._spells = spells
-        self._step_s = spells.lasting_s / _LOOKS
-        self._shared, self._own = shared, own
-        self._last = np.array([-np.inf, 0.0])  # when the machine was looked at last, and its score
-
-    def uniforms(self, instants_s: Floats) -> Floats:
-        """Uniforms in [0, 1), with the shape of `instants_s`, which do not fall."""
-        scores = self._own.standard_normal(len(instants_s))
-        shared = self._shared.standard_normal(looked_at(instants_s, self._step_s, self._last[0]))
-        to_uniforms(
-            scores, shared, instants_s, self._spells.lasting_s, self._step_s, self._spells.share, self._last
-        )
-        return scores
-
-
-@compiled
-def looked_at(instants_s: Floats, step_s: float, last_s: float) -> int:
-    """How often a machine is looked at: at the first of the instants that comes a step or more after the last look."""
-    count = 0
-    for instant_s in instants_s:
-        if instant_s - last_s >= step_s:
-            last_s = instant_s
-            count += 1
-    return count
-
-
-@compiled
-def to_uniforms(
-    scores: Floats,
-    shared: Floats,
-    instants_s: Floats,
-    lasting_s: float,
-    step_s: float,
-    share: float,
-    last: Floats,
-) -> None:
-    """Replace independent normal scores of requests by uniforms that requests at one time have in part in common.
-
-    Args:
-        shared: independent normal scores, one for each look at the machine.
-        share: of the variance that is common.
-        last: instant and score of the last look, updated in place; the instant is -inf before the first.
-    """
-    before_s, score = last[0], last[1]
-    common, own, looks = math.sqrt(share), math.sqrt(1.0 - share), 0
-    for place in range(len(scores)):
-        if instants_s[place] - before_s >= step_s:
-            kept = math.exp((before_s - instants_s[place]) / lasting_s)
-            score = kept * score + math.sqrt(1.0 - kept * kept) * shared[looks]
-            before_s, looks = instants_s[place], looks + 1
-        level = 0.5 * math.erfc(-math.sqrt(0.5) * (common * score + own * scores[place]))
-        scores[place] = min(level, _BELOW_1)
-    last[0], last[1] = before_s, score
 
 
 # Gamma gaps with at most this many exponential phases are drawn phase by phase; a nearly whole shape counts as whole.

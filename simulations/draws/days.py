@@ -7,8 +7,9 @@ import numpy as np
 
 from capacity.profile.profile import Spells
 from capacity.traffic.workload import ArrivalProcess, GammaArrivals, Workload
-from simulations.draws.arrivals import Purpose, Seed, SpellDraws, Stream
+from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.records import Floats
+from simulations.draws.spells import SpellDraws
 
 _ENDLESS = 2**62  # more requests than any day has
 _ERRORS, _FEW = 12.0, 1_000.0  # standard errors that chance never makes up for, beside a few
