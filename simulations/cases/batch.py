@@ -11,7 +11,6 @@ from capacity.profile.profile import Spells
 from capacity.profile.sampling import has_samples, known_samples
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.question.resilience import Spike
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchScenario
 from capacity.server.batch.refusal import floor_candidate, floor_doubt, refuse_slow
@@ -20,8 +19,6 @@ from capacity.server.batch.steady import LARGE
 from capacity.traffic.workload import (
     ClosedPopulation,
     ModulatedArrivals,
-    RenewalArrivals,
-    SurgingArrivals,
     TraceArrivals,
     Workload,
     is_patient,
@@ -45,6 +42,7 @@ from simulations.cases.batch_pools import (
     places_of,
 )
 from simulations.cases.batch_probes import BRIEF, probes_of
+from simulations.cases.batch_surge import surge_of
 from simulations.cases.batch_users import (
     TURNS_SEEN_MIN,
     forgotten_requests,
@@ -448,7 +446,7 @@ class BatchCase(Case):
         Raises:
             InputError: the arrivals have no rate to multiply.
         """
-        return None if self.scenario.spike is None else _surge(self, self.scenario.spike)
+        return None if self.scenario.spike is None else surge_of(self, self.scenario.spike)
 
     def window(self, performance: Performance, seed: int) -> Window | None:
         """Batches and queues of some seconds."""
@@ -521,6 +519,8 @@ class BatchCase(Case):
         is_enough: Callable[[ProfileError], bool] | None = None,
     ) -> ProfileError | None:
         """Error from the same requests under profiles resampled from the measured times; None without samples."""
+        if self.bursts is not None:  # in cycles: half a run may hold none, and one of a search holds enough
+            length = min(length, replace(self, is_searched=True).length, key=lambda one: one.requests)
         return profile_error(self, length, confidence, seed, mapper, is_enough)
 
 
@@ -575,28 +575,3 @@ def _require_resolvable(case: BatchCase, requests_max: int) -> None:
             f"{slow} a run lasts {run_s:.3g} s, in which the clock cannot tell a service of "
             f"{shortest_s:g} s; is the unit of the {what} right?"
         )
-
-
-# Warm-up of a surge, as a multiple of that of a steady state: for two replicas with large batches behind least-
-# outstanding, P99 of a spike was 6 % too low after ten relaxation times, and right after twenty.
-_COUPLED = 4
-
-
-def _surge(case: BatchCase, spike: Spike) -> tuple[BatchCase, Length]:
-    """The case with a jump in its arrivals, of one replica if it represents all, and the length of its runs."""
-    workload = case.scenario.workload
-    if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, RenewalArrivals):
-        raise InputError(
-            "a spike multiplies a steady rate: use it with poisson, gamma or deterministic arrivals"
-        )
-    steady = (case if case.level is None else replace(case, is_whole=True)).length  # which starts empty
-    seen, plan = one_for_all(workload, case.scenario.plan, len(case.slowdowns))
-    assert isinstance(seen, Workload)  # noqa: S101  (a rate stays a rate)
-    assert isinstance(seen.arrivals, RenewalArrivals)  # noqa: S101  (what one replica sees of renewals)
-    during = max(2, round(seen.arrival_rate_rps * spike.factor * spike.startup_time_s))
-    # The phases of replicas that influence each other take longer to be forgotten than their queues.
-    warm_up = steady.warm_up * (1 if plan.replicas == 1 else _COUPLED)
-    surging = SurgingArrivals(base=seen.arrivals, before=warm_up, factor=spike.factor)
-    length = Length(warm_up=warm_up, measured=during, cool_down=steady.cool_down)
-    scenario = replace(case.scenario, workload=replace(seen, arrivals=surging), plan=plan)
-    return replace(case, scenario=scenario), length
