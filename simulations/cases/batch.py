@@ -90,9 +90,8 @@ SPELLS_SEEN_MIN = 2_000
 _MEASURED_PER_WARM_UP, _LONGER = 8, 4
 # Where an acceptance is not for good; and of a large pool, each of whose runs has many services at a time.
 _MEASURED_IN_SEARCH, _MEASURED_BY_LARGE = 3, 2
-_SPELLS_FORGOTTEN = (
-    4  # the share of late requests is level after one or two, and ten relaxation times, at load 0.9
-)
+# Spells that forget an empty start, besides ten relaxation times: they begin in their steady state themselves.
+_SPELLS_FORGOTTEN = 4
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
 _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
