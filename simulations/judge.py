@@ -264,13 +264,18 @@ class SimulationJudge:
         return is_missed or self._may_be_met(trial, look)
 
     def _times_enough(self, trial: "_Trial", look: Look) -> float:
-        """How many times the requests of a pool tell on which side a limit is, or that it is near, at these values."""
+        """How many times the requests of a pool tell on which side a limit is, or that it is near, at these values.
+
+        It is 1 while an interval has no end, as then nothing says how it narrows.
+        """
         case = trial.case
         width = self._width(look.pool, case.scenario.objective, case.replicas)
         near = width / (trial.indifference * self.precision)
         missed, met = [], [1.0]
         for limit in case.scenario.objective.limits:
             one = self._found(case, look.pool, limit)
+            if not math.isfinite(one.high):
+                return 1.0
             if one.value > limit.allowed:
                 missed.append((one.value - one.low) / (one.value - limit.allowed))
             else:

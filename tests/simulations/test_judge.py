@@ -359,6 +359,17 @@ def test_a_search_ends_once_its_budget_is_unlikely_to_tell() -> None:
     assert found.rejection.needed > found.rejection.allowed
 
 
+def test_an_interval_without_an_end_says_nothing_of_what_a_budget_would_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge, _ = fake_judge()
+    trial = judge._trial(asked(p99(P99_S)), Stage.SEARCH, 1)
+    for value in (4.5, math.inf):
+        endless = Interval(value=value, low=4.0, high=math.inf)
+        monkeypatch.setattr(SimulationJudge, "_found", lambda *_, one=endless: one)
+        assert judge._times_enough(trial, exponential_look(20, 500)) == 1.0
+
+
 def test_what_stands_beside_an_answer_may_take_what_its_first_full_look_needs() -> None:
     """Where a quarter of the budget would hold none."""
     scenario = asked(p99(P99_S))
