@@ -70,6 +70,11 @@ class Case(ABC):
         return self
 
     @property
+    def confirmed_later(self) -> Self:
+        """The case with shorter runs, for a stage that accepts nothing for good."""
+        return self
+
+    @property
     def longer(self) -> Self | None:
         """The case with longer runs, where these have not forgotten their start; None if they can be no longer."""
         return None

@@ -143,6 +143,7 @@ class SimulationJudge:
     ) -> "_Trial":
         case = case_of(scenario, engine=self.engine)
         case = case if stage is Stage.CERTIFY else case.in_search
+        case = case.confirmed_later if stage in _SEARCHING else case
         budget = case.budget(stage, self.requests_max, effort)
         return _Trial(
             case=case,
@@ -264,23 +265,23 @@ class SimulationJudge:
         return is_missed or self._may_be_met(trial, look)
 
     def _times_enough(self, trial: "_Trial", look: Look) -> float:
-        """How many times the requests of a pool tell on which side a limit is, or that it is near, at these values.
+        """How many times the requests of a pool may tell on which side a limit is, or that it is near.
 
-        It is 1 while an interval has no end, as then nothing says how it narrows.
+        That is if the value is half an interval's half-width, some standard error, farther from its limit. It is 1 while an interval has no end, as then nothing says how it narrows.
         """
         case = trial.case
         width = self._width(look.pool, case.scenario.objective, case.replicas)
         near = width / (trial.indifference * self.precision)
-        missed, met = [], [1.0]
+        missed: list[float] = []
+        met = [1.0]
         for limit in case.scenario.objective.limits:
             one = self._found(case, look.pool, limit)
             if not math.isfinite(one.high):
                 return 1.0
-            if one.value > limit.allowed:
-                missed.append((one.value - one.low) / (one.value - limit.allowed))
-            else:
-                off = limit.allowed - one.value
-                met.append((one.high - one.value) / off if off > 0.0 else math.inf)
+            is_above = one.value > limit.allowed
+            side, known = (missed, one.value - one.low) if is_above else (met, one.high - one.value)
+            off = abs(limit.allowed - one.value) + known / 2.0
+            side.append(known / off if off > 0.0 else 0.0)
         return float(min(near, min(missed) if missed else max(met)) ** 2)
 
     def _at_end(self, trial: "_Trial", look: Look) -> Iterator[tuple[Limit, float, float]]:

@@ -90,8 +90,7 @@ SPELLS_SEEN_MIN = 2_000
 _MEASURED_PER_WARM_UP, _LONGER = 8, 4
 # Where an acceptance is not for good; and of a large pool, each of whose runs has many services at a time.
 _MEASURED_IN_SEARCH, _MEASURED_BY_LARGE = 3, 2
-# Spells that forget an empty start, besides ten relaxation times: they begin in their steady state themselves.
-_SPELLS_FORGOTTEN = 4
+_SPELLS_FORGOTTEN, _SPELLS_IN_SEARCH = 10, 4  # besides ten relaxation times; they begin in their steady state
 # Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
 # largest share for a rate.
 _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
@@ -105,7 +104,8 @@ class BatchCase(Case):
     Attributes:
         settled_min_s: least length of a burst and of a calm stretch before they are cut. [s]
         part: replicas that are simulated in place of all, at the same rate each; None for all.
-        is_searched: whether runs of a large fleet may be short, as a confirmation follows.
+        is_searched: whether runs of a large fleet may be short.
+        is_confirmed_later: whether runs may be short, as no acceptance is for good.
         stretch: how many times as long a run takes to forget its start as theory says.
     """
 
@@ -113,6 +113,7 @@ class BatchCase(Case):
     settled_min_s: tuple[float, float] = (0.0, 0.0)
     part: int | None = None
     is_searched: bool = False
+    is_confirmed_later: bool = False
     stretch: int = 1
 
     @property
@@ -224,6 +225,11 @@ class BatchCase(Case):
         return replace(self, part=stands_for(self), is_searched=True)
 
     @property
+    def confirmed_later(self) -> Self:
+        """The case with runs that count three warm-ups, of fewer spells."""
+        return replace(self, is_confirmed_later=True)
+
+    @property
     def longer(self) -> Self | None:
         """The case with runs four times as long; None for bursts, users, and a recorded path."""
         is_free = not self.is_repeated and self.bursts is None and self.level is None
@@ -261,7 +267,8 @@ class BatchCase(Case):
         enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
         if (level := self.level) is not None:
             return level.length(enough)
-        in_spells = _SPELLS_FORGOTTEN * simulated.requests_in_spell
+        spells = _SPELLS_IN_SEARCH if self.is_confirmed_later else _SPELLS_FORGOTTEN
+        in_spells = self.stretch * spells * simulated.requests_in_spell
         warm_up = math.ceil(RELAXATIONS * _relaxation_requests(simulated) + in_spells)
         last = 2 * simulated.scenario.plan.replicas * self.scenario.plan.batch_size_max
         if isinstance(workload, ClosedPopulation):
@@ -271,7 +278,7 @@ class BatchCase(Case):
             return path_length(len(workload.arrivals.instants_s), warm_up)
         if (bursts := simulated.bursts) is not None:
             enough = max(enough, CYCLES_A_RUN * bursts.cycle_requests)
-        usual = _MEASURED_IN_SEARCH if self.is_searched else _MEASURED_PER_WARM_UP
+        usual = _MEASURED_IN_SEARCH if self.is_confirmed_later else _MEASURED_PER_WARM_UP
         times = _MEASURED_BY_LARGE if is_large_pool(simulated) else usual
         measured = max(times * warm_up, math.ceil(enough))
         return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
@@ -519,7 +526,7 @@ class BatchCase(Case):
     ) -> ProfileError | None:
         """Error from the same requests under profiles resampled from the measured times; None without samples."""
         if self.bursts is not None:  # in cycles: half a run may hold none, and one of a search holds enough
-            length = min(length, replace(self, is_searched=True).length, key=lambda one: one.requests)
+            length = min(length, self.confirmed_later.length, key=lambda one: one.requests)
         return profile_error(self, length, confidence, seed, mapper, is_enough)
 
 

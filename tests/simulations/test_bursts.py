@@ -313,7 +313,7 @@ def test_five_runs_that_each_see_many_bursts_refuse_what_is_clear() -> None:
     )
     refused = SimulationJudge().search(scenario, 30)
     assert refused.verdict is Verdict.MISSED
-    assert refused.requests == 5 * BatchCase(scenario=scenario).in_search.length.requests
+    assert refused.requests == 5 * BatchCase(scenario=scenario).confirmed_later.length.requests
     accepted = SimulationJudge().certify(replace(scenario, plan=replace(scenario.plan, replicas=14)), 1, 0)
     assert accepted.verdict is Verdict.MET
     at_fourteen = replace(scenario, plan=replace(scenario.plan, replicas=14))

@@ -167,7 +167,7 @@ def test_what_counts_is_eight_warm_ups_or_enough_beyond_the_quantile() -> None:
     case = case_of(0.64, replicas=99, routing=Routing.POWER_OF_TWO)
     length = case.length
     assert length.measured == 8 * length.warm_up
-    assert replace(case, is_searched=True).length.measured == 3 * length.warm_up
+    assert case.confirmed_later.length.measured == 3 * length.warm_up
 
 
 def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
@@ -177,11 +177,13 @@ def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
 
 
 def test_runs_with_spells_are_longer() -> None:
-    """A spell of 2 s has 128 requests at 64 rps: a start is forgotten after four and ten times the queue's 8."""
+    """A spell of 2 s has 128 requests at 64 rps: a start is forgotten after ten, and ten times the queue's 8."""
     spells = Spells(share=0.5, lasting_s=2.0)
     case = case_of(0.64, replicas=1)
     varies = with_(case, profile=replace(PROFILE, spells=spells))
-    assert varies.length.warm_up == pytest.approx(10 * 8 + 4 * 128, abs=1)
+    assert varies.length.warm_up == pytest.approx(10 * (8 + 128), abs=1)
+    assert varies.confirmed_later.length.warm_up == pytest.approx(10 * 8 + 4 * 128, abs=1)
+    assert replace(varies, stretch=4).length.warm_up == pytest.approx(40 * (8 + 128), abs=1)
     assert case.counted_min(1.0) == pytest.approx(50_000 * 16 / 4)
     assert varies.counted_min(1.0) == pytest.approx(2_000 * 128 + 50_000 * 16 / 4)
     fleet = case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO)

@@ -355,8 +355,14 @@ def test_a_search_ends_once_its_budget_is_unlikely_to_tell() -> None:
     judge, mapper = fake_judge(requests_max=50_000_000, precision=1e-4)
     found = at_last(judge.search(asked(p99(P99_S)), 1))
     assert (found.verdict, found.doubt) == (Verdict.INCONCLUSIVE, Doubt.REQUESTS)
-    assert mapper.requests < 5_000_000
+    assert 12_000_000 < mapper.requests < 30_000_000  # from a quarter of the budget on
     assert found.rejection.needed > found.rejection.allowed
+
+
+def test_only_what_accepts_nothing_for_good_has_short_runs() -> None:
+    judge, _ = fake_judge()
+    short = {stage for stage in Stage if judge._trial(asked(p99(P99_S)), stage, 1).case.is_confirmed_later}
+    assert short == {Stage.SEARCH, Stage.PROBE}
 
 
 def test_an_interval_without_an_end_says_nothing_of_what_a_budget_would_tell(
