@@ -267,7 +267,8 @@ class SimulationJudge:
     def _times_enough(self, trial: "_Trial", look: Look) -> float:
         """How many times the requests of a pool may tell on which side a limit is, or that it is near.
 
-        That is if the value is half an interval's half-width, some standard error, farther from its limit. It is 1 while an interval has no end, as then nothing says how it narrows.
+        That is if the value is half an interval's half-width, some standard error, farther from its limit. It is 1
+        while an interval has no end, as then nothing says how it narrows.
         """
         case = trial.case
         width = self._width(look.pool, case.scenario.objective, case.replicas)
