@@ -267,8 +267,8 @@ class SimulationJudge:
     def _times_enough(self, trial: "_Trial", look: Look) -> float:
         """How many times the requests of a pool may tell on which side a limit is, or that it is near.
 
-        That is if the value is half an interval's half-width, some standard error, farther from its limit. It is 1
-        while an interval has no end, as then nothing says how it narrows.
+        That is if the value is half an interval's half-width, some standard error, farther from its limit: 4 at most.
+        It is 1 while an interval has no end, as then nothing says how it narrows.
         """
         case = trial.case
         width = self._width(look.pool, case.scenario.objective, case.replicas)
@@ -329,7 +329,7 @@ class SimulationJudge:
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
         if seen.is_last and look is not None and look.settled and trial.seed.stage is Stage.SEARCH:
-            needed = max(needed, _whole(look.requests * self._times_enough(trial, look)))
+            needed = max(needed, math.ceil(look.requests * self._times_enough(trial, look)))
         allowed = trial.requests_max if look is None or seen.is_last else look.requests
         return Doubt.REQUESTS, Rejection(reason=Reason.BUDGET, allowed=allowed, needed=needed)
 
@@ -471,11 +471,6 @@ def _is_near(case: Case, pool: Pool) -> bool:
         excess(pool, limit, case.replicas) <= near_to(limit, known)
         for limit in case.scenario.objective.limits
     )
-
-
-def _whole(requests: float) -> int:
-    """A number of requests; of what no number would settle, the most that anyone could ask for."""
-    return math.ceil(min(requests, 1e18))
 
 
 _NONE = Errors(accept=0.0, refuse=0.0)

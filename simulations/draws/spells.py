@@ -11,7 +11,7 @@ from simulations.draws.records import Floats
 
 _BELOW_1 = 1.0 - 2.0**-53
 _LOOKS = 256  # at a machine's speed, in the time that a spell of it lasts
-# Scores at which the normal law is tabled: from -_END to _END, so many to 1. Between them it is off by 2e-10.
+# The normal law is tabled at scores from -_END to _END, _TO_1 of them to 1. Between them it is off by 2e-10.
 _END, _TO_1 = 8.5, 64
 
 

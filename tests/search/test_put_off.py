@@ -140,7 +140,7 @@ def test_it_goes_on_with_the_best_setting_of_a_fleet_and_with_the_next_once_that
 
 
 def with_best_in_doubt_for_good(half_width: float) -> tuple[Search, DoubtfulJudge]:
-    """Of three settings of a fleet the best stays in doubt after all its looks, and the others are put off."""
+    """A search in which the best of three settings is in doubt after all its looks, and the others are put off."""
     values = {1: 1.09, 2: 1.07, 4: 1.03}
     search, judge = search_of(lambda plan: values[plan.batch_size_max], looks=2)
     (family,) = search.question.families

@@ -387,7 +387,7 @@ def test_what_stands_beside_an_answer_may_take_what_its_first_full_look_needs() 
 
 
 def test_runs_that_were_given_up_do_not_make_an_interval_look_like_its_last() -> None:
-    """Of a budget of 1,600 requests 600 were given up: 1,000 are left, of which the pool has 250."""
+    """The budget of 1,600 requests has 1,000 left once 600 are given up, and the pool holds 250 of these."""
     judge, _ = fake_judge()
     trial = replace(judge._trial(asked(p99(P99_S)), Stage.PROBE, 1), requests_max=1600)
     look = replace(exponential_look(20, 500), requests=850, given_up=600)

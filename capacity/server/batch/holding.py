@@ -62,8 +62,8 @@ def _deciding_rate_rps(
 ) -> float | None:
     """The rate while the responses come about that decide, if requests come as evenly as at random then; else None.
 
-    In long bursts of twice the calm rate or more these are of requests that come in bursts, if so many do: what comes
-    in a calm stretch is answered sooner, and a wait would only make it later.
+    In long bursts of twice the calm rate or more these are the responses to requests that come in bursts, where more
+    come in them than may be late: what comes in a calm stretch is answered sooner, and a wait would only delay it.
     """
     arrivals, rate_rps = workload.arrivals, workload.arrival_rate_rps
     if isinstance(arrivals, MmppArrivals):
