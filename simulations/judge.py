@@ -23,6 +23,7 @@ from simulations.statistics.pool import Pool, ProfileError
 from simulations.statistics.verdict import (
     Errors,
     Look,
+    counted_for_losses,
     decide,
     excess,
     found,
@@ -328,6 +329,7 @@ class SimulationJudge:
         least = trial.case.requests_with(trial.care)
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
+        needed = max(needed, trial.requests_for_losses)
         if seen.is_last and look is not None and look.settled and trial.seed.stage is Stage.SEARCH:
             needed = max(needed, math.ceil(look.requests * self._times_enough(trial, look)))
         allowed = trial.requests_max if look is None or seen.is_last else look.requests
@@ -518,6 +520,9 @@ class _Trial:
     likely: tuple[float, float] = (1.0, 1.0)
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
+        """Consecutive looks; none in a search whose budget is too small for its limits of losses."""
+        if self.seed.stage is Stage.SEARCH and self.requests_for_losses > self.requests_max:
+            return iter(())
         if self.case.surge is not None:
             return surge_looks(self.case, self.seed, self.requests_max, mapper)
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, self.care)
@@ -528,6 +533,12 @@ class _Trial:
         if self.seed.stage in _SEARCHING:
             return self.case.search_care
         return self.case.rate_care if self.seed.stage is Stage.HEADROOM else 1.0
+
+    @property
+    def requests_for_losses(self) -> int:
+        """Requests with which enough are counted to keep its limits of losses; 0 without one."""
+        length, counted = self.case.length, counted_for_losses(self.case.scenario.objective)
+        return math.ceil(counted * length.requests / length.measured)
 
     def narrower(self, look: Look) -> float:
         """How many times as narrow an interval of a look is at the end of the budget."""

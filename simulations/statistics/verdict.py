@@ -101,6 +101,12 @@ def is_of_few(pool: Pool, limit: Limit) -> bool:
     return limit.measure is Measure.LOSS and limit.allowed * pool.counted < _LOSSES_MIN
 
 
+def counted_for_losses(objective: Objective) -> float:
+    """Fewest counted requests with which its limits of losses may be kept; 0 without one."""
+    shares = (limit.allowed for limit in objective.limits if limit.measure is Measure.LOSS)
+    return max((_LOSSES_MIN / share for share in shares), default=0.0)
+
+
 def _measured(pool: Pool, limit: Limit, replicas: int) -> tuple[Estimate, float]:
     """The limited quantity and its largest value: a share of late requests, or the figure itself."""
     if limit.quantile is not None:
