@@ -83,8 +83,8 @@ class SimulationJudge:
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
         if is_aside:
-            few = max(trial.requests_max // _ASIDE, trial.case.requests_with(trial.care))
-            few = min(few, trial.requests_max)
+            least = max(trial.case.requests_with(trial.care), trial.requests_for_losses)
+            few = min(max(trial.requests_max // _ASIDE, least), trial.requests_max)
             trial = replace(trial, indifference=1.0, is_aside=True, requests_max=few)
         if (refused := trial.case.refused(self.confidence)) is not None:
             return refused
@@ -328,8 +328,8 @@ class SimulationJudge:
             return Doubt.MARGIN, Rejection.of(limit, interval.high)
         least = trial.case.requests_with(trial.care)
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
-        needed = max(2 * spent, least)
-        needed = max(needed, trial.requests_for_losses)
+        # Each look has twice the requests of the last, so that of twice as many one has enough.
+        needed = max(2 * spent, least, 2 * trial.requests_for_losses)
         if seen.is_last and look is not None and look.settled and trial.seed.stage is Stage.SEARCH:
             needed = max(needed, math.ceil(look.requests * self._times_enough(trial, look)))
         allowed = trial.requests_max if look is None or seen.is_last else look.requests
@@ -536,7 +536,9 @@ class _Trial:
 
     @property
     def requests_for_losses(self) -> int:
-        """Requests with which enough are counted to keep its limits of losses; 0 without one."""
+        """Requests with which enough are counted to keep its limits of losses; 0 without one, or of a recording."""
+        if self.case.is_path:
+            return 0
         length, counted = self.case.length, counted_for_losses(self.case.scenario.objective)
         return math.ceil(counted * length.requests / length.measured)
 

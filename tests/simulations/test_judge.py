@@ -304,13 +304,16 @@ def test_a_budget_too_small_for_any_look_is_inconclusive_without_numbers() -> No
     assert mapper.tasks == []
 
 
-def test_a_search_that_no_budget_lets_keep_its_losses_draws_nothing() -> None:
-    """Of 100,000 a loss of 0.1 % would have been possible 100 times, of 300 wanted."""
-    judge, mapper = fake_judge(requests_max=100_000)
-    objective = Objective.of(response={0.99: 10.0 * P99_S}, loss=0.001)
-    found = judge.search(asked(objective, plan=replace(PLAN, queue_limit=99)), 1)
+def test_a_search_whose_budget_is_too_small_for_its_losses_draws_nothing() -> None:
+    """A limit of 0.03 % allows 270 of 900,000 requests to be lost, and 300 are needed to tell."""
+    scenario = asked(
+        Objective.of(response={0.99: 10.0 * P99_S}, loss=0.0003), plan=replace(PLAN, queue_limit=99)
+    )
+    judge, mapper = fake_judge(requests_max=900_000)
+    found = judge.search(scenario, 1)
     assert (found.verdict, found.doubt, mapper.tasks) == (Verdict.INCONCLUSIVE, Doubt.REQUESTS, [])
-    assert found.rejection.needed > 300_000
+    judge, _ = fake_judge(requests_max=found.rejection.needed)
+    assert at_last(judge.search(scenario, 1)).verdict is Verdict.MET
 
 
 def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
