@@ -26,16 +26,13 @@ from simulations.case import Case
 from simulations.cases.batch import BatchCase
 from simulations.cases.clients import ClientCase
 from simulations.cases.controlled import ControlledCase
-from simulations.cases.engine import EngineCase
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes, slowdowns_of
 from simulations.draws.tokens import Conversations, TokenDraws
-from simulations.engine_replication import fleet_of
 from simulations.replication import Engine
-from simulations.saturation import require_check
 
 
 def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
@@ -77,6 +74,8 @@ def require_sound(profile: Any, report: Callable[[str], None] | None = None) -> 
         InputError: the steps of a language model's profile miss the throughput of its saturated run.
     """
     if isinstance(profile, LlmProfile):
+        from simulations.saturation import require_check
+
         if report is not None:
             report("finding where an engine saturates")
         require_check(profile)
@@ -94,6 +93,8 @@ def _batch_case(profile: ServiceProfile) -> type[Case]:
 
 @_case_type.register
 def _engine_case(profile: LlmProfile) -> type[Case]:
+    from simulations.cases.engine import EngineCase
+
     return EngineCase
 
 
@@ -147,6 +148,8 @@ def _batches(
 def _engines(
     server: TokenEngine, stress: Stress[TokenPlan], seed: Seed, service_times: ServiceTimes | None
 ) -> Simulated:
+    from simulations.engine_replication import fleet_of
+
     fleet = fleet_of(server.scenario(stress.workload, stress.plan))
 
     def draw(arrived_s: Floats) -> AttemptDraws:

@@ -98,8 +98,6 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
     Raises:
         InputError: names the flag.
     """
-    if asked.autoscale is None:
-        return
     _choices(asked.autoscale, 1)
     require_whole("--runs", asked.runs, 2, RUNS_MAX)
     if day is None:

@@ -69,13 +69,15 @@ class _Point(NamedTuple):
 
 def _read(asked: Asked) -> _Point:
     """The question of one plan."""
-    from capacity.api.autoscale import require_controlled
     from capacity.api.trouble import in_trouble, read_trouble
     from capacity.recovery.parse import read_disturbances
 
     day = parse.read_curve(asked.daily, asked.rate, asked.users)
     question = asked_question(asked, asked.rate if day is None else day.peak_rate_rps)
-    require_controlled(asked, question, day)
+    if asked.autoscale is not None:
+        from capacity.api.autoscale import require_controlled
+
+        require_controlled(asked, question, day)
     trouble = read_trouble(asked)
     disturbances = read_disturbances(asked.pause, asked.request_class)
     question = in_trouble(question, trouble, disturbances)
