@@ -16,7 +16,6 @@ from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import REQUESTS_MAX, look_at_sections, looks, surge_looks
 from simulations.replication import Engine
-from simulations.saturation import saturated
 from simulations.servers import case_of
 from simulations.statistics.intervals import ResampledQuantile, resamples_for
 from simulations.statistics.pool import Pool, ProfileError
@@ -68,6 +67,8 @@ class SimulationJudge:
 
     def saturated(self, scenario: Any) -> Saturation:
         """Saturation of one engine, with requests that always wait."""
+        from simulations.saturation import saturated
+
         return saturated(scenario)
 
     def requests_to_settle(self, scenario: Any) -> int:

@@ -33,7 +33,6 @@ from simulations.draws.service import ALONE, ServiceTimes
 from simulations.draws.start import Start
 from simulations.draws.watching import StormWatch, Watcher
 from simulations.kernel import serve as kernel
-from simulations.reference.cluster import run
 from simulations.statistics.reduction import Reduction
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
@@ -206,6 +205,8 @@ def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
             leave_if_abandoned()
             yield served
         return
+    from simulations.reference.cluster import run
+
     draws = draw(task.workload, task.length.requests, task.seed, task.spells, task.start)
     records = run(task.plan, task.service_times, draws, task.slowdowns)
     yield kernel.Served(records.arrived_s, records.started_s, records.finished_s, records.batch_size)

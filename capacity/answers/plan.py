@@ -17,17 +17,7 @@ from capacity.answer.documents import (
     schedule_document,
 )
 from capacity.answer.plan_like import require_plan
-from capacity.answer.saved_parts import is_named_only
-from capacity.answer.saved_plan import (
-    SavedPlan,
-    check_plan_target,
-    plan_file_document,
-    read_plan_file_document,
-    write_plan_file,
-)
 from capacity.answers.answer import WIDTH, OfOneFleet, candidate_row, drawn, frame_of
-from capacity.autoscaling.cheapest import AutoscaledPlan
-from capacity.explanation.explanation import Explanation
 from capacity.performance import Performance
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
@@ -36,18 +26,21 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.render.console import as_text
 from capacity.search.by_hour import Schedule
-from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.exact import theory_of
 from capacity.search.recommendation import Headroom, Recommendation
-from capacity.search.recovery_plan import RecoveryPlan
 from capacity.server.batch.plan import BatchPlan
 from capacity.traffic.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from capacity.answer.saved_plan import SavedPlan
+    from capacity.autoscaling.cheapest import AutoscaledPlan
+    from capacity.explanation.explanation import Explanation
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Plot
+    from capacity.search.disturbed_plan import DisturbedPlan
+    from capacity.search.recovery_plan import RecoveryPlan
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -87,10 +80,10 @@ class PlanAnswer(OfOneFleet):
     effort: Effort
     recommendation: Recommendation
     day: Schedule | None = None
-    explanation: Explanation | None = None
-    recovery: RecoveryPlan | None = None
-    disturbed: DisturbedPlan | None = None
-    autoscaled: AutoscaledPlan | None = None
+    explanation: "Explanation | None" = None
+    recovery: "RecoveryPlan | None" = None
+    disturbed: "DisturbedPlan | None" = None
+    autoscaled: "AutoscaledPlan | None" = None
 
     @property
     def verdict(self) -> Verdict:
@@ -220,7 +213,7 @@ class PlanAnswer(OfOneFleet):
 
         return as_html(self.tables(WIDTH, verbose=True), WIDTH)
 
-    def to_saved(self, name: str = "plan.json") -> SavedPlan:
+    def to_saved(self, name: str = "plan.json") -> "SavedPlan":
         """The plan as if it were read from its file; `check`, `explain`, `stress` and others take the answer itself.
 
         Args:
@@ -229,6 +222,9 @@ class PlanAnswer(OfOneFleet):
         Raises:
             InputError: there is no plan.
         """
+        from capacity.answer.saved_parts import is_named_only
+        from capacity.answer.saved_plan import read_plan_file_document
+
         require_plan(self.plan)
         workload = self.question.workload
         trace = workload.arrivals if is_named_only(workload) and isinstance(workload, Workload) else None
@@ -240,10 +236,14 @@ class PlanAnswer(OfOneFleet):
         Raises:
             InputError: a question too long for a file.
         """
+        from capacity.answer.saved_plan import check_plan_target, write_plan_file
+
         check_plan_target(target, self.question)
         write_plan_file(target, self._file())
 
     def _file(self) -> Document:
+        from capacity.answer.saved_plan import plan_file_document
+
         answer = {name: part for name, part in self.document().items() if name not in _NOT_SAVED}
         certificate = self.recommendation.certificate
         return plan_file_document(self.question, self.effort, certificate, answer)

@@ -143,13 +143,14 @@ def outputs(files: Sequence[str] | None, *more: str) -> list[Path]:
         InputError: a file that could not be written after hours of work.
         DependencyError: Parquet without pyarrow.
     """
-    from capacity.answer.sweep import require_pyarrow
     from capacity.answers.answer import ENDINGS
 
     paths = [Path(file) for file in files or ()]
     for path in paths:
         check_target(path, "an answer", (*ENDINGS, *more))
         if path.suffix.lower() == ".parquet":
+            from capacity.answer.sweep import require_pyarrow
+
             require_pyarrow()
     return paths
 
