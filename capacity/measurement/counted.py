@@ -108,7 +108,11 @@ def measure_metrics(
     source = {
         "measured_by": f"{MEASURED_BY} --metrics, {where.metric} by {where.label} in {window.seconds:.1f} s",
         "service_time": "the server's own histograms; means are exact, percentiles are within "
-        + (f"{max(errors):.1%}, the width of their buckets" if errors else "wide buckets and left out"),
+        + (
+            f"{100.0 * max(errors):.1f} %, the width of their buckets"
+            if errors
+            else "wide buckets and left out"
+        ),
         "batches": str(sum(one.count for one in findings)),
         "excludes": "HTTP and network",
         **server_machine(address),

@@ -238,8 +238,8 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.MEASURED_DRIFT,
             message=f"batches of {_listed(drifts)} drifted from the first half of the rounds to the second, "
-            f"those of {size} by {shift.value:+.1%} ({shift.low:+.1%} to {shift.high:+.1%}), more than "
-            "chance explains; let the machine settle and measure again",
+            f"those of {size} by {100.0 * shift.value:+.1f} % ({100.0 * shift.low:+.1f} to "
+            f"{100.0 * shift.high:+.1f} %), more than chance explains; let the machine settle and measure again",
         )
     stalled = {
         one.batch_size: one.stalls
@@ -251,7 +251,7 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.MEASURED_STALLS,
             message=f"batches of {_listed(stalled)} stalled so often that stalls determine their P99: "
-            f"{worst.share:.1%} of those of {size} took more than {format_duration(worst.limit_s)}, up to "
+            f"{100.0 * worst.share:.1f} % of those of {size} took more than {format_duration(worst.limit_s)}, up to "
             f"{format_duration(worst.largest_s or 0.0)}; these samples are kept; if the fleet will not "
             "stall, find what else runs on the machine",
         )
@@ -262,7 +262,7 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.MEASURED_NOISE,
             message=f"means of batches of {_listed(wide)} are imprecise, that of {size} by "
-            f"{wide[size]:.0%}; measure on a quiet machine, or raise --samples",
+            f"{100.0 * wide[size]:.0f} %; measure on a quiet machine, or raise --samples",
         )
 
 

@@ -82,7 +82,7 @@ def _row(one: SizeFinding, profile: ServiceProfile) -> tuple[str, ...]:
         "-" if one.stalls is None else str(one.stalls.count),
         "-"
         if one.drift is None
-        else f"{one.drift.value:+.1%} ({one.drift.low:+.1%} to {one.drift.high:+.1%})",
+        else f"{100.0 * one.drift.value:+.1f} % ({100.0 * one.drift.low:+.1f} to {100.0 * one.drift.high:+.1f} %)",
     )
 
 
@@ -98,7 +98,7 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
             f"{format_duration(work.batch_cpu_s)} in batches, {work.requests} requests)",
         )
     if spells is not None:
-        yield "spells", f"{spells.share:.0%} in common, lasting {format_duration(spells.lasting_s)}"
+        yield "spells", f"{100.0 * spells.share:.0f} % in common, lasting {format_duration(spells.lasting_s)}"
     if longer is not None:
         ends = f"{format_duration(longer.low)} to {format_duration(longer.high)}"
         yield "after a pause", f"{format_duration(longer.value)} longer ({ends})"

@@ -158,9 +158,9 @@ class Server:
                 share = (time.thread_time() - began_cpu_s) / (time.perf_counter() - began_s)
                 if share > _CPU_SHARE_MAX:
                     raise InconclusiveError(
-                        f"{run.name}: reading {run.in_flight} streams took {share:.0%} of a core, so that tokens may "
-                        "have come earlier than they were seen; measure from a faster machine, or a smaller "
-                        "--sequences-max"
+                        f"{run.name}: reading {run.in_flight} streams took {100.0 * share:.0f} % of a core, so "
+                        "that tokens may have come earlier than they were seen; measure from a faster machine, "
+                        "or a smaller --sequences-max"
                     )
                 drafts = _drafts(before, self._counters())
                 seen = SeenRun(name=run.name, requests=tuple(requests), speculation=drafts)

@@ -152,7 +152,7 @@ class Users:
         if cpu_share > _CPU_SHARE_MAX or batches < _BATCHES_MIN:
             raise InconclusiveError(
                 f"{count} users were answered in {batches:.0f} batches (at least {_BATCHES_MIN:.0f} needed), "
-                f"and asking took {cpu_share:.0%} of a core (at most {_CPU_SHARE_MAX:.0%}); {_MEND}"
+                f"and asking took {100.0 * cpu_share:.0f} % of a core (at most {100.0 * _CPU_SHARE_MAX:.0f} %); {_MEND}"
             )
         batches_s = sum(one.batch_s / one.size for one in told)
         return Stretch(

@@ -338,7 +338,7 @@ def _doubts(
     if rates[sizes > 1.0].max() > rates[sizes == sizes.min()].max():
         yield "some sizes scale superlinearly, which the law cannot describe; check the smallest size"
     if misfit > _MISFIT_MAX:
-        yield f"a measured throughput is {misfit:.0%} off the law; repeat it, or do not use the law"
+        yield f"a measured throughput is {100.0 * misfit:.0f} % off the law; repeat it, or do not use the law"
 
 
 _COLUMNS = ("n", "throughput_rps")

@@ -76,8 +76,9 @@ def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableTyp
         rows.append(
             (
                 "check",
-                f"{format_rate(checked_rps)} by these steps, {format_rate(measured_rps)} measured ({off:+.1%}), of "
-                f"{profile.check.input_tokens} input and {profile.check.output_tokens} output tokens",
+                f"{format_rate(checked_rps)} by these steps, {format_rate(measured_rps)} measured "
+                f"({100.0 * off:+.1f} %), of {profile.check.input_tokens} input and "
+                f"{profile.check.output_tokens} output tokens",
             )
         )
     if profile.calibration is not None:
@@ -100,7 +101,7 @@ def calibration_table(figures: Sequence[Figure], told: str) -> RenderableType:
                 f"{names[measure]}, {which.upper() if which.startswith('p') else which}",
                 format_duration(one.measured_s),
                 format_duration(one.predicted_s),
-                f"{one.predicted_s / one.measured_s - 1.0:+.1%}",
+                f"{100.0 * (one.predicted_s / one.measured_s - 1.0):+.1f} %",
             )
         )
     return table((f"<{told}", "<figure", "measured", "by these steps", "off"), rows)

@@ -66,7 +66,7 @@ class LoneRequests:
         off = self.batch_s.value / said_s - 1.0
         if not self.batch_s.low <= said_s <= self.batch_s.high and abs(off) > _DRIFT_OF_NOTE:
             yield (
-                f"a lone batch takes {format_duration(self.batch_s.value)} now, {off:+.1%} from the "
+                f"a lone batch takes {format_duration(self.batch_s.value)} now, {100.0 * off:+.1f} % from the "
                 f"profile's {format_duration(said_s)}; measure the profile again, just before the load test"
             )
 

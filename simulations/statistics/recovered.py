@@ -45,8 +45,8 @@ def run_of(
     baseline = float(before[0][0])
     if baseline < BASELINE_MIN:
         raise InconclusiveError(
-            f"only {baseline:.1%} of the requests succeed before the trigger, so there is nothing to come back to; "
-            "give more replicas, a lower rate or a longer timeout"
+            f"only {100.0 * baseline:.1f} % of the requests succeed before the trigger, so there is nothing to "
+            "come back to; give more replicas, a lower rate or a longer timeout"
         )
     fine = _as_successful(stress, arrived_s, sums, baseline, until_s)
     if sessions is not None:

@@ -171,10 +171,10 @@ def test_the_worst_time_of_a_run_shorter_than_ten_minutes_is_all_of_it() -> None
     ("hours", "told"),
     [
         (Interval(value=48.0, low=45.6, high=50.4), "96.00 USD (91.20 to 100.80) for 48 replica-hours"),
-        (Interval(value=48.0, low=45.6, high=50.4), "33% (30% to 37%) less than 3 replicas"),
-        (Interval(value=96.0, low=90.0, high=102.0), "33% (25% to 42%) more than 3 replicas"),
-        (Interval(value=70.0, low=60.0, high=80.0), "3% less (11% more to 17% less) than 3 replicas"),
-        (Interval.exact(48.0), "that is 33% less than 3 replicas"),
+        (Interval(value=48.0, low=45.6, high=50.4), "33 % (30 to 37 %) less than 3 replicas"),
+        (Interval(value=96.0, low=90.0, high=102.0), "33 % (25 to 42 %) more than 3 replicas"),
+        (Interval(value=70.0, low=60.0, high=80.0), "3 % less (11 % more to 17 % less) than 3 replicas"),
+        (Interval.exact(48.0), "that is 33 % less than 3 replicas"),
         (Interval.exact(72.0), "that is as much as 3 replicas"),
     ],
 )

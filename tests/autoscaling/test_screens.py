@@ -22,7 +22,7 @@ from capacity.traffic.daily import DailyCurve
 COSTS = "The autoscaled fleet takes 96.00 USD for 48 replica-hours and"
 MISSES = f"{COSTS} has a P99 of 1 s (1 s to 1 s), over the limit of 500 ms"
 FAST = "has a P99 of 100 ms (100 ms to 100 ms), over the limit of 50 ms"
-BESIDE = "; that is 33% less than 3 replicas that hold it all the time, with a P99 of 400 ms."
+BESIDE = "; that is 33 % less than 3 replicas that hold it all the time, with a P99 of 400 ms."
 NOT_EVEN = "Not even 4 replicas all the time hold the limit"
 NO_OTHER = "No lower target and no higher --replicas-min that was tried holds the limit."
 AS_IT_RISES = "of the late requests arrive from 00:00 to 00:10, when the rate goes from 10 rps up to 12 rps:"
@@ -115,7 +115,7 @@ CASES = {
     "full queues": (
         screen(days(queue_limit=2, lost=0.09), RISING),
         f"{MISSES}.",
-        "Why: full queues reject 9.00% of the requests; raise --queue-limit from 2, or leave it out.",
+        "Why: full queues reject 9.00 % of the requests; raise --queue-limit from 2, or leave it out.",
         f"{NOT_EVEN}.",
     ),
     "a batch wait": (
@@ -128,28 +128,28 @@ CASES = {
     "a rise": (
         screen(days(), RISING),
         f"{MISSES}.",
-        f"Why: 100% {AS_IT_RISES} 1 replica serves as it begins, at most 2 are asked for, and a new one serves up to "
+        f"Why: 100 % {AS_IT_RISES} 1 replica serves as it begins, at most 2 are asked for, and a new one serves up to "
         f"15 s {AT_ONCE}",
         f"{NOT_EVEN}; raise --replicas-max.",
     ),
     "a rise that is held": (
         screen(held(days()), replace(RISING, ready=2.5, wanted=4.0), fixed(1, 24.0)),
-        f"{COSTS} has a P99 of 400 ms (400 ms to 400 ms), within 500 ms; that is 100% more than the single replica "
+        f"{COSTS} has a P99 of 400 ms (400 ms to 400 ms), within 500 ms; that is 100 % more than the single replica "
         "that holds it all the time, with a P99 of 400 ms.",
-        f"Where it is tightest: 100% {AS_IT_RISES} 2.5 replicas serve as it begins, all 4 of --replicas-max are "
+        f"Where it is tightest: 100 % {AS_IT_RISES} 2.5 replicas serve as it begins, all 4 of --replicas-max are "
         f"asked for, and a new one serves up to 15 s {AT_ONCE}",
     ),
     "a rise from none": (
         screen(scaled(days(), replicas_min=0, startup_s=20.0), replace(RISING, ready=0.5, wanted=1.0)),
         f"{MISSES}.",
-        f"Why: 100% {AS_IT_RISES} 0.5 replicas serve as it begins, at most 1 is asked for, and a new one serves up "
+        f"Why: 100 % {AS_IT_RISES} 0.5 replicas serve as it begins, at most 1 is asked for, and a new one serves up "
         "to 50 s after the first request (a poll every 30 s, start-up 20 s).",
         f"{NOT_EVEN}; raise --replicas-max.",
     ),
     "a rise that is seen late": (
         screen(scaled(days(), startup_s=20.0, metric_lag_s=30.0), replace(RISING, share=0.123, ready=0.5)),
         f"{MISSES}.",
-        f"Why: 12% {AS_IT_RISES} 0.5 replicas serve as it begins, at most 2 are asked for, and a new one serves up "
+        f"Why: 12 % {AS_IT_RISES} 0.5 replicas serve as it begins, at most 2 are asked for, and a new one serves up "
         "to 65 s after the load has changed (metric lag 30 s, a look every 15 s, start-up 20 s).",
         f"{NOT_EVEN}; raise --replicas-max.",
     ),
@@ -177,7 +177,7 @@ CASES = {
     "it hunts by concurrency as the rate rises": (
         screen(scaled(HUNTING, target=Target(metric=Metric.CONCURRENCY, level=4.0)), RISING, fixed(3)),
         f"{MISSES}{BESIDE}",
-        f"Why: 100% {AS_IT_RISES} 1 replica serves as it begins, at most 2 are asked for, and a new one serves up to "
+        f"Why: 100 % {AS_IT_RISES} 1 replica serves as it begins, at most 2 are asked for, and a new one serves up to "
         f"15 s {AT_ONCE}",
         "The fleet hunts: 10 changes an hour. Once the queues are gone so is the metric; the fleet shrinks, and the "
         "queues come back. A target of utilization is steadier than one of concurrency.",
@@ -185,7 +185,7 @@ CASES = {
     ),
     "too many are lost": (
         screen(with_limited(days(), Interval.exact(math.inf), lost_share=0.0345), None, fixed(3)),
-        f"{COSTS} loses 3.45% of the requests, too many for a P99, over the limit of 500 ms{BESIDE}",
+        f"{COSTS} loses 3.45 % of the requests, too many for a P99, over the limit of 500 ms{BESIDE}",
         NO_OTHER,
     ),
     "too near to tell, with a way out": (
@@ -218,17 +218,17 @@ def test_the_answer_and_its_reasons(case: tuple[Any, ...]) -> None:
 
 SCREEN = [
     "The autoscaled fleet takes 96.00 USD for 48 replica-hours and has a P99 of 1 s (1 s to 1 s), over",
-    "the limit of 500 ms; that is 33% less than 3 replicas that hold it all the time, with a P99 of 400",
+    "the limit of 500 ms; that is 33 % less than 3 replicas that hold it all the time, with a P99 of 400",
     "ms.",
-    " fleet                P99    late  hours     USD  mean  most  changes",
-    " autoscaled           1 s  10.00%   48.0   96.00  2.12     3        7",
-    " 3 all the time    400 ms  10.00%   72.0  144.00  2.00     2        0",
-    " --replicas-min 2  400 ms  10.00%   48.0   96.00  2.50     2        0",
+    " fleet                P99     late  hours     USD  mean  most  changes",
+    " autoscaled           1 s  10.00 %   48.0   96.00  2.12     3        7",
+    " 3 all the time    400 ms  10.00 %   72.0  144.00  2.00     2        0",
+    " --replicas-min 2  400 ms  10.00 %   48.0   96.00  2.50     2        0",
     "From 00:00 to 24:00, and the highest of each:",
     " arrivals             ▃▃▃▃▄▄▄▄▄▄▄▄▄▄▅▅▅▅▅▅▅▅▅▆▆▆▆▆▆▆▆▆▇▇▇▇▇▇▇▇▇█████  2.65 rps",
     " replicas that serve  ▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃▃███████████████████████  2.5",
-    " late                 ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁████  50.0%",
-    "12,345 requests; replicas asked for 2.12 in the mean, 3 at most; lost 0.123%.",
+    " late                 ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁████  50.0 %",
+    "12,345 requests; replicas asked for 2.12 in the mean, 3 at most; lost 0.123 %.",
 ]  # fmt: skip
 
 
@@ -283,7 +283,7 @@ def test_a_course_has_as_many_columns_as_the_screen_has_room_for(steps, width, c
     half, middle = columns // 2, columns % 2
     drawn = {line[:20].strip(): line[22:].split("  ") for line in (arrivals, replicas, late)}
     assert {name: most for name, (_, most) in drawn.items()} == {
-        "arrivals": "2 rps", "replicas that serve": "3", "late": "50.0%"
+        "arrivals": "2 rps", "replicas that serve": "3", "late": "50.0 %"
     }  # fmt: skip
     blocks = {name: shown for name, (shown, _) in drawn.items()}
     assert {len(shown) for shown in blocks.values()} == {columns}
@@ -302,7 +302,7 @@ def test_a_course_of_zeros_is_a_flat_line() -> None:
     assert told[-3:] == [
         " arrivals             █▁  1 rps",
         " replicas that serve  ▁▁  0",
-        " late                 ▁▁  0.0%",
+        " late                 ▁▁  0.0 %",
     ]
 
 

@@ -137,13 +137,13 @@ def test_tables_show_what_was_found_and_no_more():
     profile = found.profile(ASKED)
     shown = rows(found, profile)
     assert shown[3][:4] == ["1", "2 (1.9 to 2.1) ms", "2 ms", "2 ms"]
-    assert shown[3][5:] == ["50", "3", "+5.0% (-1.0% to +11.0%)"]
+    assert shown[3][5:] == ["50", "3", "+5.0 % (-1.0 to +11.0 %)"]
     assert shown[4] == ["2", "4 ms", "-", "-", f"{profile.throughput_rps(2):.4g}", "7", "-", "-"]
     assert shown[5:] == [
         ["knee", f"batch size {profile.knee_batch_size}"],
         ["outside the batch", "800 µs at batch size 1, and 5 µs more for each row"],
         ["request work", "500 µs (2 s CPU less 1.5 s in batches, 1000 requests)"],
-        ["spells", "25% in common, lasting 500 ms"],
+        ["spells", "25 % in common, lasting 500 ms"],
         ["after a pause", "200 µs longer (100 µs to 300 µs)"],
         ["request overhead", "300 µs"],
         ["work per batch", "0 s"],
@@ -350,15 +350,15 @@ def test_a_caveat_names_the_worst_of_several_sizes():
         for caveat in size_caveats([of(1, 0.03, 0.02, 0.1), of(2, -0.04, 0.03, 0.2), of(4, 0.02, 0.01, 0.15)])
     )
     assert drifted == (
-        "batches of 1, 2, 4 drifted from the first half of the rounds to the second, those of 2 by -4.0% "
-        "(-5.0% to -3.0%), more than chance explains; let the machine settle and measure again"
+        "batches of 1, 2, 4 drifted from the first half of the rounds to the second, those of 2 by -4.0 % "
+        "(-5.0 to -3.0 %), more than chance explains; let the machine settle and measure again"
     )
     assert stalled == (
-        "batches of 1, 2, 4 stalled so often that stalls determine their P99: 3.0% of those of 2 took more than "
+        "batches of 1, 2, 4 stalled so often that stalls determine their P99: 3.0 % of those of 2 took more than "
         "6 ms, up to 100 ms; these samples are kept; if the fleet will not stall, find what else runs on the machine"
     )
     assert wide == (
-        "means of batches of 1, 2, 4 are imprecise, that of 2 by 20%; measure on a quiet machine, or raise --samples"
+        "means of batches of 1, 2, 4 are imprecise, that of 2 by 20 %; measure on a quiet machine, or raise --samples"
     )
 
 
@@ -451,7 +451,7 @@ def test_counted_batches_are_reported_with_the_error_of_their_buckets():
     found = metrics_of(
         [metrics_page({}), metrics_page({1: [0.00105] * 1000}, batch_s=0.9, process_s=1.0, requests=500)]
     )
-    assert found.source["service_time"].endswith("percentiles are within 9.0%, the width of their buckets")
+    assert found.source["service_time"].endswith("percentiles are within 9.0 %, the width of their buckets")
     assert found.source["measured_by"].endswith("--metrics, serve_batch_seconds by batch_size in 1.0 s")
     assert (found.source["batches"], found.source["excludes"]) == ("1000", "HTTP and network")
     assert found.work.request_s == pytest.approx(0.1 / 1000)
@@ -579,7 +579,7 @@ def test_caveats_say_what_was_seen_and_nothing_else():
     stalled = caveats(sampling({1: calm, 2: [*calm[:-3], 0.05, 0.06, 0.07]}), 200)
     assert set(stalled) == {CaveatCode.MEASURED_STALLS, CaveatCode.MEASURED_NOISE}
     assert "batches of 2 stalled" in stalled[CaveatCode.MEASURED_STALLS]
-    assert "1.5% of those of 2 took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
+    assert "1.5 % of those of 2 took more than 2" in stalled[CaveatCode.MEASURED_STALLS]
     assert "up to 70 ms" in stalled[CaveatCode.MEASURED_STALLS]
     early = caveats(sampling({1: calm}), 500)[CaveatCode.MEASURED_EARLY_END]
     assert "200 of 500 rounds were finished, as --duration-max 600 s was reached" in early

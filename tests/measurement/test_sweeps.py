@@ -319,5 +319,5 @@ def test_a_request_that_fails_ends_the_sweeps(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_client_that_reads_for_more_than_four_fifths_of_the_time_is_inconclusive(monkeypatch) -> None:
     assert len(Answering(monkeypatch, cpu_s=4.0).measure(WAVES)) == 1
-    with pytest.raises(InconclusiveError, match="waves: reading 2 streams took 85% of a core"):
+    with pytest.raises(InconclusiveError, match="waves: reading 2 streams took 85 % of a core"):
         Answering(monkeypatch, cpu_s=4.25).measure(WAVES)

@@ -173,7 +173,7 @@ def test_a_crowd_that_is_answered_seldom_or_asks_too_busily_tells_nothing(crowd,
 def test_nine_tenths_of_a_core_for_asking_are_too_many(crowd, monkeypatch, share, is_refused):
     monkeypatch.setattr("capacity.measurement.users.time.process_time", lambda: share * time.perf_counter())
     if is_refused:
-        with pytest.raises(InconclusiveError, match=r"asking took 95% of a core \(at most 90%\)"):
+        with pytest.raises(InconclusiveError, match=r"asking took 95 % of a core \(at most 90 %\)"):
             crowd(batch, 8)
     else:
         assert crowd(batch, 8)[0].batches >= 20.0

@@ -298,7 +298,7 @@ def test_the_sources_and_the_check_of_a_profile() -> None:
     assert rows(profiles.check_table(profile, 21.0)) == [
         ["steps", "a test"],
         ["request overhead", "0 s"],
-        ["check", "21 rps by these steps, 20 rps measured (+5.0%), of 128 input and 64 output tokens"],
+        ["check", "21 rps by these steps, 20 rps measured (+5.0 %), of 128 input and 64 output tokens"],
     ]
     assert len(rows(profiles.check_table(profile, None))) == 2
     assert len(rows(profiles.check_table(LINE, 21.0))) == len(LINE.source) + 1

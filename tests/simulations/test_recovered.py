@@ -157,7 +157,7 @@ def test_only_failures_from_the_trigger_to_the_recovery_are_lost() -> None:
 
 
 def test_a_fleet_that_fails_before_the_trigger_has_nothing_to_come_back_to() -> None:
-    with pytest.raises(InconclusiveError, match="only 0.0% of the requests succeed before the trigger"):
+    with pytest.raises(InconclusiveError, match="only 0.0 % of the requests succeed before the trigger"):
         seen((30.0, 60.0))
     with pytest.raises(InconclusiveError, match="nothing to come back to"):
         seen((30.0, 45.5))

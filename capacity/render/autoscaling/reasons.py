@@ -65,8 +65,8 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
     if cause is Cause.QUEUE_LIMIT:
         waits = plan_words(plan)["queue limit"]
         return (
-            f"full queues reject {found.lost_share:.2%} of the requests; raise --queue-limit from {waits}, or leave it "
-            "out."
+            f"full queues reject {100.0 * found.lost_share:.2f} % of the requests; raise --queue-limit from {waits}, "
+            "or leave it out."
         )
     return (
         f"a batch may wait {format_duration(plan.holds_s)} for others, and beside the fastest batch the "
@@ -88,9 +88,10 @@ def _floor(fleet: ScaledFleet) -> str:
 def _rise(worst: Worst, scaler: Autoscaler) -> str:
     serve = fleet_in_words(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
     return (
-        f"{worst.share:.0%} of the late requests arrive from {clock(worst.begins_s)} to {clock(worst.ends_s)}, when "
-        f"the rate goes from {format_rate(worst.before_rps)} up to {format_rate(worst.peak_rps)}: {serve} as it "
-        f"begins, {_asked(worst.wanted, scaler)}, and a new one serves up to {_reaction(worst, scaler)}."
+        f"{100.0 * worst.share:.0f} % of the late requests arrive from {clock(worst.begins_s)} to "
+        f"{clock(worst.ends_s)}, when the rate goes from {format_rate(worst.before_rps)} up to "
+        f"{format_rate(worst.peak_rps)}: {serve} as it begins, {_asked(worst.wanted, scaler)}, "
+        f"and a new one serves up to {_reaction(worst, scaler)}."
     )
 
 

@@ -29,7 +29,7 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
         found = screen.found
         yield Text(
             f"{found.requests:,} requests; replicas asked for {found.replicas_mean:.3g} in the mean, "
-            f"{found.replicas_most} at most; lost {found.lost_share:.3%}."
+            f"{found.replicas_most} at most; lost {100.0 * found.lost_share:.3f} %."
         )
 
 
@@ -52,7 +52,7 @@ def _fate(found: Days, one: Kept) -> str:
     limit, what = format_duration(one.limit.allowed), one.limit.what
     says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
     if one.found_s.value == math.inf:
-        return f"loses {found.lost_share:.2%} of the requests, too many for a {what}, {says[one.exit_code]}"
+        return f"loses {100.0 * found.lost_share:.2f} % of the requests, too many for a {what}, {says[one.exit_code]}"
     return f"has a {what} of {_interval(one.found_s)}, {says[one.exit_code]}"
 
 
@@ -67,11 +67,11 @@ def _saving(found: Days, fixed: Days) -> str:
     if low < 0 < high or saved == 0:
         return f"{_percents(saved)} ({_percents(low)} to {_percents(high)}) than"
     low, high = sorted((abs(low), abs(high)))
-    return f"{abs(saved)}% ({low}% to {high}%) {'less' if saved > 0 else 'more'} than"
+    return f"{abs(saved)} % ({low} to {high} %) {'less' if saved > 0 else 'more'} than"
 
 
 def _percents(saved: int) -> str:
-    return f"{abs(saved)}% {'more' if saved < 0 else 'less'}"
+    return f"{abs(saved)} % {'more' if saved < 0 else 'less'}"
 
 
 def _cost(found: Days) -> str:
@@ -123,7 +123,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
             f"> {one.limit.lost_text} lost" if one.found_s.value == math.inf else _limited(one)
             for one in found.kept
         ),
-        *(f"{one.late_share.value:.2%}" for one in found.kept),
+        *(f"{100.0 * one.late_share.value:.2f} %" for one in found.kept),
         f"{found.replica_hours.value:.1f}",
         *([] if price is None else [f"{price.value:.2f}"]),
         f"{found.replicas_mean:.2f}",
@@ -143,7 +143,7 @@ def course_lines(found: Days, width: int) -> Iterator[Text]:
     lines = [
         ("arrivals", _thinned(course.arrived, count), format_rate(max(course.arrived) / 60.0)),
         ("replicas that serve", _thinned(course.ready, count), f"{max(course.ready):.3g}"),
-        (_late(found.binding, found.kept), late, f"{max(late):.1%}"),
+        (_late(found.binding, found.kept), late, f"{100.0 * max(late):.1f} %"),
     ]
     yield Text(f"From {clock(fleet.begins_s)} to {clock(fleet.ends_s)}, and the highest of each:")
     for name, values, most in lines:
