@@ -309,6 +309,18 @@ class Ends:
             if len(self.seen) == known:
                 return
 
+    def lower(self, brief: Callable[[float], Trial]) -> None:
+        """Look briefly between what is open and what is refused, as long as that is far apart and a look refuses.
+
+        It may where no trial that might accept fits in what is left, as under bursts that overload a plan.
+        """
+        for _ in range(_GLANCES_MAX):
+            if not self.headroom(self.today_rps).is_in_doubt:
+                return
+            rate_rps = (max(self.in_doubt, default=self.accepted_rps) + self.refused_rps) / 2.0
+            if self._look(rate_rps, brief(rate_rps)) is not Verdict.MISSED:
+                return
+
     def _is_seen(self, guess_rps: float) -> bool:
         """Whether a rate so close was tried that another look would tell nothing."""
         close = _BELOW * self.slack(guess_rps)
@@ -446,9 +458,15 @@ def find_headroom(
     today_rps = workload.arrival_rate_rps
     ends = _ends_from(today_rps, scenario, judge, progress, today, effort)
     if effort.probes_max is None:
+
+        def probed(rate_rps: float) -> Candidate:
+            return judge.probe(scenario.at_rate(rate_rps))
+
         if not effort.leaps:
-            ends.climb(today_rps, effort.first_step, lambda rate_rps: judge.probe(scenario.at_rate(rate_rps)))
+            ends.climb(today_rps, effort.first_step, probed)
         ends.leap(lambda rate_rps: _briefly(scenario.at_rate(rate_rps), judge))
+        if not effort.leaps:
+            ends.lower(probed)
     else:
         probes = _probed(scenario, judge, progress, ends.refused_rps)
         _confirm_probed(

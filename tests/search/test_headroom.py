@@ -197,6 +197,41 @@ def test_a_rate_whose_runs_are_too_long_by_themselves_ends_no_headroom() -> None
     assert ends.accepted_rps > 198.0
 
 
+@pytest.mark.parametrize(
+    ("end_rps", "looked_at", "refused_rps"),
+    [
+        (107.0, [121.0, 111.5, 106.75], 111.5),  # the last one tells nothing
+        (130.0, [121.0], 140.0),
+        (90.0, [121.0, 111.5, 106.75], 106.75),  # and is within a tenth
+    ],
+)
+def test_brief_looks_lower_the_refused_end_where_no_trial_fits(end_rps, looked_at, refused_rps) -> None:
+    """Under bursts that overload a plan a trial may take more than the whole budget, and a refusal a hundredth."""
+    looks = Trials(end_rps=end_rps, blur=0.001, requests=1)
+    ends = Ends(
+        accepted_rps=100.0,
+        refused_rps=140.0,
+        judged=Trials(end_rps=end_rps),
+        requests_max=10,
+        requests=10,
+        today_rps=100.0,
+        in_doubt={102.0: Doubt.REQUESTS},
+    )
+    ends.lower(lambda rate_rps: looks(rate_rps, 1))
+    assert [rate_rps for rate_rps, _ in looks.calls] == looked_at
+    assert ends.refused_rps == refused_rps
+    assert (ends.accepted_rps, list(ends.in_doubt)) == (100.0, [102.0])
+
+
+def test_nothing_is_looked_at_below_a_refused_end_that_is_no_doubt() -> None:
+    looks = Trials(end_rps=107.0)
+    ends = Ends(
+        accepted_rps=100.0, refused_rps=140.0, judged=looks, requests_max=10, requests=10, today_rps=100.0
+    )
+    ends.lower(lambda rate_rps: looks(rate_rps, 1))
+    assert looks.calls == []
+
+
 @laws_hold
 @given(st.floats(0.55, 0.97), st.floats(0.3, 0.9), st.floats(0.0, 0.008))
 def test_few_trials_find_the_ends_where_a_response_grows_as_towards_saturation(
