@@ -295,6 +295,10 @@ class ServiceProfile:
         """Requests per second of one replica that always serves full batches of this size."""
         return batch_size / self.service_mean_s(batch_size)
 
+    def sizes_up_to(self, batch_size_max: int) -> list[int]:
+        """The batch sizes that were measured below a largest one, and that one."""
+        return [*(size for size in self.batch_sizes if size < batch_size_max), batch_size_max]
+
     def service_floor_s(self, quantile: float, batch_size_max: int) -> float:
         """Response-time quantile that no plan with batches up to `batch_size_max` can beat. [s]
 
@@ -302,13 +306,12 @@ class ServiceProfile:
         `batch_size_max`; the fastest size need not be 1. Interpolation is linear in the batch size, so the minimum is
         at a measured size or at the limit itself.
         """
-        sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]
+        sizes = self.sizes_up_to(batch_size_max)
         return min(self.law(size).quantile_s(quantile) for size in sizes) + self.request_overhead_s
 
     def service_floor_mean_s(self, batch_size_max: int) -> float:
         """Mean response that no plan with batches up to `batch_size_max` can beat. [s]"""
-        sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]
-        return min(self.service_mean_s(size) for size in sizes) + self.request_overhead_s
+        return min(self.service_mean_s(size) for size in self.sizes_up_to(batch_size_max)) + self.request_overhead_s
 
     @property
     def knee_batch_size(self) -> int:

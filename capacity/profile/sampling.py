@@ -176,7 +176,7 @@ def floor_interval(
     profile: ServiceProfile, quantile: float, batch_size_max: int, confidence: float
 ) -> Interval:
     """`ServiceProfile.service_floor_s` with its interval: the fastest batch. [s]"""
-    sizes = [size for size in profile.batch_sizes if size < batch_size_max] + [batch_size_max]
+    sizes = profile.sizes_up_to(batch_size_max)
     found = [service_interval(profile, quantile, size, confidence) for size in sizes]
     high = min(one.high for one in found)
     known_to = None if math.isfinite(high) else min(map(reach, found))

@@ -249,7 +249,7 @@ FLAGS: Mapping[str, Flag] = dict(
             hourly_usd=Flag(
                 PRICES,
                 None,
-                "Price of a device in USD per hour; with several profiles NAME=PRICE: t4=0.526.",
+                "Price of a device in USD per hour; with several profiles NAME=PRICE: resnet50-t4-fp16=0.526.",
                 is_many=True,
             ),
             request_overhead=Flag(

@@ -193,7 +193,7 @@ def at_last(candidate: Candidate[AnyPlan]) -> Candidate[AnyPlan]:
 
 
 def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> Candidate[AnyPlan]:
-    """The candidate nearest to the objective: simulated ones first, then in an event, then least refused.
+    """The candidate nearest to the objective: simulated ones first, then those refused in an event, then least refused.
 
     Of candidates with an infinite quantile, since too many requests are lost, it is the one that loses least.
     """
@@ -204,8 +204,8 @@ def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> C
             lost = candidate.performance.loss_probability or 0.0
             return 0, math.inf if pressure is None else pressure.value, lost
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
-        is_simulated = candidate.rejection.event is not None and candidate.rejection.limit is not None
-        return 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed, 0.0
+        is_whole, is_simulated = candidate.rejection.event is None, candidate.rejection.limit is not None
+        return 3 if is_whole else 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed, 0.0
 
     refused = [candidate for candidate in candidates if not candidate.accepted]
     return min(refused or candidates, key=distance)

@@ -16,6 +16,7 @@ class CaveatCode(StrEnum):
     CHEAPER_INCONCLUSIVE = "cheaper_inconclusive"
     FLEETS_UNTRIED = "fleets_untried"
     FLOOR_IN_DOUBT = "floor_in_doubt"
+    BATCH_TOO_LARGE = "batch_too_large"
     RATES_IN_DOUBT = "rates_in_doubt"
     RATES_OPEN = "rates_open"
     RETRY_STORM = "retry_storm"

@@ -189,7 +189,9 @@ def _from_end_to_end(frontier: Frontier, planned: Sequence[Spot]) -> str:
         first, last = last, first
     ends_text = f"From {_told_of(frontier, first, last)}"
     if _cost(first) == _cost(last):
-        return f"{ends_text} the fleet stays at {_replicas(first)}{_price(first, last)}."
+        fleets = _span(first, last, "to")
+        moves = "stays at" if fleets == _replicas(first) else "goes from"
+        return f"{ends_text} the fleet {moves} {fleets}{_price(first, last)}."
     return f"{ends_text} the fleet grows from {_span(first, last, 'to')}{_price(first, last)}."
 
 

@@ -28,6 +28,7 @@ from capacity.server.batch.caveats import (
     mend_of,
     plausibility_caveats,
     profile_caveats,
+    size_caveats,
     spread_caveats,
 )
 from capacity.server.batch.holding import helped_at_most, holds_hardly_any
@@ -495,7 +496,8 @@ class BatchTheory:
     def profile_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
         """Caveats on the batch times behind the quantiles that are asked for."""
         quantiles = scenario.quantiles or scenario.objective.quantiles or (0.99,)
-        return profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+        yield from profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+        yield from size_caveats(scenario.profile, scenario.plan)
 
     def grid_caveats(self, scenario: BatchScenario, quantile_max: float) -> Iterator[Caveat]:
         """Caveats on an implausible profile, and on the assumed cost of sharing devices."""

@@ -153,9 +153,15 @@ class Search:
         return list(self._judge_all(family, devices, waits=waits))
 
     def glance(self, family: Family, devices: int) -> None:
-        """Judge all settings that start at once at one number of devices, putting off those that are undecided."""
+        """Judge all settings that start at once at one number of devices, putting off those that are undecided.
+
+        If all have to wait, those that wait.
+        """
         self.is_patient = False
-        self.at(family, devices)
+        if not (self.at(family, devices) or self.at(family, devices, waits=True)):
+            for plan in self.theory.fleets(self.question, family, devices, self.floors):
+                if refuse_loads(self.question, plan) is not None:
+                    self.candidate(plan)
         self.is_patient = True
 
     def accepted_at(self, family: Family, devices: int, *, waits: bool = False) -> bool:

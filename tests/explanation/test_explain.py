@@ -159,10 +159,11 @@ def test_what_would_do_without_survival_is_not_told_where_it_is_the_same_plan():
 def test_what_an_event_refused_is_closer_than_what_theory_refused():
     broken = candidate(Reason.SURVIVAL, needed=0.09, limit=P99, event="1 replica gone", replicas=3)
     unstable = candidate(Reason.STABILITY, 1.0, 1.001, replicas=3)
-    shaken = candidate(Reason.SURVIVAL, 1.0, 1.0, event="1 replica gone", replicas=3)
+    shaken = candidate(Reason.SURVIVAL, 1.0, 1.5, event="1 replica gone", replicas=3)
     simulated = candidate(Reason.LATENCY, performance=performance(0.5), replicas=3)
     assert closest([unstable, shaken, broken], OBJECTIVE) == broken
     assert closest([unstable, broken, simulated], OBJECTIVE) == simulated
+    assert closest([unstable, shaken], OBJECTIVE) == shaken
 
 
 def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_smaller():

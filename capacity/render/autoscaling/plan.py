@@ -46,6 +46,15 @@ def autoscaler_in_words(found: Days) -> str:
     return f"--autoscale {scaler.target} with {scaler.replicas_min} to {scaler.replicas_max} replicas"
 
 
+def _confidence(share: float) -> str:
+    """A confidence in percents, with two digits of what is left to 100.
+
+    >>> _confidence(0.95), _confidence(0.99966)
+    ('95 %', '99.966 %')
+    """
+    return f"{100.0 - float(f'{100.0 * (1.0 - share):.2g}'):.10g} %"
+
+
 def _certainty(found: AutoscaledPlan) -> str:
     """How many were simulated, and what confirms the one that was chosen."""
     count = "1 autoscaler was" if found.searched == 1 else f"{found.searched} autoscalers were"
@@ -53,7 +62,7 @@ def _certainty(found: AutoscaledPlan) -> str:
     if found.chosen is not None:
         told += (
             f"; this one was checked on fresh random numbers, over {found.chosen.runs} days, with intervals of "
-            f"{100.0 * found.chosen.confidence:.3g} %"
+            f"{_confidence(found.chosen.confidence)}"
         )
     doubtful = [autoscaler_in_words(one) for one in found.passed_over if not one.is_missed]
     if doubtful and found.chosen is not None:

@@ -353,6 +353,19 @@ def _listed(sizes: list[int]) -> str:
     return shown if len(sizes) <= 6 else f"{shown} and {len(sizes) - 6} more"
 
 
+def size_caveats(profile: ServiceProfile, plan: BatchPlan) -> Iterator[Caveat]:
+    """Whether smaller batches would carry clearly more, as queues that grow fill the largest."""
+    size = plan.batch_size_max
+    best = max(profile.sizes_up_to(size), key=profile.throughput_rps)
+    most, own = profile.throughput_rps(best), profile.throughput_rps(size)
+    if plan.batching is not Batching.RAY_SERVE and own < (1.0 - _SUMMARY_SHARE) * most:
+        yield Caveat(
+            code=CaveatCode.BATCH_TOO_LARGE,
+            message=f"full batches of {size} carry {100.0 * (1.0 - own / most):.0f} % less than those of "
+            f"{best}; try --batch-size-max {best}",
+        )
+
+
 _TORCHSERVE_AT_ONCE = 2  # Model.pollInferJob looks at what is left of the delay after the second
 # What settles a doubt, by its cause.
 MENDS: Mapping[Doubt, str] = {

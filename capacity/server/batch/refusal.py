@@ -274,7 +274,7 @@ def users_max(scenario: BatchScenario) -> int:
 
 def _service_max_s(profile: ServiceProfile, plan: BatchPlan) -> float:
     """Longest time of a batch of a plan, by the samples or percentiles of its profile. [s]"""
-    sizes = [*(size for size in profile.batch_sizes if size < plan.batch_size_max), plan.batch_size_max]
+    sizes = profile.sizes_up_to(plan.batch_size_max)
     longest_s = max(profile.law(size).durations_s[-1] for size in sizes) + profile.wake_s
     return longest_s * max(map(profile.slowdown, range(1, profile.instances_per_device + 1)))
 

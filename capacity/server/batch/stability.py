@@ -86,7 +86,7 @@ def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> f
     It is the rate of the best batch size up to the largest, with the best number of busy instances. Times between two
     measured sizes are linear, so the best is a measured size or the largest.
     """
-    sizes = [*(size for size in profile.batch_sizes if size < batch_size_max), batch_size_max]
+    sizes = profile.sizes_up_to(batch_size_max)
     instances = range(1, profile.instances_per_device + 1)
     best = max(busy / profile.slowdown(busy) for busy in instances)
     return best * max(map(profile.throughput_rps, sizes))

@@ -81,7 +81,7 @@ def steady_batch(profile: ServiceProfile, rate_rps: float, size_max: int) -> Ste
         rate_rps: of arrivals at one replica.
         size_max: the largest batch.
     """
-    sizes = [*(size for size in profile.batch_sizes if size < size_max), size_max]
+    sizes = profile.sizes_up_to(size_max)
     times_s = [profile.service_mean_s(size) for size in sizes]
     lacking = [rate_rps * time_s - size for size, time_s in zip(sizes, times_s, strict=True)]
     after = next((place for place, more in enumerate(lacking) if more <= 0.0), 0)
