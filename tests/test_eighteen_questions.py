@@ -232,11 +232,13 @@ OTHERS = (
 def line_limit(command):
     """Lines of an answer at 80 columns, or None where the verb has no limit."""
     if (
-        not command.startswith(("capacity plan", "capacity max-rate", "capacity stress"))
+        not command.startswith(
+            tuple(f"capacity {verb}" for verb in ("plan", "max-rate", "stress", "autoscale"))
+        )
         or "render" in command
     ):
         return None
-    has_failures = any(word in command for word in ("--survive", "--spike", "stress"))
+    has_failures = any(word in command for word in ("--survive", "--spike", "stress", "autoscale"))
     has_choices = any(command.count(flag) > 1 for flag in ("--profile", "--sequences-max"))
     return 12 if has_failures or has_choices else 10
 

@@ -478,8 +478,10 @@ def _survival(recommendation: Recommendation, question: Question, plan: Plan) ->
     what = fleet(without.plan)
     if same:
         what = f"{without.plan.replicas}{'' if is_smaller else f' {without.plan.with_text}'}"
-    without_what = " and ".join(_what_befalls(question))
-    yield f"Without {without_what}, {what} would be enough{price}."
+    befalls = " and ".join(_what_befalls(question))
+    ready, it = f"{plan.replicas} must be ready before the spike; without", "it"
+    before, befall = (ready, it) if befalls == "the spike" else ("Without", befalls)
+    yield f"{before} {befall}, {what} would be enough{price}."
 
 
 def _what_befalls(question: Question) -> Iterator[str]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.text import Text
 
 from capacity.answer.documents import Document, autoscaler_document, outage_document, plain, plan_document
 from capacity.answers.answer import Answer, frame_of
@@ -88,11 +87,10 @@ class AutoscaleAnswer(Answer):
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Screen of `capacity autoscale`."""
         from capacity.render.autoscaling.screen import autoscale_tables
-        from capacity.render.tables import caveat_lines
+        from capacity.render.tables import notes_that_matter
 
         yield from autoscale_tables(self.screen, width, verbose=verbose)
-        yield Text("")
-        yield from caveat_lines(self.caveats)
+        yield from notes_that_matter(self.caveats, "the course of the day", verbose=verbose)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row each for the autoscaled fleet, the smallest fixed one, and the alternatives."""

@@ -196,7 +196,7 @@ class PlanAnswer(OfOneFleet):
         if self.autoscaled is not None:
             from capacity.render.autoscaling.plan import autoscaled_plan_tables
 
-            yield from autoscaled_plan_tables(self.autoscaled, width)
+            yield from autoscaled_plan_tables(self.autoscaled, width, verbose=verbose)
         if self.explanation is not None:
             yield from explanation_texts(self.explanation)
             curve = self.curve()

@@ -89,13 +89,14 @@ class StressAnswer(Answer):
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Screen of `capacity stress`."""
-        from capacity.render.recovery.screen import stress_tables
+        from capacity.render.recovery.screen import shows_spikes, stress_tables
         from capacity.render.tables import notes_that_matter
 
         yield from stress_tables(self.screen, width, verbose=verbose)
         if verbose:
             yield Text("")
-        spikes = ", spikes that are survived" if self.screen.spikes else ""
+        is_more = self.screen.spikes and not shows_spikes(self.screen)
+        spikes = ", spikes that are survived" if is_more else ""
         yield from notes_that_matter(self.caveats, f"the course{spikes}", verbose=verbose)
 
     def rows(self) -> list[dict[str, Any]]:

@@ -311,7 +311,10 @@ class ServiceProfile:
 
     def service_floor_mean_s(self, batch_size_max: int) -> float:
         """Mean response that no plan with batches up to `batch_size_max` can beat. [s]"""
-        return min(self.service_mean_s(size) for size in self.sizes_up_to(batch_size_max)) + self.request_overhead_s
+        return (
+            min(self.service_mean_s(size) for size in self.sizes_up_to(batch_size_max))
+            + self.request_overhead_s
+        )
 
     @property
     def knee_batch_size(self) -> int:

@@ -205,7 +205,11 @@ def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> C
             return 0, math.inf if pressure is None else pressure.value, lost
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
         is_whole, is_simulated = candidate.rejection.event is None, candidate.rejection.limit is not None
-        return 3 if is_whole else 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed, 0.0
+        return (
+            3 if is_whole else 1 if is_simulated else 2,
+            candidate.rejection.needed / candidate.rejection.allowed,
+            0.0,
+        )
 
     refused = [candidate for candidate in candidates if not candidate.accepted]
     return min(refused or candidates, key=distance)

@@ -111,7 +111,7 @@ def controller_caveats(plan: Plan, scaler: Autoscaler | None) -> Iterator[Caveat
         )
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
-        message="intervals hold the chance of the runs and not the error of the profile, nor that of the rates",
+        message="intervals leave out the errors of the profile and of the day's rates",
     )
 
 

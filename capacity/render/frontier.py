@@ -11,6 +11,7 @@ from rich.text import Text
 from capacity.answer.sentences import doubts, format_refusal, format_room, lost_word
 from capacity.question.asked import QUANTILES
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
+from capacity.question.caveat import in_order
 from capacity.question.grid import Varied
 from capacity.question.objective import Limit, Measure, format_value
 from capacity.question.plan import Plan
@@ -116,7 +117,10 @@ def frontier_tables(
             f"In brackets: {100.0 * frontier.confidence:g} % intervals. Each plan is confirmed by itself."
         )
         more = [head for head in heads if head not in fitting]
-        more += [f"{len(told)} note{'s' if len(told) > 1 else ''}"] if told else []
+        others = len(told) - 1
+        more += [f"{others} more note{'s' if others > 1 else ''}"] if others > 0 else []
+        if not verbose:
+            yield from map(Text, told[:1])
         if more and not verbose:
             yield Text(f"More: -v ({', '.join(more)}).")
     yield from map(Text, told if verbose else ())
@@ -362,11 +366,12 @@ def _why(nearest: Candidate, rejection: Rejection) -> str:
 
 
 def notes(frontier: Frontier) -> list[str]:
-    """The notes on the plans, each once, with the points that have it unless all plans do."""
-    told: dict[str, list[Spot]] = {}
+    """The notes on the plans, the most important first, with the points that have it unless all plans do."""
+    found = in_order(caveat for spot in frontier.spots for caveat in spot.found.caveats)
+    told: dict[str, list[Spot]] = {caveat.message: [] for caveat in found}
     for spot in frontier.spots:
         for caveat in spot.found.caveats:
-            told.setdefault(caveat.message, []).append(spot)
+            told[caveat.message].append(spot)
     return [_note(frontier, message, spots) for message, spots in told.items()]
 
 

@@ -430,9 +430,9 @@ def _unstated_caveats(profile: LlmProfile) -> Iterator[Caveat]:
     if (other := profile.engine.other_rules) is not None:
         yield Caveat(
             code=CaveatCode.ENGINE_RULES_UNSTATED,
-            message=f"the source of profile {profile.name} does not tell {profile.engine.rules_text} from "
-            f"{other.rules_text}, and figures are for the former; give --engine-policy and --async-scheduling as your "
-            "engine has them",
+            message=f"the source of profile {profile.name} does not say which rules its engine had, "
+            f"'{profile.engine.rules_text}' or '{other.rules_text}'; figures are for the former; give --engine-policy "
+            "and --async-scheduling as your engine has them",
         )
 
 

@@ -17,14 +17,17 @@ _CAVEAT = (
 )
 
 
-def autoscaled_plan_tables(found: AutoscaledPlan, width: int) -> Iterator[RenderableType]:
+def autoscaled_plan_tables(
+    found: AutoscaledPlan, width: int, *, verbose: bool = False
+) -> Iterator[RenderableType]:
     """The part of `capacity plan` about the autoscaler of the day."""
     yield Text()
     yield Text(_decision(found), style="bold")
     yield Text(answer_text(found.screen))
     yield Text(_certainty(found))
     yield fleet_table(found.screen)
-    yield from course_lines(found.screen.found, width)
+    if verbose:
+        yield from course_lines(found.screen.found, width)
     yield Text(_CAVEAT)
 
 

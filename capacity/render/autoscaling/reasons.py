@@ -89,8 +89,8 @@ def _rise(worst: Worst, scaler: Autoscaler) -> str:
     serve = fleet_in_words(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
     return (
         f"{100.0 * worst.share:.0f} % of the late requests arrive from {clock(worst.begins_s)} to "
-        f"{clock(worst.ends_s)}, when the rate goes from {format_rate(worst.before_rps)} up to "
-        f"{format_rate(worst.peak_rps)}: {serve} as it begins, {_asked(worst.wanted, scaler)}, "
+        f"{clock(worst.ends_s)}, as the rate rises from {format_rate(worst.before_rps)} to "
+        f"{format_rate(worst.peak_rps)}: {serve} then, {_asked(worst.wanted, scaler)}, "
         f"and a new one serves up to {_reaction(worst, scaler)}."
     )
 
@@ -137,7 +137,7 @@ def _reaction(worst: Worst, scaler: Autoscaler) -> str:
         return f"{format_duration(whole_s)} after the first request (a poll every {POLLING_S:g} s, {startup})"
     lag = f"metric lag {format_duration(scaler.metric_lag_s)}"
     whole = format_duration(scaler.reaction_s)
-    return f"{whole} after the load has changed ({lag}, a look every {SYNC_S:g} s, {startup})"
+    return f"{whole} later ({lag}, look {SYNC_S:g} s, {startup})"
 
 
 def fleet_in_words(replicas: float) -> str:

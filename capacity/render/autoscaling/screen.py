@@ -24,9 +24,9 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
     yield fleet_table(screen, verbose=verbose)
     if (tries := screen.found.attempts_mean) is not None:
         yield Text(f"Clients make {format_span('{:.4g}'.format, tries)} attempts at a request.")
-    yield from course_lines(screen.found, width)
     if verbose:
         found = screen.found
+        yield from course_lines(found, width)
         yield Text(
             f"{found.requests:,} requests; replicas asked for {found.replicas_mean:.3g} in the mean, "
             f"{found.replicas_most} at most; lost {100.0 * found.lost_share:.3f} %."
@@ -43,8 +43,7 @@ def answer_text(screen: ScaledScreen) -> str:
     count = fixed.fleet.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
     held = "it" if len(fixed.kept) == 1 else "them"
-    quantiles = " and ".join(f"a {one.limit.what} of {_limited(one)}" for one in fixed.kept)
-    return f"{told}; that is {_saving(found, fixed)} {fleet} {held} all the time, with {quantiles}."
+    return f"{told}; that is {_saving(found, fixed)} {fleet} {held} all the time."
 
 
 def _fate(found: Days, one: Kept) -> str:

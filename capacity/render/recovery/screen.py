@@ -30,13 +30,18 @@ def stress_tables(screen: Screen, width: int, *, verbose: bool) -> Iterator[Rend
     yield Text(f"{_runs_recovered(found)}: {_why(screen)}")
     yield from (Text(one) for one in _sessions(found))
     lines = [*_smallest(screen, verbose=verbose), *_tried(screen, verbose=verbose)]
-    if verbose:
+    if verbose or shows_spikes(screen):
         lines += [_spike_line(one) for one in sorted(screen.spikes, key=lambda one: -one.factor)]
     left = max((len(name) for name, _ in lines), default=0)
     yield from (Text(f" {name.ljust(left)}  {told}") for name, told in lines)
     if verbose:
         yield from _course(found, width)
         yield from _details(screen)
+
+
+def shows_spikes(screen: Screen) -> bool:
+    """Whether spikes that are survived are part of the short answer: of a fleet that needs no remedy, they are it."""
+    return not screen.remedies
 
 
 def _sessions(found: Runs) -> Iterator[str]:
@@ -227,11 +232,11 @@ def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     if not stress.trigger.waits(stress.plan.replicas):
         return "nothing can be served meanwhile, so that nothing waits when it is over."
     if is_even(stress) and comes_rps < left_rps:
-        return f"{comes_rps:.4g} rps come meanwhile, and {left_rps:.4g} can be served."
+        return f"{comes_rps:.4g} rps arrive meanwhile, and what is left can serve {left_rps:.4g} rps."
     if not is_even(stress) and law.amplification * comes_rps < left_rps:
         return (
-            f"even if every attempt fails, {law.amplification * comes_rps:.4g} rps come meanwhile, "
-            f"and {left_rps:.4g} can be served."
+            f"even if every attempt fails, {law.amplification * comes_rps:.4g} rps arrive meanwhile, "
+            f"and what is left can serve {left_rps:.4g} rps."
         )
     patience = patience_s(stress.clients)
     if law.stuck is None or patience is None:
