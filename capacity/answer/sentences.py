@@ -84,12 +84,16 @@ def _costs(recommendation: Recommendation, question: Question) -> Iterator[str]:
     if not usd:
         return
     tokens = [
-        f"{format_usd(usd[what])} {what.removesuffix('_tokens')}"
+        f"{what.replace('_', ' ')} {format_usd(usd[what]).removesuffix(' USD')}"
         for what in ("input_tokens", "cached_tokens", "output_tokens")
         if what in usd
     ]
-    of_tokens = f", or per million tokens: {', '.join(tokens)}" if tokens else ""
-    yield f"Cost: {format_usd(usd['requests'])} per million requests{of_tokens}."
+    requests = format_usd(usd["requests"])
+    yield (
+        f"USD per million: requests {requests.removesuffix(' USD')}, {', '.join(tokens)}."
+        if tokens
+        else f"Cost: {requests} per million requests."
+    )
 
 
 # Alternatives that are named one by one.

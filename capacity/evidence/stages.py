@@ -78,7 +78,11 @@ def sentences(run: LoadRun) -> Iterator[str]:
             f"inference of {format_duration(inference_s)}."
         )
     rate = format_rate(found.throughput_rps)
-    told = f"at {rate}" if found.is_measured else f"at {rate}, which one instance reaches that is never idle"
+    told = (
+        f"at {rate}"
+        if found.is_measured
+        else f"at {rate}, the most that one instance serves if it is never idle"
+    )
     if found.client_batch > 1:
         told += f", as each request must carry {found.client_batch} inferences for the law to hold"
     yield (
@@ -98,7 +102,7 @@ def _why(run: LoadRun, found: Waiting) -> Iterator[str]:
     """What would shorten the queue."""
     batch = run.batch_size_mean
     if found.waiting < 0.5 * found.served:
-        yield "The queue is short: a request waits about for the batch before it to end."
+        yield "The queue is short: a request waits about as long as the batch before it takes to end."
         return
     if run.users:
         yield (
@@ -108,7 +112,7 @@ def _why(run: LoadRun, found: Waiting) -> Iterator[str]:
         return
     in_batch = "" if batch is None else f" Batches hold {batch:.2g} on average."
     yield (
-        "More come at once than are served at once, so that each waits for the batches of the others."
+        "More requests arrive at once than are served at once, so each waits for the batches of others."
         f"{in_batch} More replicas shorten the queue; larger batches do if a batch of twice the size takes less than "
         "twice as long."
     )

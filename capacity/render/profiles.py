@@ -37,20 +37,17 @@ def _batch_profile_tables(profile: ServiceProfile, width: int) -> Iterator[Rende
 
 
 def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
-    """The bundled profiles of language models, a line each."""
-    columns = ("<profile", "<model", "<device", "devices", "sequences", "tokens", "context", "steps")
+    """The bundled profiles of language models by their names, which have the model and the device, a line each."""
+    columns = ("<profile", "devices", "sequences", "tokens", "context")
     return table(
         columns,
         (
             (
                 one.name,
-                one.model or "",
-                one.device or "",
                 str(one.devices),
                 str(one.limits_measured.sequences_max),
                 str(one.limits_measured.batched_tokens_max),
                 str(one.limits_measured.context_tokens_max),
-                str(len(one.steps)),
             )
             for one in profiles
         ),
