@@ -222,6 +222,9 @@ OTHERS = (
     f"{_PLAN} --daily docs/examples/day.csv",
     f"{_PLAN} --daily docs/examples/day.csv --batch-wait 0ms",
     f"{_PLAN} --rate 3200rps --routing any",
+    f"{_PLAN} --rate 3200rps --batch-wait 5ms",  # whose fleets all wait, also those of one fewer
+    "capacity plan --profile llama-3.1-8b-rtx-pro-6000-bf16 --rate 20rps --lengths azure-conversation-2023 "
+    "--slo-ttft-p99 2s --slo-tpot-p99 60ms --hourly-usd 1.5",
     f"{_PLAN} --users 200 --think-time 300ms",
     f"{_PLAN} --rate 3200rps --survive n-1",
     f"{_PLAN} --rate 3200rps --spike 1.4x --startup-time 20s",

@@ -352,7 +352,7 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
         seen.append((grid, asked))
         return SimpleNamespace(table="table", cells=("cell",))
 
-    monkeypatch.setattr("simulations.judge.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
+    monkeypatch.setattr("simulations.saturation.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
     monkeypatch.setattr("capacity.api.rates.swept", swept)
     asked = {"lengths": LENGTHS, "routing": "random"}
     found = cap.curve(LINE, 3, **asked, seed=5)
@@ -412,7 +412,7 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     monkeypatch.setattr("capacity.search.plan_decision.recommend", recommend)
     monkeypatch.setattr("capacity.search.plan_decision.with_headroom", headroom)
     monkeypatch.setattr("capacity.explanation.explanation.explain_plan", explained)
-    monkeypatch.setattr("simulations.servers.require_check", lambda one: steps.append(f"check {one.name}"))
+    monkeypatch.setattr("simulations.saturation.require_check", lambda one: steps.append(f"check {one.name}"))
     monkeypatch.setattr("capacity.api.trouble.plan_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
     asked: list[Question] = []

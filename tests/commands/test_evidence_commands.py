@@ -241,7 +241,10 @@ def test_explain_tells_the_queue_by_littles_law() -> None:
     # With what is on the way, all eight.
     outside = 204.0 * (0.00201 + 0.00009)
     assert waiting["waiting"] + waiting["served"] + outside == pytest.approx(8.0, rel=0.02)
-    assert "The queue is short: a request waits about for the batch before it to end." in last["reasons"]
+    assert (
+        "The queue is short: a request waits about as long as the batch before it takes to end."
+        in last["reasons"]
+    )
     second = found["runs"][1]["reasons"]
     assert any("Of 2 users who wait for their answers 0.83 stand in the queue" in one for one in second)
     assert run("explain", PERF, "--arrivals", "trace:none.csv").exit_code == 2

@@ -63,7 +63,7 @@ def test_the_longest_stage_is_told_first() -> None:
     assert first == "run: 62 % of a request's 32 ms is queue."
     assert second == "A request waits 20 ms, 2.5 times its inference of 8 ms."
     assert third == LITTLE.format(2, 3)
-    assert last.startswith("More come at once than are served at once")
+    assert last.startswith("More requests arrive at once than are served at once")
     assert "Batches hold" not in last
     assert " Batches hold 2.5 on average. More replicas" in told(batch_size_mean=2.5)[-1]
 
@@ -73,7 +73,7 @@ def test_the_longest_stage_is_told_first() -> None:
     [
         (4.9, None, "The queue is short"),
         (4.9, 4.0, "The queue is short"),
-        (5.1, None, "More come at once"),
+        (5.1, None, "More requests arrive at once"),
         (20.0, 4.0, "Of 4 users who wait for their answers 2 stand in the queue"),
         (20.0, 2.87, "Of 2.87 users"),
         (20.0, 2.8, "A closed loop of 2.8 cannot have that many"),

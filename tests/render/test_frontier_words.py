@@ -364,9 +364,35 @@ def test_a_note_names_its_points_unless_all_plans_have_it() -> None:
     )
     assert notes(replace(found, spots=spots)) == ["Note: all have it.", "Note (P99 <= 20 ms): one has it."]
     *_, said = frontier_tables(replace(found, spots=spots))
-    assert str(said) == "More: -v (2 notes)."
+    assert str(said) == "More: -v (1 more note)."
     *_, last = frontier_tables(replace(found, spots=spots), verbose=True)
     assert str(last) == "Note (P99 <= 20 ms): one has it."
+
+
+def test_the_note_that_matters_most_is_part_of_the_short_answer() -> None:
+    """What was left out of one point comes before what all points lack; a single note leaves no more to see."""
+    found = frontier(4, 3, 3)
+    lesser = Caveat(code=CaveatCode.PROFILE_ERROR_UNKNOWN, message="all have it")
+    greater = Caveat(code=CaveatCode.LENGTHS_CUT, message="one has it")
+
+    def told(*first: Caveat) -> list[str]:
+        spots = (
+            replace(found.spots[0], found=replace(found.spots[0].found, caveats=(lesser, *first))),
+            *(replace(one, found=replace(one.found, caveats=(lesser,))) for one in found.spots[1:]),
+        )
+        return [str(one) for one in frontier_tables(replace(found, spots=spots))][3:]
+
+    assert told(greater) == ["Note (P99 <= 10 ms): one has it.", "More: -v (1 more note)."]
+    assert told() == ["Note: all have it."]
+
+
+def test_fleets_of_one_price_are_counted_where_their_replicas_differ() -> None:
+    """As where two instances share a device."""
+    found = frontier(2, 2, 4)
+    spots = tuple(replace(one, found=replace(one.found, hourly_usd=6.0)) for one in found.spots)
+    assert sentence(replace(found, spots=spots)) == (
+        "From P99 <= 10 ms to 40 ms the fleet goes from 2 to 4 replicas and costs 6.000 USD/h."
+    )
 
 
 def test_of_too_many_lines_a_map_is_drawn() -> None:

@@ -246,8 +246,8 @@ IN_THE_END = "no client gives up, so all that waits is served in the end."
     ("stress", "told"),
     [
         (fleet_in_trouble("lose:4,60s"), "nothing can be served meanwhile, so that nothing waits when it is over."),
-        (fleet_in_trouble(rate_rps=299.0), "299 rps come meanwhile, and 300 can be served."),
-        (fleet_in_trouble("spike:1.2x,60s", PATIENT, rate_rps=300.0), "360 rps come meanwhile, and 400 can be served."),
+        (fleet_in_trouble(rate_rps=299.0), "299 rps arrive meanwhile, and 300 rps can be served."),
+        (fleet_in_trouble("spike:1.2x,60s", PATIENT, rate_rps=300.0), "360 rps arrive meanwhile, and 400 rps can be served."),
         (
             # 200 rps come meanwhile and can be served; if all fail, 400 come, all that the whole fleet can serve.
             fleet_in_trouble("lose:2,60s", replace(THREE_TRIES, attempts=2), rate_rps=200.0),
@@ -259,7 +259,7 @@ IN_THE_END = "no client gives up, so all that waits is served in the end."
         ),
         (
             fleet_in_trouble("crash:1,60s", routing=Routing.ROUND_ROBIN, rate_rps=90.0),
-            f"{IF_ALL_FAIL}270 rps come meanwhile, and 300 can be served.",
+            f"{IF_ALL_FAIL}270 rps arrive meanwhile, and 300 rps can be served.",
         ),
         (
             fleet_in_trouble("crash:1,60s", routing=Routing.ROUND_ROBIN, rate_rps=100.0),
@@ -363,6 +363,13 @@ def test_what_would_help_is_listed_in_columns() -> None:
         ),
     )
     assert screen_lines(found, verbose=True, **asked)[2 : 2 + len(in_full) + 1] == [*in_full, ""]
+
+
+def test_where_a_fleet_that_needs_no_remedy_collapses_is_part_of_the_short_answer() -> None:
+    spikes = (SpikeSurvived(factor=2.0, lasting_s=Interval(value=1.25, low=1.0, high=1.5), searched_s=600.0),)
+    assert screen_lines(back_after(1.0, 1.0), spikes=spikes)[2:] == [
+        " spike of 2x survived  for 1.25 s (half of all runs; 1 s to 1.5 s)"
+    ]
 
 
 def test_a_change_after_which_not_all_runs_recover_is_counted() -> None:

@@ -232,11 +232,11 @@ def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     if not stress.trigger.waits(stress.plan.replicas):
         return "nothing can be served meanwhile, so that nothing waits when it is over."
     if is_even(stress) and comes_rps < left_rps:
-        return f"{comes_rps:.4g} rps arrive meanwhile, and what is left can serve {left_rps:.4g} rps."
+        return f"{comes_rps:.4g} rps arrive meanwhile, and {left_rps:.4g} rps can be served."
     if not is_even(stress) and law.amplification * comes_rps < left_rps:
         return (
             f"even if every attempt fails, {law.amplification * comes_rps:.4g} rps arrive meanwhile, "
-            f"and what is left can serve {left_rps:.4g} rps."
+            f"and {left_rps:.4g} rps can be served."
         )
     patience = patience_s(stress.clients)
     if law.stuck is None or patience is None:

@@ -356,6 +356,8 @@ def _listed(sizes: list[int]) -> str:
 def size_caveats(profile: ServiceProfile, plan: BatchPlan) -> Iterator[Caveat]:
     """Whether smaller batches would carry clearly more, as queues that grow fill the largest."""
     size = plan.batch_size_max
+    if not profile.batch_size_min <= size <= profile.batch_size_max:
+        return
     best = max(profile.sizes_up_to(size), key=profile.throughput_rps)
     most, own = profile.throughput_rps(best), profile.throughput_rps(size)
     if plan.batching is not Batching.RAY_SERVE and own < (1.0 - _SUMMARY_SHARE) * most:
