@@ -112,7 +112,11 @@ QUESTIONS = (
         row="Traffic doubles at once, and pods take a minute to start: how many must wait ready?",
         help_of="plan",
         help_says="Sudden jump in traffic to handle: 2x; with --startup-time",
-        words=("7 replicas of", "With 2 times the traffic: P99 is", "Without the spike, 4 would be enough"),
+        words=(
+            "7 replicas of",
+            "With 2 times the traffic: P99 is",
+            "7 must be ready before the spike; without it, 4 would be enough",
+        ),
         is_long=True,
     ),
     Question(

@@ -90,7 +90,7 @@ def _costs(recommendation: Recommendation, question: Question) -> Iterator[str]:
     ]
     requests = format_usd(usd["requests"])
     yield (
-        f"USD per million: requests {requests.removesuffix(' USD')}, {', '.join(tokens)}."
+        f"USD per million: requests {requests.removesuffix(' USD')}, or {', or '.join(tokens)}."
         if tokens
         else f"Cost: {requests} per million requests."
     )
@@ -482,10 +482,14 @@ def _survival(recommendation: Recommendation, question: Question, plan: Plan) ->
     what = fleet(without.plan)
     if same:
         what = f"{without.plan.replicas}{'' if is_smaller else f' {without.plan.with_text}'}"
-    befalls = " and ".join(_what_befalls(question))
-    ready, it = f"{plan.replicas} must be ready before the spike; without", "it"
-    before, befall = (ready, it) if befalls == "the spike" else ("Without", befalls)
-    yield f"{before} {befall}, {what} would be enough{price}."
+    befalls = list(_what_befalls(question))
+    without_it = f"Without {' and '.join(befalls)}"
+    if befalls == [_SPIKE]:
+        without_it = f"{plan.replicas} must be ready before {_SPIKE}; without it"
+    yield f"{without_it}, {what} would be enough{price}."
+
+
+_SPIKE = "the spike"
 
 
 def _what_befalls(question: Question) -> Iterator[str]:
@@ -494,7 +498,7 @@ def _what_befalls(question: Question) -> Iterator[str]:
     if spike is None or replace(question.survival, spike=None) != Survival():
         yield "failures"
     if spike is not None:
-        yield "the spike"
+        yield _SPIKE
 
 
 def _under_poisson(

@@ -23,7 +23,7 @@ from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
 _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
 # A command imports a thousand modules, which make no garbage; to look for some costs a tenth of their import. A plan
 # makes 220,000 objects in all.
-_COLLECTED_AFTER = (300_000, 20, 100)
+_COLLECTED_AFTER = (300_000, 5, 5)
 
 
 class _Strict:

@@ -204,12 +204,11 @@ def closest(candidates: Sequence[Candidate[AnyPlan]], objective: Objective) -> C
             lost = candidate.performance.loss_probability or 0.0
             return 0, math.inf if pressure is None else pressure.value, lost
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
-        is_whole, is_simulated = candidate.rejection.event is None, candidate.rejection.limit is not None
-        return (
-            3 if is_whole else 1 if is_simulated else 2,
-            candidate.rejection.needed / candidate.rejection.allowed,
-            0.0,
-        )
+        if candidate.rejection.event is None:
+            rank = 3 if candidate.verdict is Verdict.MISSED else 2
+        else:
+            rank = 1 if candidate.rejection.limit is not None else 2
+        return rank, candidate.rejection.needed / candidate.rejection.allowed, 0.0
 
     refused = [candidate for candidate in candidates if not candidate.accepted]
     return min(refused or candidates, key=distance)

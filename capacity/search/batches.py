@@ -496,7 +496,11 @@ class BatchTheory:
     def profile_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
         """Caveats on the batch times behind the quantiles that are asked for."""
         quantiles = scenario.quantiles or scenario.objective.quantiles or (0.99,)
-        yield from profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+        return profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+
+    def setting_caveats(self, scenario: BatchScenario) -> Iterator[Caveat]:
+        """Caveats on the batching rule and on the largest batch."""
+        yield from batching_caveats(scenario.plan)
         yield from size_caveats(scenario.profile, scenario.plan)
 
     def grid_caveats(self, scenario: BatchScenario, quantile_max: float) -> Iterator[Caveat]:
@@ -505,9 +509,9 @@ class BatchTheory:
         yield from device_caveats(scenario.profile)
 
     def caveats(self, scenario: BatchScenario, performance: Performance) -> Iterator[Caveat]:
-        """Caveats on the profile and on the batching rule."""
+        """Caveats on the profile and on the settings."""
         yield from self.profile_caveats(scenario)
-        yield from batching_caveats(scenario.plan)
+        yield from self.setting_caveats(scenario)
 
 
 def _floored(workload: Demand, objective: Objective) -> Objective:

@@ -257,6 +257,10 @@ class EngineTheory:
         """Caveats on the load, the cache, the lengths and the steps."""
         return engine_caveats(scenario, performance)
 
+    def setting_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
+        """None: what an engine does while requests always wait is part of its answer."""
+        return iter(())
+
     def grid_caveats(self, scenario: TokenScenario, quantile_max: float) -> Iterator[Caveat]:
         """Caveats on the lengths, the steps and the cache."""
         return self.profile_caveats(scenario)

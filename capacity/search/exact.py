@@ -163,6 +163,9 @@ class Theory(Protocol):
     def profile_caveats(self, scenario: Any) -> Iterator[Caveat]:
         """What the measurements behind a plan leave open, at any rate."""
 
+    def setting_caveats(self, scenario: Any) -> Iterator[Caveat]:
+        """What the settings of a plan leave open, at any rate."""
+
     def grid_caveats(self, scenario: Any, quantile_max: float) -> Iterator[Caveat]:
         """What a grid of fleets of the scenario's profile leaves open, whatever their settings."""
 

@@ -214,8 +214,7 @@ class Ends:
             self.seen.append(seen)
         self.requests += left if _is_beyond(trial, left) else trial.requests
         if trial.verdict is Verdict.MISSED:
-            self.refused_rps = min(self.refused_rps, rate_rps)
-            self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate < self.refused_rps}
+            self._refuse(rate_rps)
         elif trial.verdict is Verdict.MET and (self.only_rises or rate_rps < self.open_rps):
             self.accepted_rps = max(self.accepted_rps, rate_rps)
             self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate > rate_rps}
@@ -224,6 +223,11 @@ class Ends:
             is_open = trial.verdict is Verdict.INCONCLUSIVE
             self.in_doubt[rate_rps] = (trial.doubt or Doubt.REQUESTS) if is_open else None
         return trial.verdict is Verdict.MET
+
+    def _refuse(self, rate_rps: float) -> None:
+        """Note a refusal, above which nothing is open."""
+        self.refused_rps = min(self.refused_rps, rate_rps)
+        self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate < self.refused_rps}
 
     @property
     def requests_left(self) -> int:
@@ -284,7 +288,7 @@ class Ends:
         """Note what a brief look has seen of a rate; it refuses at best."""
         self.requests += trial.requests
         if trial.verdict is Verdict.MISSED:
-            self.refused_rps = min(self.refused_rps, rate_rps)
+            self._refuse(rate_rps)
         if (seen := self.see(rate_rps, trial)) is not None:
             self.seen.append(seen)
         return trial.verdict
@@ -315,9 +319,12 @@ class Ends:
         It may where no trial that might accept fits in what is left, as under bursts that overload a plan.
         """
         for _ in range(_GLANCES_MAX):
-            if not self.headroom(self.today_rps).is_in_doubt:
+            is_in_doubt = self.doubt is Doubt.REQUESTS and self.headroom(self.today_rps).is_in_doubt
+            shorter = [self.ceiling_rps] if self.ceiling_rps < self.refused_rps else []
+            open_rps = max([*self.in_doubt, *shorter, self.accepted_rps])
+            if not (is_in_doubt and self._is_apart(open_rps, self.refused_rps, DECIDED)):
                 return
-            rate_rps = (max(self.in_doubt, default=self.accepted_rps) + self.refused_rps) / 2.0
+            rate_rps = (open_rps + self.refused_rps) / 2.0
             if self._look(rate_rps, brief(rate_rps)) is not Verdict.MISSED:
                 return
 
@@ -466,7 +473,7 @@ def find_headroom(
             ends.climb(today_rps, effort.first_step, probed)
         ends.leap(lambda rate_rps: _briefly(scenario.at_rate(rate_rps), judge))
         if not effort.leaps:
-            ends.lower(probed)
+            ends.lower(lambda rate_rps: judge.probe(scenario.at_rate(rate_rps), effort.requests_max))
     else:
         probes = _probed(scenario, judge, progress, ends.refused_rps)
         _confirm_probed(

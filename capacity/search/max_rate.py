@@ -374,6 +374,7 @@ def caveats(rates: Rates) -> list[Caveat]:
     return [
         *outage_caveats([scenario.outage]),
         *theory.profile_caveats(scenario),
+        *theory.setting_caveats(scenario),
         *trace_caveats(scenario.workload),
         *day_caveats(scenario),
         *_own_caveats(rates),

@@ -202,8 +202,8 @@ def test_what_a_million_tokens_of_each_kind_cost(
     priced = recommended(hourly_usd=1.8, performance=seen)
     found = priced.usd_per_million(question.space)
     assert found == pytest.approx({"requests": 10.0, **million})
-    told = ", ".join(f"{what.replace('_', ' ')} {usd:.3g}" for what, usd in million.items())
-    assert list(_costs(priced, question)) == [f"USD per million: requests 10, {told}."]
+    told = ", or ".join(f"{what.replace('_', ' ')} {usd:.3g}" for what, usd in million.items())
+    assert list(_costs(priced, question)) == [f"USD per million: requests 10, or {told}."]
 
 
 @pytest.mark.parametrize(

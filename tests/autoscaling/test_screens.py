@@ -26,7 +26,7 @@ BESIDE = "; that is 33 % less than 3 replicas that hold it all the time."
 NOT_EVEN = "Not even 4 replicas all the time hold the limit"
 NO_OTHER = "No lower target and no higher --replicas-min that was tried holds the limit."
 AS_IT_RISES = "of the late requests arrive from 00:00 to 00:10, as the rate rises from 10 rps to 12 rps:"
-AT_ONCE = "later (metric lag 0 s, look 15 s, start-up 0 s)."
+AT_ONCE = "after a rise (lag 0 s, look 15 s, start-up 0 s)."
 EVEN = (
     "Why: the rate is even where most requests are late, 10 rps, and the fleet keeps too little in reserve for its "
     "chance: 2 replicas are asked for in the mean and"
@@ -128,7 +128,7 @@ CASES = {
     "a rise": (
         screen(days(), RISING),
         f"{MISSES}.",
-        f"Why: 100 % {AS_IT_RISES} 1 replica serves then, at most 2 are asked for, and a new one serves up to "
+        f"Why: 100 % {AS_IT_RISES} 1 replica serves before, at most 2 are asked for, and a new one serves up to "
         f"15 s {AT_ONCE}",
         f"{NOT_EVEN}; raise --replicas-max.",
     ),
@@ -136,21 +136,21 @@ CASES = {
         screen(held(days()), replace(RISING, ready=2.5, wanted=4.0), fixed(1, 24.0)),
         f"{COSTS} has a P99 of 400 ms (400 ms to 400 ms), within 500 ms; that is 100 % more than the single replica "
         "that holds it all the time.",
-        f"Where it is tightest: 100 % {AS_IT_RISES} 2.5 replicas serve then, all 4 of --replicas-max are "
+        f"Where it is tightest: 100 % {AS_IT_RISES} 2.5 replicas serve before, all 4 of --replicas-max are "
         f"asked for, and a new one serves up to 15 s {AT_ONCE}",
     ),
     "a rise from none": (
         screen(scaled(days(), replicas_min=0, startup_s=20.0), replace(RISING, ready=0.5, wanted=1.0)),
         f"{MISSES}.",
-        f"Why: 100 % {AS_IT_RISES} 0.5 replicas serve then, at most 1 is asked for, and a new one serves up "
+        f"Why: 100 % {AS_IT_RISES} 0.5 replicas serve before, at most 1 is asked for, and a new one serves up "
         "to 50 s after the first request (a poll every 30 s, start-up 20 s).",
         f"{NOT_EVEN}; raise --replicas-max.",
     ),
     "a rise that is seen late": (
         screen(scaled(days(), startup_s=20.0, metric_lag_s=30.0), replace(RISING, share=0.123, ready=0.5)),
         f"{MISSES}.",
-        f"Why: 12 % {AS_IT_RISES} 0.5 replicas serve then, at most 2 are asked for, and a new one serves up "
-        "to 65 s later (metric lag 30 s, look 15 s, start-up 20 s).",
+        f"Why: 12 % {AS_IT_RISES} 0.5 replicas serve before, at most 2 are asked for, and a new one serves up "
+        "to 65 s after a rise (lag 30 s, look 15 s, start-up 20 s).",
         f"{NOT_EVEN}; raise --replicas-max.",
     ),
     "too little in reserve": (
@@ -177,7 +177,7 @@ CASES = {
     "it hunts by concurrency as the rate rises": (
         screen(scaled(HUNTING, target=Target(metric=Metric.CONCURRENCY, level=4.0)), RISING, fixed(3)),
         f"{MISSES}{BESIDE}",
-        f"Why: 100 % {AS_IT_RISES} 1 replica serves then, at most 2 are asked for, and a new one serves up to "
+        f"Why: 100 % {AS_IT_RISES} 1 replica serves before, at most 2 are asked for, and a new one serves up to "
         f"15 s {AT_ONCE}",
         "The fleet hunts: 10 changes an hour. Once the queues are gone so is the metric; the fleet shrinks, and the "
         "queues come back. A target of utilization is steadier than one of concurrency.",

@@ -183,7 +183,7 @@ def test_from_none_a_poll_decides(autoscale: Command, folder: Path) -> None:
     (folder / "night.csv").write_text("time,rate_rps\n00:00,0\n01:00,5\n", encoding="utf-8")
     scaled = ["--daily", "night.csv", "--replicas-min", "0", "--startup-time", "20s", "--only-verdict"]
     told = " ".join(autoscale(*FLEET, *scaled, "--slo-p99", "1s").stdout.split())
-    assert "0 replicas serve then" in told
+    assert "0 replicas serve before" in told
     assert "50 s after the first request (a poll every 30 s, start-up 20 s)" in told
 
 

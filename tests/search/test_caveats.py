@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from questions import batch_question
@@ -212,21 +213,42 @@ def test_what_servers_do_without_a_wait_is_told():
     assert told(preferred_sizes=(4,), batch_wait_max_s=0.001) == []
 
 
-def test_a_smaller_batch_that_carries_clearly_more_is_named():
+def told_of_sizes(timings: dict[int, BatchTiming], **changes: Any) -> list[str]:
+    plan = BatchPlan(**{"profile": "p", "replicas": 1, "batch_size_max": 8} | changes)
+    return [
+        one.message for one in size_caveats(ServiceProfile(name="p", timings=tuple(timings.values())), plan)
+    ]
+
+
+def test_a_smaller_batch_that_serves_clearly_more_is_named():
     """Batches of 4 take 10 ms; of 8 a fifth less a second than those, and then 4 % less, which is no matter."""
 
-    def told(largest_s: float, batch_size_max: int = 8, **changes) -> list[str]:
+    def told(largest_s: float, **changes: Any) -> list[str]:
         means_s = {1: 0.004, 4: 0.010, 8: largest_s}
-        timings = tuple(BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items())
-        plan = BatchPlan(profile="p", replicas=1, batch_size_max=batch_size_max, **changes)
-        return [one.message for one in size_caveats(ServiceProfile(name="p", timings=timings), plan)]
+        timings = {size: BatchTiming(batch_size=size, mean_s=mean_s) for size, mean_s in means_s.items()}
+        return told_of_sizes(timings, **changes)
 
-    assert told(0.025) == ["full batches of 8 carry 20 % less than those of 4; try --batch-size-max 4"]
-    assert told(0.020 / 0.96) == told(0.025, 4) == told(0.016) == []
+    fewer = "% fewer requests a second than with batches of 4; try --batch-size-max 4"
+    assert told(0.025) == [f"with full batches of 8 a replica serves 20 {fewer}"]
+    assert told(0.020 / 0.96) == told(0.025, batch_size_max=4) == told(0.016) == []
     # Between the sizes it is the straight line that counts.
-    assert told(0.025, 6) == ["full batches of 6 carry 14 % less than those of 4; try --batch-size-max 4"]
-    assert told(0.025, 9) == []  # which is refused
+    assert told(0.025, batch_size_max=6) == [f"with full batches of 6 a replica serves 14 {fewer}"]
+    assert told(0.025, batch_size_max=9) == []  # which is refused
     assert told(0.025, batching=Batching.RAY_SERVE) == []  # whose batches need not be full
+    assert told(0.025, preferred_sizes=(8,)) == []  # which a smaller one would not allow
+    assert told(0.025, preferred_sizes=(4,)) != []
+
+
+@pytest.mark.parametrize(("spread", "is_told"), [(0.1, True), (1.0, False)])
+def test_a_smaller_batch_that_serves_more_by_chance_is_not_named(spread: float, is_told: bool) -> None:
+    """Means of a hundred samples with a standard deviation of 6 % or 58 %, a fifth apart a request."""
+    even = [1.0 + spread * (2.0 * ((37 * n) % 100 + 0.5) / 100.0 - 1.0) for n in range(100)]
+    means_s = {4: 0.010, 8: 0.025}
+    timings = {
+        size: BatchTiming(batch_size=size, samples_s=tuple(mean_s * one for one in even))
+        for size, mean_s in means_s.items()
+    }
+    assert (told_of_sizes(timings) != []) is is_told
 
 
 def test_every_message_names_its_mend():

@@ -223,11 +223,31 @@ def test_brief_looks_lower_the_refused_end_where_no_trial_fits(end_rps, looked_a
     assert (ends.accepted_rps, list(ends.in_doubt)) == (100.0, [102.0])
 
 
+def test_brief_looks_do_not_go_below_what_shorter_trials_left_in_doubt() -> None:
+    """A trial at 120 fits in no budget, and halving forgets it but for how high it was: what is open stays so."""
+
+    def judged(rate_rps: float, effort: int) -> Said:
+        limit = Rejection(reason=Reason.BUDGET, allowed=1000, needed=9000)
+        return Said(Verdict.INCONCLUSIVE, Doubt.REQUESTS, requests=5, rejection=limit)
+
+    ends = Ends(accepted_rps=100.0, refused_rps=140.0, judged=judged, requests_max=10, today_rps=100.0)
+    ends.accepts(120.0)
+    ends.close_in()
+    assert not ends.in_doubt
+    looks = Trials(end_rps=90.0)
+    ends.lower(lambda rate_rps: looks(rate_rps, 1))
+    assert min(rate_rps for rate_rps, _ in looks.calls) > 120.0
+    assert 120.0 < ends.refused_rps < 125.0
+    assert ends.headroom(100.0).is_in_doubt
+
+
 def test_nothing_is_looked_at_below_a_refused_end_that_is_no_doubt() -> None:
     looks = Trials(end_rps=107.0)
     ends = Ends(
         accepted_rps=100.0, refused_rps=140.0, judged=looks, requests_max=10, requests=10, today_rps=100.0
     )
+    ends.lower(lambda rate_rps: looks(rate_rps, 1))
+    ends.in_doubt = {102.0: Doubt.PROFILE}  # which no look settles
     ends.lower(lambda rate_rps: looks(rate_rps, 1))
     assert looks.calls == []
 

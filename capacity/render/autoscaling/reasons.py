@@ -90,7 +90,7 @@ def _rise(worst: Worst, scaler: Autoscaler) -> str:
     return (
         f"{100.0 * worst.share:.0f} % of the late requests arrive from {clock(worst.begins_s)} to "
         f"{clock(worst.ends_s)}, as the rate rises from {format_rate(worst.before_rps)} to "
-        f"{format_rate(worst.peak_rps)}: {serve} then, {_asked(worst.wanted, scaler)}, "
+        f"{format_rate(worst.peak_rps)}: {serve} before, {_asked(worst.wanted, scaler)}, "
         f"and a new one serves up to {_reaction(worst, scaler)}."
     )
 
@@ -135,9 +135,9 @@ def _reaction(worst: Worst, scaler: Autoscaler) -> str:
     if scaler.replicas_min == 0 and worst.ready < 1.0:
         whole_s = POLLING_S + scaler.startup_s
         return f"{format_duration(whole_s)} after the first request (a poll every {POLLING_S:g} s, {startup})"
-    lag = f"metric lag {format_duration(scaler.metric_lag_s)}"
+    lag = f"lag {format_duration(scaler.metric_lag_s)}"
     whole = format_duration(scaler.reaction_s)
-    return f"{whole} later ({lag}, look {SYNC_S:g} s, {startup})"
+    return f"{whole} after a rise ({lag}, look {SYNC_S:g} s, {startup})"
 
 
 def fleet_in_words(replicas: float) -> str:

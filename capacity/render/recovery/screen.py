@@ -40,7 +40,7 @@ def stress_tables(screen: Screen, width: int, *, verbose: bool) -> Iterator[Rend
 
 
 def shows_spikes(screen: Screen) -> bool:
-    """Whether spikes that are survived are part of the short answer: of a fleet that needs no remedy, they are it."""
+    """Whether spikes that are survived are part of the short answer; if no remedy is needed, they are the answer."""
     return not screen.remedies
 
 

@@ -354,18 +354,25 @@ def _listed(sizes: list[int]) -> str:
 
 
 def size_caveats(profile: ServiceProfile, plan: BatchPlan) -> Iterator[Caveat]:
-    """Whether smaller batches would carry clearly more, as queues that grow fill the largest."""
-    size = plan.batch_size_max
-    if not profile.batch_size_min <= size <= profile.batch_size_max:
+    """Whether smaller batches would serve more by more than chance explains, as queues that grow fill the largest."""
+    size, least = plan.batch_size_max, max(plan.preferred_sizes, default=1)
+    if plan.batching is Batching.RAY_SERVE or not profile.batch_size_min <= size <= profile.batch_size_max:
         return
-    best = max(profile.sizes_up_to(size), key=profile.throughput_rps)
-    most, own = profile.throughput_rps(best), profile.throughput_rps(size)
-    if plan.batching is not Batching.RAY_SERVE and own < (1.0 - _SUMMARY_SHARE) * most:
+    best = max((one for one in profile.sizes_up_to(size) if one >= least), key=profile.throughput_rps)
+    share = 1.0 - profile.throughput_rps(size) / profile.throughput_rps(best)
+    if share > _SUMMARY_SHARE + _ERRORS * math.hypot(_mean_error(profile, size), _mean_error(profile, best)):
         yield Caveat(
             code=CaveatCode.BATCH_TOO_LARGE,
-            message=f"full batches of {size} carry {100.0 * (1.0 - own / most):.0f} % less than those of "
-            f"{best}; try --batch-size-max {best}",
+            message=f"with full batches of {size} a replica serves {100.0 * share:.0f} % fewer requests a second than "
+            f"with batches of {best}; try --batch-size-max {best}",
         )
+
+
+def _mean_error(profile: ServiceProfile, batch_size: int) -> float:
+    """Relative standard error of a mean batch time, from the samples next to it; 0 for summaries, which have none."""
+    place, _ = profile.place(batch_size)
+    samples_s = profile.timings[place].samples_s
+    return _standard_error_s(samples_s) / fmean(samples_s) if len(samples_s) > 1 else 0.0
 
 
 _TORCHSERVE_AT_ONCE = 2  # Model.pollInferJob looks at what is left of the delay after the second
