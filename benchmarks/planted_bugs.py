@@ -715,7 +715,7 @@ BUGS = (
         "test_caveats.py::test_a_smaller_batch_that_serves_clearly_more_is_named"),
     Bug("where all batches wait one fewer is not judged", "Search.glance",
         "if refuse_loads(self.question, plan) is not None:", "if False:",
-        "test_eighteen_questions.py::test_other_questions_are_answered_in_as_few_lines"),
+        "test_plan_decision.py::test_where_all_batches_wait_one_fewer_is_judged_too"),
     Bug("notes of a frontier come in the order of its points", "frontier.notes",
         "in_order(caveat for spot in frontier.spots for caveat in spot.found.caveats)",
         "(caveat for spot in frontier.spots for caveat in spot.found.caveats)",

@@ -809,3 +809,18 @@ def test_large_fleets_that_wait_are_tried_far_apart_and_closer_where_the_verdict
     assert len(waited) <= 20
     (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLEETS_UNTRIED]
     assert "lie between fleets that were tried" in caveat.message
+
+
+def test_where_all_batches_wait_one_fewer_is_judged_too() -> None:
+    """A replica serves 500 rps at most, so that theory refuses one at 600; before, it was said to be untried."""
+    workload = Workload(arrival_rate_rps=600.0)
+    question = batch_question(
+        profiles=(profile_of({1: 0.004, 4: 0.008}),),
+        workload=workload,
+        objective=Objective.of(response={0.99: 0.05}),
+        batch_waits_s=(0.002,),
+    )
+    found = recommend(question, SimulationJudge(precision=0.2), lambda _: None)
+    assert found.plan is not None
+    assert found.plan.replicas == 2
+    assert {one.verdict for one in found.considered if one.plan.replicas == 1} == {Verdict.MISSED}
