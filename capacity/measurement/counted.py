@@ -24,7 +24,7 @@ from capacity.measurement.url import Page
 from capacity.performance import Interval
 from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BatchTiming
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.units import format_quantile
+from capacity.units import format_percent, format_quantile
 
 # Fewer batches of a size say less of it than its neighbours do, which a profile interpolates between.
 BATCHES_MIN = 10
@@ -109,7 +109,7 @@ def measure_metrics(
         "measured_by": f"{MEASURED_BY} --metrics, {where.metric} by {where.label} in {window.seconds:.1f} s",
         "service_time": "the server's own histograms; means are exact, percentiles are within "
         + (
-            f"{100.0 * max(errors):.1f} %, the width of their buckets"
+            f"{format_percent(max(errors), 1)}, the width of their buckets"
             if errors
             else "wide buckets and left out"
         ),

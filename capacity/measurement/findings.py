@@ -20,7 +20,7 @@ from capacity.measurement.users import WorkBeside
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.units import format_duration
+from capacity.units import format_duration, format_percent
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _RUNTIMES = ("numpy", "onnxruntime", "torch", "tensorflow", "jax", "openvino")
@@ -251,8 +251,8 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.MEASURED_STALLS,
             message=f"batches of {_listed(stalled)} stalled so often that stalls determine their P99: "
-            f"{100.0 * worst.share:.1f} % of those of {size} took more than {format_duration(worst.limit_s)}, up to "
-            f"{format_duration(worst.largest_s or 0.0)}; these samples are kept; if the fleet will not "
+            f"{format_percent(worst.share, 1)} of those of {size} took more than {format_duration(worst.limit_s)}, "
+            f"up to {format_duration(worst.largest_s or 0.0)}; these samples are kept; if the fleet will not "
             "stall, find what else runs on the machine",
         )
     widths = {one.batch_size: one.mean.relative_half_width for one in found if one.mean is not None}
@@ -262,7 +262,7 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.MEASURED_NOISE,
             message=f"means of batches of {_listed(wide)} are imprecise, that of {size} by "
-            f"{100.0 * wide[size]:.0f} %; measure on a quiet machine, or raise --samples",
+            f"{format_percent(wide[size])}; measure on a quiet machine, or raise --samples",
         )
 
 

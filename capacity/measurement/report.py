@@ -10,7 +10,7 @@ from capacity.measurement.overhead import Overhead
 from capacity.performance import Interval, format_interval
 from capacity.profile.formats import profile_to_document
 from capacity.profile.profile import ServiceProfile
-from capacity.units import format_duration
+from capacity.units import format_duration, format_percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -98,7 +98,10 @@ def _rest(measurement: Measurement, profile: ServiceProfile) -> Iterator[tuple[s
             f"{format_duration(work.batch_cpu_s)} in batches, {work.requests} requests)",
         )
     if spells is not None:
-        yield "spells", f"{100.0 * spells.share:.0f} % in common, lasting {format_duration(spells.lasting_s)}"
+        yield (
+            "spells",
+            f"{format_percent(spells.share)} in common, lasting {format_duration(spells.lasting_s)}",
+        )
     if longer is not None:
         ends = f"{format_duration(longer.low)} to {format_duration(longer.high)}"
         yield "after a pause", f"{format_duration(longer.value)} longer ({ends})"

@@ -25,6 +25,7 @@ from capacity.measurement.url import Page
 from capacity.profile.llm_runs import SeenRequest, SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.speculation import Speculation
+from capacity.units import format_percent
 
 if TYPE_CHECKING:
     import aiohttp
@@ -158,7 +159,7 @@ class Server:
                 share = (time.thread_time() - began_cpu_s) / (time.perf_counter() - began_s)
                 if share > _CPU_SHARE_MAX:
                     raise InconclusiveError(
-                        f"{run.name}: reading {run.in_flight} streams took {100.0 * share:.0f} % of a core, so "
+                        f"{run.name}: reading {run.in_flight} streams took {format_percent(share)} of a core, so "
                         "that tokens may have come earlier than they were seen; measure from a faster machine, "
                         "or a smaller --sequences-max"
                     )

@@ -20,6 +20,7 @@ from capacity.measurement.http import Address, Answer, check_server_times, fetch
 from capacity.measurement.metrics import Scrape, read_page
 from capacity.measurement.overhead import BATCH_CPU
 from capacity.measurement.rounds import Report
+from capacity.units import format_percent
 
 if TYPE_CHECKING:
     import aiohttp
@@ -152,7 +153,8 @@ class Users:
         if cpu_share > _CPU_SHARE_MAX or batches < _BATCHES_MIN:
             raise InconclusiveError(
                 f"{count} users were answered in {batches:.0f} batches (at least {_BATCHES_MIN:.0f} needed), "
-                f"and asking took {100.0 * cpu_share:.0f} % of a core (at most {100.0 * _CPU_SHARE_MAX:.0f} %); {_MEND}"
+                f"and asking took {format_percent(cpu_share)} of a core "
+                f"(at most {format_percent(_CPU_SHARE_MAX)}); {_MEND}"
             )
         batches_s = sum(one.batch_s / one.size for one in told)
         return Stretch(

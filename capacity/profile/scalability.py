@@ -14,7 +14,7 @@ from capacity.confidence import student_t
 from capacity.errors import DomainError, InputError
 from capacity.files import csv_rows, located, printable, read_text
 from capacity.performance import Interval, Kind, Performance
-from capacity.units import is_number, require_not_negative, require_positive
+from capacity.units import format_percent, is_number, require_not_negative, require_positive
 
 Floats = NDArray[np.float64]
 
@@ -338,7 +338,7 @@ def _doubts(
     if rates[sizes > 1.0].max() > rates[sizes == sizes.min()].max():
         yield "some sizes scale superlinearly, which the law cannot describe; check the smallest size"
     if misfit > _MISFIT_MAX:
-        yield f"a measured throughput is {100.0 * misfit:.0f} % off the law; repeat it, or do not use the law"
+        yield f"a measured throughput is {format_percent(misfit)} off the law; repeat it, or do not use the law"
 
 
 _COLUMNS = ("n", "throughput_rps")

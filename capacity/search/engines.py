@@ -258,7 +258,7 @@ class EngineTheory:
         return engine_caveats(scenario, performance)
 
     def setting_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
-        """None: what an engine does while requests always wait is part of its answer."""
+        """There are none: an answer has what an engine does while requests always wait."""
         return iter(())
 
     def grid_caveats(self, scenario: TokenScenario, quantile_max: float) -> Iterator[Caveat]:

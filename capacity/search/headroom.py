@@ -465,12 +465,8 @@ def find_headroom(
     today_rps = workload.arrival_rate_rps
     ends = _ends_from(today_rps, scenario, judge, progress, today, effort)
     if effort.probes_max is None:
-
-        def probed(rate_rps: float) -> Candidate:
-            return judge.probe(scenario.at_rate(rate_rps))
-
         if not effort.leaps:
-            ends.climb(today_rps, effort.first_step, probed)
+            ends.climb(today_rps, effort.first_step, lambda rate_rps: judge.probe(scenario.at_rate(rate_rps)))
         ends.leap(lambda rate_rps: _briefly(scenario.at_rate(rate_rps), judge))
         if not effort.leaps:
             ends.lower(lambda rate_rps: judge.probe(scenario.at_rate(rate_rps), effort.requests_max))

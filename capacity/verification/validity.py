@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 
 from capacity.measurement.sections import drift, requests_min, smallest_reaching
-from capacity.units import format_duration, format_quantile
+from capacity.units import format_duration, format_percent, format_quantile
 from capacity.verification.conversations import ConversationSchedule
 from capacity.verification.run import EXHAUSTED, LoadRun
 
@@ -54,7 +54,7 @@ def faults(run: LoadRun, in_flight_max: int, *, is_steady: bool = False) -> Iter
         yield f"none of {run.counted} requests was answered with status 200; fix the server first"
         return
     if run.cpu_share > CPU_SHARE_MAX:
-        yield f"sending took {100.0 * run.cpu_share:.0f} % of a core, so answers were read late; {_OWN_CORE}"
+        yield f"sending took {format_percent(run.cpu_share)} of a core, so answers were read late; {_OWN_CORE}"
     yield from _lateness(run)
     if is_steady:
         yield from _drift(run)
@@ -73,7 +73,7 @@ def _lateness(run: LoadRun) -> Iterator[str]:
     elif stalls_s > max(STALLS_FORGIVEN_S, STALLS_SHARE_MAX * mean_s):
         yield (
             f"the load generator stalled: that adds {format_duration(stalls_s)} to the mean lag, above "
-            f"{format_duration(STALLS_FORGIVEN_S)} and {100.0 * STALLS_SHARE_MAX:.1f} % of the mean {run.begun} "
+            f"{format_duration(STALLS_FORGIVEN_S)} and {format_percent(STALLS_SHARE_MAX, 1)} of the mean {run.begun} "
             f"({format_duration(mean_s)}); {_OWN_CORE}"
         )
 
@@ -117,6 +117,6 @@ def tail_faults(runs: Sequence[LoadRun], quantiles: Iterable[float]) -> Iterator
         late = lags_s[responses_s >= value_s] > max(LAG_FORGIVEN_S, LAG_SHARE_MAX * value_s)
         if late.mean() > LATE_SHARE_MAX:
             yield (
-                f"the load generator determined {format_quantile(quantile)}: {100.0 * late.mean():.0f} % of the "
-                f"requests beyond it were sent late by more than {100.0 * LAG_SHARE_MAX:.0f} % of it; {_OWN_CORE}"
+                f"the load generator determined {format_quantile(quantile)}: {format_percent(late.mean())} of the "
+                f"requests beyond it were sent late by more than {format_percent(LAG_SHARE_MAX)} of it; {_OWN_CORE}"
             )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from capacity.errors import InconclusiveError
 from capacity.recovery.findings import Course, Run, SessionsCourse
 from capacity.recovery.stress import TOLERANCE, TOLERANCE_ERRORS, Stress
+from capacity.units import format_percent
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats, Integers
 
@@ -45,7 +46,7 @@ def run_of(
     baseline = float(before[0][0])
     if baseline < BASELINE_MIN:
         raise InconclusiveError(
-            f"only {100.0 * baseline:.1f} % of the requests succeed before the trigger, so there is nothing to "
+            f"only {format_percent(baseline, 1)} of the requests succeed before the trigger, so there is nothing to "
             "come back to; give more replicas, a lower rate or a longer timeout"
         )
     fine = _as_successful(stress, arrived_s, sums, baseline, until_s)

@@ -9,7 +9,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.question.autoscaler import SYNC_S, Autoscaler, Metric
 from capacity.question.plan import plan_words
 from capacity.traffic.daily import HOUR_S, clock
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_percent, format_rate
 
 _HUNTS_PER_H = 6.0  # changes of the number of replicas that no daily curve explains
 
@@ -65,8 +65,8 @@ def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler
     if cause is Cause.QUEUE_LIMIT:
         waits = plan_words(plan)["queue limit"]
         return (
-            f"full queues reject {100.0 * found.lost_share:.2f} % of the requests; raise --queue-limit from {waits}, "
-            "or leave it out."
+            f"full queues reject {format_percent(found.lost_share, 2)} of the requests; raise --queue-limit from "
+            f"{waits}, or leave it out."
         )
     return (
         f"a batch may wait {format_duration(plan.holds_s)} for others, and beside the fastest batch the "
@@ -88,7 +88,7 @@ def _floor(fleet: ScaledFleet) -> str:
 def _rise(worst: Worst, scaler: Autoscaler) -> str:
     serve = fleet_in_words(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
     return (
-        f"{100.0 * worst.share:.0f} % of the late requests arrive from {clock(worst.begins_s)} to "
+        f"{format_percent(worst.share)} of the late requests arrive from {clock(worst.begins_s)} to "
         f"{clock(worst.ends_s)}, as the rate rises from {format_rate(worst.before_rps)} to "
         f"{format_rate(worst.peak_rps)}: {serve} before, {_asked(worst.wanted, scaler)}, "
         f"and a new one serves up to {_reaction(worst, scaler)}."

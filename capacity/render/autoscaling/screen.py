@@ -12,7 +12,7 @@ from capacity.performance import Interval, format_span
 from capacity.render.autoscaling.reasons import reasons
 from capacity.render.tables import sparkline, table
 from capacity.traffic.daily import clock
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_percent, format_rate
 
 _STEPS = 60  # steps of the course, at most
 
@@ -29,7 +29,7 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
         yield from course_lines(found, width)
         yield Text(
             f"{found.requests:,} requests; replicas asked for {found.replicas_mean:.3g} in the mean, "
-            f"{found.replicas_most} at most; lost {100.0 * found.lost_share:.3f} %."
+            f"{found.replicas_most} at most; lost {format_percent(found.lost_share, 3)}."
         )
 
 
@@ -51,7 +51,8 @@ def _fate(found: Days, one: Kept) -> str:
     limit, what = format_duration(one.limit.allowed), one.limit.what
     says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
     if one.found_s.value == math.inf:
-        return f"loses {100.0 * found.lost_share:.2f} % of the requests, too many for a {what}, {says[one.exit_code]}"
+        lost = format_percent(found.lost_share, 2)
+        return f"loses {lost} of the requests, too many for a {what}, {says[one.exit_code]}"
     return f"has a {what} of {_interval(one.found_s)}, {says[one.exit_code]}"
 
 
@@ -122,7 +123,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
             f"> {one.limit.lost_text} lost" if one.found_s.value == math.inf else _limited(one)
             for one in found.kept
         ),
-        *(f"{100.0 * one.late_share.value:.2f} %" for one in found.kept),
+        *(format_percent(one.late_share.value, 2) for one in found.kept),
         f"{found.replica_hours.value:.1f}",
         *([] if price is None else [f"{price.value:.2f}"]),
         f"{found.replicas_mean:.2f}",
@@ -142,7 +143,7 @@ def course_lines(found: Days, width: int) -> Iterator[Text]:
     lines = [
         ("arrivals", _thinned(course.arrived, count), format_rate(max(course.arrived) / 60.0)),
         ("replicas that serve", _thinned(course.ready, count), f"{max(course.ready):.3g}"),
-        (_late(found.binding, found.kept), late, f"{100.0 * max(late):.1f} %"),
+        (_late(found.binding, found.kept), late, format_percent(max(late), 1)),
     ]
     yield Text(f"From {clock(fleet.begins_s)} to {clock(fleet.ends_s)}, and the highest of each:")
     for name, values, most in lines:

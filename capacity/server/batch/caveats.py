@@ -15,7 +15,7 @@ from capacity.question.candidate import Candidate, Doubt
 from capacity.question.caveat import BATCHES_MAX, Caveat, CaveatCode, controller_caveats, precision_caveat
 from capacity.server.batch.batching import Batching
 from capacity.server.batch.plan import BatchPlan
-from capacity.units import SECONDS_PER_UNIT, format_count, format_duration, format_quantile
+from capacity.units import SECONDS_PER_UNIT, format_count, format_duration, format_percent, format_quantile
 
 # A batch is seldom faster than the first; one slower than the second is hardly worth waiting for.
 _FAST_S, _SLOW_S = 50e-6, 60.0
@@ -363,8 +363,8 @@ def size_caveats(profile: ServiceProfile, plan: BatchPlan) -> Iterator[Caveat]:
     if share > _SUMMARY_SHARE + _ERRORS * math.hypot(_mean_error(profile, size), _mean_error(profile, best)):
         yield Caveat(
             code=CaveatCode.BATCH_TOO_LARGE,
-            message=f"with full batches of {size} a replica serves {100.0 * share:.0f} % fewer requests a second than "
-            f"with batches of {best}; try --batch-size-max {best}",
+            message=f"with full batches of {size} a replica serves {format_percent(share)} fewer requests a second "
+            f"than with batches of {best}; try --batch-size-max {best}",
         )
 
 
