@@ -21,6 +21,10 @@ class DomainError(InputError, ValueError):
     """A number is outside the range in which a formula or a type is defined."""
 
 
+class CoverageError(DomainError):
+    """A profile was not measured where it is asked about."""
+
+
 class UnstableError(InputError, ValueError):
     """Work arrives at least as fast as it can be served, so no steady state exists.
 

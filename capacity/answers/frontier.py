@@ -1,10 +1,10 @@
 """Answer of `plan` to a list or a range: a plan at each of its values."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import RenderableType
 
@@ -31,21 +31,37 @@ class FrontierAnswer(Answer):
     Attributes:
         varied: the flags with several values.
         points: the answer to each single question, as if it had been asked alone; the last flag changes fastest.
+        uncovered: values at which there is no answer, as the profile was not measured there, with the reason.
     """
 
     varied: tuple[Varied, ...]
     points: tuple[PlanAnswer, ...]
+    uncovered: Mapping[tuple[float, ...], str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, varied: tuple[Varied, ...], answers: Sequence[PlanAnswer | str]) -> Self:
+        """Put together what there is at each point: an answer, or the reason why the profile does not cover it."""
+        values = product(*(one.values for one in varied))
+        pairs = list(zip(values, answers, strict=True))
+        return cls(
+            varied=varied,
+            points=tuple(one for one in answers if not isinstance(one, str)),
+            uncovered={at: one for at, one in pairs if isinstance(one, str)},
+        )
 
     @property
     def at(self) -> tuple[dict[str, float], ...]:
         """What each point was asked at, by name with the unit last."""
-        keys = [one.key for one in self.varied]
-        return tuple(dict(zip(keys, values, strict=True)) for values in self._values)
+        return tuple(map(self._named, self._values))
 
     @property
     def verdict(self) -> Verdict:
-        """The least favourable verdict of the points: missed before inconclusive before met."""
-        return min((one.verdict for one in self.points), key=_WORST.index)
+        """The least favourable verdict of the points: missed before inconclusive before met.
+
+        A value that the profile does not cover is inconclusive.
+        """
+        verdicts = [one.verdict for one in self.points] + [Verdict.INCONCLUSIVE for _ in self.uncovered]
+        return min(verdicts, key=_WORST.index)
 
     @property
     def exit_code(self) -> int:
@@ -62,6 +78,7 @@ class FrontierAnswer(Answer):
                 for one in self.varied
             ],
             "points": [{"at": at} | one.document() for at, one in zip(self.at, self.points, strict=True)],
+            "uncovered": [{"at": self._named(at), "why": why} for at, why in self.uncovered.items()],
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -113,7 +130,11 @@ class FrontierAnswer(Answer):
 
     @property
     def _values(self) -> Iterator[tuple[float, ...]]:
-        return product(*(one.values for one in self.varied))
+        """What each point was asked at."""
+        return (one for one in product(*(axis.values for axis in self.varied)) if one not in self.uncovered)
+
+    def _named(self, values: Sequence[float]) -> dict[str, float]:
+        return dict(zip([one.key for one in self.varied], values, strict=True))
 
     @property
     def _frontier(self) -> Frontier:
@@ -127,7 +148,12 @@ class FrontierAnswer(Answer):
             )
             for values, one in zip(self._values, self.points, strict=True)
         )
-        return Frontier(varied=self.varied, spots=tuple(spots), confidence=self.points[0].effort.confidence)
+        return Frontier(
+            varied=self.varied,
+            spots=tuple(spots),
+            confidence=self.points[0].effort.confidence,
+            uncovered=self.uncovered,
+        )
 
     @staticmethod
     def _row(at: dict[str, float], one: PlanAnswer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from capacity.api.asked import asked_at, asked_question, asked_varied
 from capacity.api.work import Report, Work, at_work
 from capacity.doors import door
+from capacity.errors import CoverageError
 from capacity.question import parse
 from capacity.question.arguments import Asked
 
@@ -27,7 +28,8 @@ def plan(asked: Asked) -> "PlanAnswer | Any":
 
     A list or a range, as in `slo_p99="20ms:100ms:10ms"`, asks at each of its values: the answer is then a
     `FrontierAnswer`, whose `points` are the answers to the single questions. A keyword that takes several values
-    itself, as `batch_wait=["2ms", "4ms"]`, chooses among them.
+    itself, as `batch_wait=["2ms", "4ms"]`, chooses among them. Values that no profile covers are left out of `points`,
+    and told in `uncovered`.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -48,13 +50,17 @@ def plan(asked: Asked) -> "PlanAnswer | Any":
 
     loaded = asked.but(profile=[parse.find_profile(one) for one in asked.profile])
     # All are read first, so that a mistake is found before any work.
-    points = [_read(one) for one in asked_at(loaded, varied)]
+    read = [_read_if_covered(one) for one in asked_at(loaded, varied)]
+    points = [one for one in read if not isinstance(one, CoverageError)]
+    if not points:
+        raise next(one for one in read if isinstance(one, CoverageError))
     with at_work(asked.effort, asked.progress) as work:
-        found = [
+        found = (
             _answered(one, work.reporting(_numbered(work.report, number, len(points))))
             for number, one in enumerate(points, start=1)
-        ]
-    return FrontierAnswer(varied=varied, points=tuple(found))
+        )
+        answers = [str(one) if isinstance(one, CoverageError) else next(found) for one in read]
+    return FrontierAnswer.of(varied, answers)
 
 
 class _Point(NamedTuple):
@@ -84,6 +90,14 @@ def _read(asked: Asked) -> _Point:
     if asked.before is not None:
         asked.before(question)
     return _Point(asked, question, day, trouble, disturbances)
+
+
+def _read_if_covered(asked: Asked) -> _Point | CoverageError:
+    """The question of one plan of several, or what its profile does not cover."""
+    try:
+        return _read(asked)
+    except CoverageError as error:
+        return error
 
 
 def _answered(point: _Point, work: Work) -> "PlanAnswer":

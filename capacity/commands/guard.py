@@ -43,7 +43,7 @@ class _Strict:
             if not any(
                 getattr(one, "is_eager", False) for one in order
             ):  # --help and --version check nothing
-                _refuse_twice(order)
+                _refuse_twice(ctx.command.name, order)
                 _refuse_old_variables(ctx.command)
                 _refuse_spellings(ctx.command.params, {**defaults_given(ctx), **options})
         found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
@@ -98,12 +98,21 @@ def _refuse_old_variables(command: Any) -> None:
             raise InputError(f"{variable} is no variable any more: {name} is now {GONE[name]}")
 
 
-def _refuse_twice(order: Sequence[Any]) -> None:
+def _refuse_twice(command: str, order: Sequence[Any]) -> None:
     """Refuse a flag given twice: the last of two values would win silently."""
     for one, times in Counter(order).items():
         single = not getattr(one, "multiple", True) and not getattr(one, "is_flag", False)
         if times > 1 and single:
-            raise InputError(f"{max(one.opts, key=len)} is given {_times(times)}; give it once")
+            as_list = ", or its values with commas for a plan at each" if _is_axis(command, one) else ""
+            raise InputError(f"{max(one.opts, key=len)} is given {_times(times)}; give it once{as_list}")
+
+
+def _is_axis(command: str, option: Any) -> bool:
+    """Whether a list of an option's values is a question at each."""
+    from capacity.question.verbs import VERBS
+
+    flag = VERBS[command].flags.get(option.name) if command in VERBS else None
+    return flag is not None and flag.is_axis
 
 
 def _times(count: int) -> str:

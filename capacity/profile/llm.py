@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from capacity.errors import DomainError, InputError, quoted
+from capacity.errors import CoverageError, DomainError, InputError, quoted
 from capacity.profile.speculation import Floats, Speculation
 from capacity.profile.steps import StepTable, StepTiming, linear_table, reach_of, table_of, with_noise
 
@@ -526,7 +526,7 @@ class LlmProfile:
             if asked < 1:
                 raise DomainError(f"--{flag} must be >= 1, got {asked}")
             if asked > measured:
-                raise DomainError(
+                raise CoverageError(
                     f"profile {self.name} was measured up to {flag} {measured} and does not cover {asked}; "
                     "measure up to there, or ask for less"
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
-from capacity.errors import DomainError, InputError, quoted
+from capacity.errors import CoverageError, DomainError, InputError, quoted
 from capacity.profile.contention import Contention, processor_sharing
 from capacity.profile.distribution import ServiceLaw, between, from_samples, from_summary, later
 
@@ -263,10 +263,10 @@ class ServiceProfile:
         """Position of a batch size: the index of the measured size at or below it, and the weight of the next.
 
         Raises:
-            DomainError: the batch size lies outside the measured range.
+            CoverageError: the batch size lies outside the measured range.
         """
         if not self.batch_size_min <= batch_size <= self.batch_size_max:
-            raise DomainError(
+            raise CoverageError(
                 f"profile {self.name} was measured from batch size {self.batch_size_min} to "
                 f"{self.batch_size_max} and does not cover {batch_size}; measure that size too"
             )
@@ -280,7 +280,7 @@ class ServiceProfile:
         """How long a batch occupies its replica, interpolated between the two measured sizes around it.
 
         Raises:
-            DomainError: the batch size lies outside the measured range.
+            CoverageError: the batch size lies outside the measured range.
         """
         place, weight = self.place(batch_size)
         if weight == 0.0:

@@ -1,7 +1,7 @@
 """Frontier: plans at each value of a list or a range, as a sentence and a table."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
@@ -58,11 +58,13 @@ class Frontier:
 
     Attributes:
         confidence: of the intervals.
+        uncovered: values at which there is no spot, with the reason.
     """
 
     varied: tuple[Varied, ...]
     spots: tuple[Spot, ...]
     confidence: float
+    uncovered: Mapping[tuple[float, ...], str] = field(default_factory=dict)
 
     @property
     def is_priced(self) -> bool:
@@ -89,9 +91,9 @@ class Frontier:
             found.setdefault(", ".join(others), []).append((x, spot))
         return found
 
-    def text_at(self, spot: Spot) -> str:
+    def text_at(self, values: Sequence[float]) -> str:
         """What was asked at a point, in words."""
-        return ", ".join(map(_told_of_one, self.varied, spot.values))
+        return ", ".join(map(_told_of_one, self.varied, values))
 
 
 def frontier_tables(
@@ -163,13 +165,15 @@ def sentence(frontier: Frontier) -> str:
     planned = frontier.planned
     if not planned:
         is_open = any(one.found.verdict is Verdict.INCONCLUSIVE for one in frontier.spots)
-        return f"{'No plan is known' if is_open else 'There is no plan'} at any of the {len(frontier.spots)} points."
+        none = "No plan is known" if is_open else "There is no plan"
+        return f"{none} at any of the {len(frontier.spots)} points.{_uncovered(frontier)}"
+    gaps = f"{_without_plan(frontier)}{_uncovered(frontier)}"
     if len(frontier.varied) == 1:
-        return f"{_from_end_to_end(frontier, planned)}{_without_plan(frontier)}"
+        return f"{_from_end_to_end(frontier, planned)}{gaps}"
     costs = sorted(planned, key=_cost)
     return (
         f"Over {len(planned)} points the fleet takes {_span(costs[0], costs[-1], 'to')}"
-        f"{_price(costs[0], costs[-1])}.{_without_plan(frontier)}"
+        f"{_price(costs[0], costs[-1])}.{gaps}"
     )
 
 
@@ -181,7 +185,9 @@ def _from_end_to_end(frontier: Frontier, planned: Sequence[Spot]) -> str:
     """The fleets from the cheaper end to the other, if the cost goes one way; else over all of them."""
     first, last = planned[0], planned[-1]
     if len(planned) == 1:
-        return f"At {frontier.text_at(first)} the fleet takes {_replicas(first)}{_price(first, first)}."
+        return (
+            f"At {frontier.text_at(first.values)} the fleet takes {_replicas(first)}{_price(first, first)}."
+        )
     steps = [_cost(two) - _cost(one) for one, two in pairwise(planned)]
     if any(step > 0.0 for step in steps) and any(step < 0.0 for step in steps):
         ends = sorted(planned, key=_cost)
@@ -234,17 +240,29 @@ def _without_plan(frontier: Frontier) -> str:
     bare = [one for one in frontier.spots if one.plan is None]
     if not bare:
         return ""
-    if len(frontier.varied) == 1:
-        (varied,) = frontier.varied
-        named = _flagged(varied, _listed([value_text(varied, one.values[0]) for one in bare]))
-    else:
-        named = _listed([frontier.text_at(one) for one in bare])
-    if len(bare) > _NAMED_MAX:
-        named = f"{len(bare)} of {len(frontier.spots)} points"
+    named = _named(frontier, [one.values for one in bare])
     nearest = _nearest(bare[0]) if len(bare) == 1 else None
     why = "" if nearest is None else f": {format_refusal(nearest)}"
     is_open = any(one.found.verdict is Verdict.INCONCLUSIVE for one in bare)
     return f" {'No plan is known' if is_open else 'There is no plan'} at {named}{why}."
+
+
+def _uncovered(frontier: Frontier) -> str:
+    """The points that the profile does not cover, as a sentence; empty if there are none."""
+    if not frontier.uncovered:
+        return ""
+    why = next(iter(frontier.uncovered.values()))
+    return f" There is no answer at {_named(frontier, list(frontier.uncovered))}: {why}."
+
+
+def _named(frontier: Frontier, points: Sequence[tuple[float, ...]]) -> str:
+    """What was asked at several points, in words; many are counted."""
+    if len(points) > _NAMED_MAX:
+        return f"{len(points)} of {len(frontier.spots) + len(frontier.uncovered)} points"
+    if len(frontier.varied) == 1:
+        (varied,) = frontier.varied
+        return _flagged(varied, _listed([value_text(varied, one[0]) for one in points]))
+    return _listed([frontier.text_at(one) for one in points])
 
 
 def _listed(texts: Sequence[str]) -> str:
@@ -378,7 +396,7 @@ def notes(frontier: Frontier) -> list[str]:
 def _note(frontier: Frontier, message: str, spots: Sequence[Spot]) -> str:
     if {one.values for one in spots} >= {one.values for one in frontier.planned}:
         return f"Note: {message}."
-    return f"Note ({'; '.join(map(frontier.text_at, spots))}): {message}."
+    return f"Note ({'; '.join(frontier.text_at(one.values) for one in spots)}): {message}."
 
 
 def column_head(varied: Varied) -> str:

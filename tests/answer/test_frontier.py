@@ -94,7 +94,7 @@ def _with_verdict(one: PlanAnswer, verdict: Verdict) -> PlanAnswer:
 
 def test_the_document_names_its_axes_in_si(frontier: FrontierAnswer) -> None:
     document = frontier.to_dict()
-    assert list(document) == ["schema_version", "verdict", "exit_code", "axes", "points"]
+    assert list(document) == ["schema_version", "verdict", "exit_code", "axes", "points", "uncovered"]
     assert document["axes"] == [{"flag": "slo_p99", "unit": "s", "values": [0.004, 0.015, 0.06]}]
     assert [one["at"] for one in document["points"]] == [{"slo_p99_s": s} for s in (0.004, 0.015, 0.06)]
     assert [one["verdict"] for one in document["points"]] == ["missed", "met", "met"]
@@ -143,6 +143,23 @@ def test_a_mistake_at_any_point_is_found_before_any_work(monkeypatch: pytest.Mon
     monkeypatch.setattr("capacity.api.plan.at_work", None)
     with pytest.raises(InputError, match="the P99 limit 60 ms is above the P99.9 limit 50 ms"):
         cap.plan(PROFILES["batches"], **ASKED | {"slo_p99": "20ms,60ms"}, slo_p999="50ms")
+
+
+def test_a_value_that_the_profile_does_not_cover_leaves_the_other_points() -> None:
+    found = cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max="40,100000,60")
+    assert isinstance(found, FrontierAnswer)
+    assert [list(at.values()) for at in found.at] == [[40], [60]]
+    alone = cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max=60)
+    assert dumps(found.points[1].document()) == dumps(alone.document())
+    ((at, why),) = found.uncovered.items()
+    assert at == (100000,)
+    assert "does not cover 100000; measure up to there, or allow less" in why
+    assert found.document()["uncovered"] == [{"at": {"context_tokens_max": 100000}, "why": why}]
+    assert {one.verdict for one in found.points} == {Verdict.MET}
+    assert (found.verdict, found.exit_code) == (Verdict.INCONCLUSIVE, 4)
+    assert [row["context_tokens_max"] for row in found.rows()] == [40, 60]
+    with pytest.raises(InputError, match="does not cover 100000"):
+        cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max="100000,200000")
 
 
 def test_progress_says_which_plan_it_is_about() -> None:

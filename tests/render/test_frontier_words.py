@@ -93,6 +93,17 @@ def test_a_sentence_says_what_the_values_cost(replicas: tuple[int | None, ...], 
     assert sentence(frontier(*replicas)) == said
 
 
+def test_a_sentence_says_what_the_profile_does_not_cover() -> None:
+    some = replace(
+        frontier(3, 3, 3), uncovered={(0.05,): "profile p was measured up to 4 and does not cover 5"}
+    )
+    assert sentence(some).endswith(
+        "There is no answer at P99 <= 50 ms: profile p was measured up to 4 and does not cover 5."
+    )
+    many = replace(some, uncovered={(0.05 + n,): "so it is" for n in range(4)})
+    assert sentence(many).endswith("There is no answer at 4 of 7 points: so it is.")
+
+
 @pytest.mark.parametrize(
     ("varied", "replicas", "said"),
     [

@@ -1,6 +1,6 @@
 """Lengths that an engine has room for."""
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import CoverageError, InputError
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.plan import Routing
 from capacity.traffic.any_lengths import AnyLengths, are_sessions, require_context
@@ -13,15 +13,15 @@ def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max:
     """Lengths within the engine's context where that is set; laws without an end are cut at what was measured.
 
     Raises:
-        DomainError: longer requests, or a context beyond the measured one.
+        InputError: longer requests.
+        CoverageError: a context beyond the measured one.
     """
     measured = profile.limits_measured.context_tokens_max
     if context_tokens_max is not None:
         if context_tokens_max > measured:
-            raise DomainError(
-                f"profile {profile.name} was measured up to "
-                f"{measured} tokens of "
-                f"context and does not cover {context_tokens_max}; measure up to there, or allow less"
+            raise CoverageError(
+                f"profile {profile.name} was measured up to {measured} tokens of context and does not cover "
+                f"{context_tokens_max}; measure up to there, or allow less"
             )
         return lengths.within(context_tokens_max)
     unbounded = ("geometric", "lognormal", "gamma")
