@@ -105,7 +105,7 @@ def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> 
     found, untried = recommendation.alternatives, recommendation.untried
     alike: dict[tuple[str, str], list[Plan]] = {}
     for one in found[:_NAMED]:
-        alike.setdefault(_takes(one, question), []).append(one.plan)
+        alike.setdefault(_takes(one, question, recommendation.objective, plan), []).append(one.plan)
     told = [
         f"{_choices(plans, plan)} {does[len(plans) > 1 or _is_plural(plans[0], plan)]}"
         for does, plans in alike.items()
@@ -119,12 +119,20 @@ def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> 
         yield f"Instead: {'; '.join(told)}."
 
 
-def _takes(one: Candidate, question: Question) -> tuple[str, str]:
-    """What one choice takes, by the search, as it is said of one thing and of several."""
+def _takes(one: Candidate, question: Question, objective: Objective, plan: Plan) -> tuple[str, str]:
+    """What one choice takes, by the search, as it is said of one thing and of several.
+
+    Of a fleet that costs as much as the plan's it is what comes closest to its limit, which tells why it was not taken.
+    """
     if one.verdict is Verdict.INCONCLUSIVE:
         return "is in doubt", "are in doubt"
     if not one.accepted:
         return "is not enough within the limits", "are not enough within the limits"
+    if question.cost(one.plan) == question.cost(plan) and one.performance is not None:
+        binding = objective.binding(one.performance)
+        figure = binding.found(one.performance)
+        why = "" if figure is None else f": {binding.what} {format_value(binding, figure)}"
+        return f"takes {one.plan.replicas} too{why}", f"take {one.plan.replicas} too{why}"
     usd = question.hourly_usd(one.plan)
     what = f"{one.plan.replicas}{'' if usd is None else f', {usd:.3f} USD/h'}"
     return f"takes {what}", f"take {what}"

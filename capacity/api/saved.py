@@ -182,7 +182,7 @@ def stages_of(source: str | Path) -> "StagesAnswer":
     test = load_test(source)
     if not any(run.stages_s for run in test.runs):
         raise InputError(
-            f"{test.name} has no times of the server's stages; Triton's statistics, its page of metrics and "
+            f"{test.name} has no times of the server's stages; Triton's statistics, its page of metrics or vLLM's, and "
             "perf_analyzer's results have"
         )
     return StagesAnswer(test=replace(test, runs=tuple(run for run in test.runs if run.stages_s)))

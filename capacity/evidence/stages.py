@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from capacity.evidence.inferences import implied_batch
-from capacity.formats.load_test import INFERENCE, QUEUE, SERVER_STAGES, LoadRun
-from capacity.units import format_duration, format_rate
+from capacity.formats.load_test import INFERENCE, PREFILL, QUEUE, SERVER_STAGES, EngineNow, LoadRun
+from capacity.units import format_duration, format_percent, format_rate
 
+_SHORT = 0.02  # of a request's time, below which its wait is no queue
+_FULL = 0.9  # of a KV cache, above which the next request may not fit
 _MORE = 1.05  # requests in flight per user that rounding does not explain
 
 
@@ -68,6 +70,9 @@ def sentences(run: LoadRun) -> Iterator[str]:
         return
     name, most_s = max(run.stages_s.items(), key=lambda one: one[1])
     yield f"{run.name}: {100.0 * most_s / total_s:.0f} % of a request's {format_duration(total_s)} is {name}."
+    if PREFILL in run.stages_s:
+        yield from _of_engine(run, total_s)
+        return
     found = waiting_of(run)
     if found is None:
         return
@@ -96,6 +101,44 @@ def sentences(run: LoadRun) -> Iterator[str]:
         )
         return
     yield from _why(run, found)
+
+
+def _of_engine(run: LoadRun, total_s: float) -> Iterator[str]:
+    """Why requests wait for the first step of a language model's engine."""
+    queue_s, prefill_s = run.stages_s.get(QUEUE, 0.0), run.stages_s[PREFILL]
+    yield (
+        f"A request waits {format_duration(queue_s)} for its first step, and {format_duration(prefill_s)} more for its "
+        "first token."
+    )
+    now = run.engine
+    if now is not None:
+        yield f"When the page was read, {_held(now)}."
+    if queue_s < _SHORT * total_s:
+        yield "The queue is short: a request waits hardly longer than for the step under way to end."
+    elif now is None or now.kv_share is None or not now.waiting:
+        yield (
+            "The page does not show why: it was read while no request waited, or without the counts of requests "
+            "and the use of the KV cache. Read it while the queue is long."
+        )
+    elif now.kv_share >= _FULL:
+        yield (
+            "Requests wait for room in the KV cache: more replicas, a larger cache or shorter contexts shorten the "
+            "queue; a larger --max-num-seqs does not."
+        )
+    else:
+        yield (
+            "The KV cache has room, so that --max-num-seqs or the tokens of a step hold requests back: more "
+            f"replicas shorten the queue; if {now.running:.0f} requests are all that --max-num-seqs allows, a larger "
+            "one does too, and makes the time between tokens longer."
+        )
+
+
+def _held(now: EngineNow) -> str:
+    """What an engine held, and how often it preempts."""
+    ran = f"{now.running:.0f} request{'' if now.running == 1 else 's'} ran and {now.waiting:.0f} waited"
+    full = "" if now.kv_share is None else f", with {format_percent(now.kv_share)} of the KV cache in use"
+    often = f"; {100.0 * now.preemptions:.2g} of 100 requests were preempted" if now.preemptions else ""
+    return f"{ran}{full}{often}"
 
 
 def _why(run: LoadRun, found: Waiting) -> Iterator[str]:

@@ -15,9 +15,12 @@ from capacity.traffic.lengths import LengthRows
 
 _INSTANT_S = 1e-9  # no clock tells this from 0
 # Names of a server's stages in order, whatever its tool calls them; `compute` is input, inference and output
-# together, as in old servers.
-QUEUE, INFERENCE = "queue", "compute infer"
-SERVER_STAGES = (QUEUE, "compute input", INFERENCE, "compute output", "compute", "cache hit", "cache miss")
+# together, as in old servers; an engine of a language model prefills and decodes.
+QUEUE, INFERENCE, PREFILL, DECODE = "queue", "compute infer", "prefill", "decode"
+SERVER_STAGES = (
+    *(QUEUE, "compute input", INFERENCE, "compute output", "compute", "cache hit", "cache miss"),
+    *(PREFILL, DECODE),
+)
 Floats = npt.NDArray[np.float64]
 
 
@@ -160,6 +163,22 @@ class Times:
     quantiles_s: Mapping[float, Interval]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineNow:
+    """What an engine of a language model held at the instant when it was asked.
+
+    Attributes:
+        running, waiting: requests that it served, and that waited for their first step or, once preempted, for another.
+        kv_share: part of its KV cache that was in use, from 0 to 1; None if it does not say.
+        preemptions: requests preempted so far, for each one that was answered.
+    """
+
+    running: float
+    waiting: float
+    kv_share: float | None = None
+    preemptions: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadRun:
     """One run against one endpoint, in seconds and requests per second; what a tool does not say is None or empty.
@@ -190,6 +209,7 @@ class LoadRun:
         batch_mean_s: mean time of a batch. [s]
         invalid_because: why the tool itself calls the run invalid; empty if it does not.
         lengths: tokens of each sample's request, in order, for a language model.
+        engine: what the engine held when it was asked, of a language model; None if it does not say.
         measures: times of its requests besides their responses, by measure: ttft and tpot.
         resolution_s: resolution of durations; 0 if they are exact. [s]
     """
@@ -226,6 +246,7 @@ class LoadRun:
     batch_mean_s: float | None = None
     invalid_because: str = ""
     lengths: LengthRows | None = None
+    engine: EngineNow | None = None
     measures: Mapping[str, Times] = field(default_factory=dict)
     resolution_s: float = 0.0
 

@@ -8,14 +8,15 @@ are skipped.
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX, printable
 from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, loop_of, run_of, unit_of
 from capacity.formats.document import Document, placed
-from capacity.formats.load_test import QUEUE, LoadRun, LoadTest, Loop
+from capacity.formats.load_test import DECODE, PREFILL, QUEUE, EngineNow, LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 from capacity.profile.speculation import Speculation
 
@@ -32,6 +33,15 @@ _TRITON_COUNTERS = {
     *(f"{_TRITON}{name}" for name in ("count", "exec_count")),
     *(f"{_TRITON}{stage}_duration_us" for stage in _TRITON_STAGES),
 }
+# vLLM's histograms of a request's time in all, and of its parts; what an engine holds now, and its preemptions.
+_VLLM_REQUEST = "vllm:e2e_request_latency_seconds"
+_VLLM_STAGES = {stage: f"vllm:request_{stage}_time_seconds" for stage in (QUEUE, PREFILL, DECODE)}
+_RUNNING, _WAITING, _PREEMPTIONS = (
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:num_preemptions_total",
+)
+_KV_SHARE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")  # the latter in older versions
 # vLLM's counters of drafts, and of those whose token at a position was accepted.
 DRAFTS, ACCEPTED = "vllm:spec_decode_num_drafts_total", "vllm:spec_decode_num_accepted_tokens_per_pos_total"
 
@@ -60,11 +70,11 @@ def read_load_test(document: Document) -> LoadTest:
 
     Source:
         Prometheus text format 0.0.4 and OpenMetrics 1.0; Triton docs/user_guide/metrics.md; vLLM
-        docs/design/metrics.md; Ray Serve docs, monitoring.
+        docs/design/metrics.md and docs/usage/metrics.md; Ray Serve docs, monitoring.
     """
     samples = _samples(document)
     runs = placed(
-        document, document.name, lambda: (*_histograms(samples), *_summaries(samples), *_triton(samples))
+        document, document.name, lambda: (*_requests(samples), *_summaries(samples), *_triton(samples))
     )
     if not runs:
         raise InputError(
@@ -100,7 +110,7 @@ def drafts_of(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Specul
     """
     drafts, accepted = 0.0, defaultdict[int, float](float)
     for shown, labels, value in samples:
-        name = shown.replace("vllm_", "vllm:", 1)  # as OpenMetrics has it
+        name = _vllm_name(shown)
         if name == DRAFTS:
             drafts += count(value, name)
         elif name == ACCEPTED and labels.get("position", "").isdecimal():
@@ -145,6 +155,53 @@ def _parsed(text: str) -> Iterator[_Sample]:
                 if family.type == "counter" and sample.value < 0:
                     raise ValueError(f"{family.name} is a counter, and never below 0")
                 yield _Sample(sample.name, sample.labels, float(sample.value))
+
+
+def _vllm_name(shown: str) -> str:
+    """The name of a metric of vLLM; OpenMetrics has no colon in it."""
+    return shown.replace("vllm_", "vllm:", 1)
+
+
+def _requests(samples: Sequence[_Sample]) -> Iterator[LoadRun]:
+    """Runs of histograms; those of vLLM's requests with their stages, and what the engine holds."""
+    found = {label(_VLLM_REQUEST, dict(labels)): values for labels, values in _vllm(samples).items()}
+    for run in _histograms(samples):
+        values = found.get(_vllm_name(run.name), {})
+        stages_s = dict(_vllm_stages(values))
+        yield replace(run, stages_s=stages_s, engine=_vllm_now(values)) if stages_s else run
+
+
+def _vllm(samples: Iterable[_Sample]) -> Series:
+    """Values of vLLM's metrics that are no buckets, by engine and model."""
+    found: Series = defaultdict(dict)
+    for sample in samples:
+        name = _vllm_name(sample.name)
+        if name.startswith("vllm:") and "le" not in sample.labels:
+            found[_labels(sample.labels)][name] = sample.value
+    return found
+
+
+def _vllm_stages(values: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """The mean time of a request in each stage; nothing unless all are counted. [s]"""
+    counts = {stage: values.get(f"{metric}_count", 0.0) for stage, metric in _VLLM_STAGES.items()}
+    sums_s = {stage: values.get(f"{metric}_sum", -1.0) for stage, metric in _VLLM_STAGES.items()}
+    if min(counts.values()) > 0.0 and min(sums_s.values()) >= 0.0:
+        for stage, total_s in sums_s.items():
+            yield stage, total_s / count(counts[stage], _VLLM_STAGES[stage])
+
+
+def _vllm_now(values: Mapping[str, float]) -> EngineNow | None:
+    """What an engine held when the page was read; None if it does not say."""
+    if not {_RUNNING, _WAITING} <= set(values):
+        return None
+    answered = values.get(f"{_VLLM_REQUEST}_count", 0.0)
+    preempted = count(values.get(_PREEMPTIONS, 0.0), _PREEMPTIONS)
+    return EngineNow(
+        running=count(values[_RUNNING], _RUNNING),
+        waiting=count(values[_WAITING], _WAITING),
+        kv_share=next((values[name] for name in _KV_SHARE if 0.0 <= values.get(name, -1.0) <= 1.0), None),
+        preemptions=preempted / answered if answered else 0.0,
+    )
 
 
 def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:

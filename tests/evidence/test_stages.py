@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from capacity.evidence.stages import sentences, waiting_of
-from capacity.formats.load_test import LoadRun, Loop
+from capacity.formats.load_test import EngineNow, LoadRun, Loop
+from capacity.units import format_duration
 
 MS = 1e-3
 STAGES = {
@@ -82,6 +83,39 @@ def test_the_longest_stage_is_told_first() -> None:
 def test_why_a_queue_is_as_long_as_it_is(queue_ms: float, users: float | None, words: str) -> None:
     """Half a request is served for each that waits, and 5 % more in flight than users is rounding."""
     assert told(queue_ms, users=users)[-1].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("queue_s", "held", "words"),
+    [
+        (2.0, {"waiting": 3.0, "kv_share": 0.95}, "Requests wait for room in the KV cache"),
+        (2.0, {"waiting": 3.0, "kv_share": 0.5}, "if 12 requests are all that --max-num-seqs allows"),
+        (2.0, {"waiting": 0.0, "kv_share": 0.95}, "The page does not show why"),
+        (2.0, {"waiting": 3.0}, "The page does not show why"),
+        (2.0, None, "The page does not show why"),
+        (0.05, {"waiting": 3.0, "kv_share": 0.95}, "The queue is short"),
+    ],
+)
+def test_why_requests_wait_for_an_engine(queue_s: float, held: dict[str, float] | None, words: str) -> None:
+    stages_s = {"queue": queue_s, "prefill": 0.5, "decode": 2.5}
+    engine = None if held is None else EngineNow(running=12.0, **held)
+    told = list(sentences(LoadRun(name="vllm", stages_s=stages_s, engine=engine)))
+    assert f"waits {format_duration(queue_s)} for its first step, and 500 ms more" in told[1]
+    assert words in told[-1]
+    assert len(told) == (3 if held is None else 4)
+
+
+def test_what_an_engine_held_is_told() -> None:
+    engine = EngineNow(running=1.0, waiting=3.0, kv_share=0.954, preemptions=0.25)
+    told = list(sentences(LoadRun(name="vllm", stages_s={"queue": 1.0, "prefill": 1.0}, engine=engine)))
+    assert told[2] == (
+        "When the page was read, 1 request ran and 3 waited, with 95 % of the KV cache in use; 25 of 100 requests were "
+        "preempted."
+    )
+    bare = LoadRun(
+        name="v", stages_s={"queue": 1.0, "prefill": 1.0}, engine=EngineNow(running=2.0, waiting=0.0)
+    )
+    assert list(sentences(bare))[2] == "When the page was read, 2 requests ran and 0 waited."
 
 
 def test_without_an_inference_or_any_time_less_is_told() -> None:

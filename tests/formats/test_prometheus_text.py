@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from reading import example, load_test, only_run, read_bytes, refusal
 
+from capacity.formats.load_test import EngineNow
 from capacity.formats.registry import Kind
 
 TRITON = example("prometheus_text_triton.txt")
@@ -44,6 +45,49 @@ EXAMPLES = {
     "ray": RAY,
     "drafting": DRAFTING,
 }
+
+
+ENGINE = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0"} 12.0
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0"} 3.0
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0"} 0.95
+# TYPE vllm:num_preemptions counter
+vllm:num_preemptions_total{engine="0"} 2.0
+"""
+STAGES = {
+    "e2e_request_latency": 40,
+    "request_queue_time": 16,
+    "request_prefill_time": 4,
+    "request_decode_time": 20,
+}
+for name, sum_s in STAGES.items():
+    metric = f"vllm:{name}_seconds"
+    ENGINE += f"# TYPE {metric} histogram\n"
+    for engine, answered, times in (("0", 8, 1), ("1", 4, 2)):
+        ENGINE += "".join(
+            f'{metric}_bucket{{engine="{engine}",le="{le}"}} {answered}\n' for le in ("30.0", "+Inf")
+        )
+        ENGINE += f'{metric}_count{{engine="{engine}"}} {answered}\n{metric}_sum{{engine="{engine}"}} {times * sum_s}\n'
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_a_request_of_vllm_has_its_stages_and_what_its_engine_holds(*, openmetrics: bool) -> None:
+    page = ENGINE.replace("vllm:", "vllm_") + "# EOF\n" if openmetrics else ENGINE
+    first, second = [run for run in load_test(page.encode()).runs if "e2e" in run.name]
+    assert first.stages_s == {"queue": 2.0, "prefill": 0.5, "decode": 2.5}
+    assert first.engine == EngineNow(running=12.0, waiting=3.0, kv_share=0.95, preemptions=0.25)
+    # Another engine has its own times; of this one the page has no counts of requests.
+    assert second.stages_s == {"queue": 8.0, "prefill": 2.0, "decode": 10.0}
+    assert second.engine is None
+    others = [run for run in load_test(page.encode()).runs if "e2e" not in run.name]
+    assert not any(run.stages_s or run.engine for run in others)
+
+
+def test_without_one_of_its_stages_a_request_of_vllm_has_none() -> None:
+    page = ENGINE.replace("request_queue_time_seconds_sum", "request_queue_time_seconds_other")
+    assert not any(run.stages_s for run in load_test(page.encode()).runs)
 
 
 def test_drafts_are_counted_over_all_engines() -> None:
