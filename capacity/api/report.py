@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from capacity.search.recommendation import Recommendation
 
 
+# Relative half-width of the fleets around a plan, of which there are hundreds; theirs is shown with each.
+_AROUND_PRECISION = 0.05
+
+
 @door("report")
 def report(asked: Asked) -> "PlanReport":
     """Write a saved plan as one page of HTML, with charts and tables, to pass on or to print.
@@ -120,7 +124,11 @@ def _explored(saved: "SavedPlan", found: "Recommendation", work: Work) -> "Explo
     own = answer(simulation, cells[around.own_cell])
     if own.performance is None or sum(fitting) < LEAST_SHARE * len(fitting):
         return None
-    simulation = replace(simulation, requests_max=min(saved.effort.requests_max, requests_max))
+    simulation = replace(
+        simulation,
+        requests_max=min(saved.effort.requests_max, requests_max),
+        precision=max(simulation.precision, _AROUND_PRECISION),
+    )
     countdown, answered = Countdown(len(cells), 0, work.report), []
     for one in answers(cells, simulation):
         answered.append(one)

@@ -372,6 +372,10 @@ class LlmProfile:
     source: Mapping[str, str] = field(default_factory=dict, hash=False)
     path: str | None = field(default=None, compare=False, repr=False)
 
+    def __hash__(self) -> int:
+        """Of what tells profiles apart nearly always: to hash all steps takes longer than to look up what is kept."""
+        return hash((self.name, self.coefficients, self.kv, self.engine, self.steps[:1], self.steps[-1:]))
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(
