@@ -16,19 +16,26 @@ from rich.text import Text
 
 from capacity.files import neutral
 
-# A space within a value, at which no line ends: before the unit, and after a comparison.
+# A space within a value, at which no line ends: before the unit, and after a comparison; and in an interval, where
+# lines have room for it.
 _WITHIN_A_VALUE = re.compile(r"(?<=[\d)]) (?=(?:ns|us|µs|ms|s|min|h|rps|%|USD|GiB)(?!\w))|(?<=[<>]=) (?=\d)")
+_WITHIN_AN_INTERVAL = re.compile(
+    r"(?<=\d) (?=\(-?[\d.e+-]+ to -?[\d.e+-]+\))|(?<=\d) (?=to -?[\d.e+-]+\))|(?<=\d to) (?=-?[\d.e+-]+\))"
+)
+_ROOM_FOR_INTERVALS = 60  # columns
 _NO_SPACE = "\ue000"  # of private use, one column wide, and removed before anything is shown
 
 
 class Words(Text):
     """Text whose lines end between words, but not between a number and its unit."""
 
-    def wrap(self, *how: Any, **settings: Any) -> Lines:
+    def wrap(self, console: Console, width: int, **settings: Any) -> Lines:
         """The lines, as of `rich.text.Text.wrap`."""
         glued = self.copy()
         glued.plain = _WITHIN_A_VALUE.sub(_NO_SPACE, self.plain)
-        lines = Text.wrap(glued, *how, **settings)
+        if width >= _ROOM_FOR_INTERVALS:
+            glued.plain = _WITHIN_AN_INTERVAL.sub(_NO_SPACE, glued.plain)
+        lines = Text.wrap(glued, console, width, **settings)
         for line in lines:
             line.plain = line.plain.replace(_NO_SPACE, " ")
         return lines

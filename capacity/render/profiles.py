@@ -38,16 +38,16 @@ def _batch_profile_tables(profile: ServiceProfile, width: int) -> Iterator[Rende
 
 def llm_profiles_table(profiles: Sequence[LlmProfile]) -> RenderableType:
     """The bundled profiles of language models by their names, which have the model and the device, a line each."""
-    columns = ("<profile", "devices", "sequences", "tokens", "context")
+    columns = ("<profile", "sequences", "tokens", "context", "USD/h")
     return table(
         columns,
         (
             (
                 one.name,
-                str(one.devices),
                 str(one.limits_measured.sequences_max),
                 str(one.limits_measured.batched_tokens_max),
                 str(one.limits_measured.context_tokens_max),
+                "" if one.replica_hourly_usd is None else f"{one.replica_hourly_usd:.3f}",
             )
             for one in profiles
         ),

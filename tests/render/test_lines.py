@@ -26,7 +26,7 @@ VALUES = (
     "80 GiB",
     "load >= 1",
 )
-# Parts of these at which no line may end; at the spaces of an interval one may.
+# Parts of these at which no line may end; at the spaces of an interval one may where lines are short.
 WHOLE = ("<= 40 ms", "55) ms", "1.5 s", "250 us", "250 µs", "12 ns", "10 min", "1 h", "3402 rps", "+20 %", "2.000 USD/h",
          "80 GiB", ">= 1")  # fmt: skip
 SENTENCE = "It carries " + ", and then ".join(VALUES) + " of 3 hosts in 2 models, 4 shares and 5 minutes."
@@ -47,6 +47,20 @@ def test_no_line_ends_between_a_number_and_its_unit(width: int) -> None:
     assert_whole(told, width)
     assert " ".join(line.strip() for line in told) == SENTENCE
     assert max(map(len, told)) <= width
+
+
+@pytest.mark.parametrize("width", range(60, 140))
+def test_no_line_ends_in_an_interval_where_there_is_room(width: int) -> None:
+    values = (
+        "P99 is 18.2 (18.1 to 18.3) ms",
+        "P99 0.5 (-1e-05 to 2.5e+03) s",
+        "7 (6 to 8) %",
+        "5.2 (5 to 5.5) of 6",
+    )
+    told = lines(Text("It is so, since " + ", and then ".join(values * 3)), width)
+    for one in values:
+        interval = one.removeprefix("P99 is ").removeprefix("P99 ")
+        assert sum(line.count(interval) for line in told) == 3, (one, told)
 
 
 @given(
