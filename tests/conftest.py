@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import os
 import signal
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -18,6 +19,7 @@ def pytest_configure() -> None:
     """What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("COLUMNS", None)  # some shells export the width of their terminal
     gc.disable()  # while tests are collected, which leave no garbage
 
 

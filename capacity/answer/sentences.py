@@ -18,8 +18,8 @@ from capacity.traffic.daily import DAY_S, clock
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_growth, format_rate, format_share, format_usd
 
-# Sentences beyond which the price of a million is left out of a brief answer.
-_SENTENCES_MAX = 7
+# Sentences beyond which the price of a million is left out of a brief answer, alone and of what survives failures.
+_SENTENCES_MAX, _SENTENCES_OF_FAILURES_MAX = 7, 8
 
 
 def explain(
@@ -43,7 +43,8 @@ def explain(
     )
     others = list(_others(recommendation, question, plan, briefly=briefly))
     costs, instead = list(_costs(recommendation, question)), list(_instead(recommendation, question, plan))
-    is_short = 1 + len(others) + len(costs) + len(instead) + besides <= _SENTENCES_MAX
+    most = _SENTENCES_MAX if question.survival == Survival() else _SENTENCES_OF_FAILURES_MAX
+    is_short = 1 + len(others) + len(costs) + len(instead) + besides <= most
     yield from others
     yield from costs if is_short or not briefly else ()
     yield from instead
@@ -96,16 +97,20 @@ def _costs(recommendation: Recommendation, question: Question) -> Iterator[str]:
     )
 
 
-# Alternatives that are named one by one.
-_NAMED = 5
+# Alternatives that are named one by one; and those of the plan's price up to which each has its figure.
+_NAMED, _WITH_FIGURES = 5, 2
 
 
 def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
     """What each choice that was not made would take, and its price; and which were not tried."""
     found, untried = recommendation.alternatives, recommendation.untried
     alike: dict[tuple[str, str], list[Plan]] = {}
-    for one in found[:_NAMED]:
-        alike.setdefault(_takes(one, question, recommendation.objective, plan), []).append(one.plan)
+    tied = [one.accepted and question.cost(one.plan) == question.cost(plan) for one in found]
+    objective = recommendation.objective if sum(tied) <= _WITH_FIGURES else None
+    for one, is_tied in zip(found[:_NAMED], tied, strict=False):
+        takes = _takes(one, question)
+        does = _takes_too(one, objective, plan, takes) if is_tied else takes
+        alike.setdefault(does, []).append(one.plan)
     told = [
         f"{_choices(plans, plan)} {does[len(plans) > 1 or _is_plural(plans[0], plan)]}"
         for does, plans in alike.items()
@@ -119,20 +124,29 @@ def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> 
         yield f"Instead: {'; '.join(told)}."
 
 
-def _takes(one: Candidate, question: Question, objective: Objective, plan: Plan) -> tuple[str, str]:
-    """What one choice takes, by the search, as it is said of one thing and of several.
+def _takes_too(
+    one: Candidate, objective: Objective | None, plan: Plan, takes: tuple[str, str]
+) -> tuple[str, str]:
+    """What a choice takes that costs as much as the plan, as it is said of one thing and of several.
 
-    Of a fleet that costs as much as the plan's it is what comes closest to its limit, which tells why it was not taken.
+    Args:
+        objective: to say what comes closest to its limit, which is why it was not taken; None if that is not said.
+        takes: what it takes, with its price.
     """
+    binding = None if objective is None or one.performance is None else objective.binding(one.performance)
+    figure = None if binding is None or one.performance is None else binding.found(one.performance)
+    why = "" if binding is None or figure is None else f": {binding.what} {format_value(binding, figure)}"
+    is_alike = one.plan.replicas == plan.replicas
+    does, do = (told.partition(",")[0] if is_alike else told for told in takes)
+    return f"{does} too{why}", f"{do} too{why}"
+
+
+def _takes(one: Candidate, question: Question) -> tuple[str, str]:
+    """What one choice takes, by the search, as it is said of one thing and of several."""
     if one.verdict is Verdict.INCONCLUSIVE:
         return "is in doubt", "are in doubt"
     if not one.accepted:
         return "is not enough within the limits", "are not enough within the limits"
-    if question.cost(one.plan) == question.cost(plan) and one.performance is not None:
-        binding = objective.binding(one.performance)
-        figure = binding.found(one.performance)
-        why = "" if figure is None else f": {binding.what} {format_value(binding, figure)}"
-        return f"takes {one.plan.replicas} too{why}", f"take {one.plan.replicas} too{why}"
     usd = question.hourly_usd(one.plan)
     what = f"{one.plan.replicas}{'' if usd is None else f', {usd:.3f} USD/h'}"
     return f"takes {what}", f"take {what}"

@@ -187,10 +187,14 @@ def in_colour() -> bool:
 
 
 def width() -> int:
-    """Width of stdout in columns."""
-    if not sys.stdout.isatty():
+    """Width of stdout in columns: that of the terminal, or `COLUMNS` where that is set, as POSIX has it."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        columns = int(given)
+    elif sys.stdout.isatty():
+        columns = os.get_terminal_size().columns or _WIDTH_OF_A_FILE  # some terminals say 0
+    else:
         return _WIDTH_OF_A_FILE
-    columns = os.get_terminal_size().columns or _WIDTH_OF_A_FILE  # some terminals say 0
     return min(max(columns, _WIDTH_MIN), _WIDTH_MAX)
 
 

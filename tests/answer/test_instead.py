@@ -95,6 +95,22 @@ def test_choices_that_take_the_same_are_told_together() -> None:
     assert instead(*doubts, refused) == "Instead: b and c are in doubt; d is not enough within the limits."
 
 
+def test_up_to_two_choices_of_the_plans_price_say_how_near_they_come_to_their_limit() -> None:
+    random, least = (other(2, routing=one) for one in (Routing.RANDOM, Routing.LEAST_OUTSTANDING))
+    assert instead(random) == "Instead: random routing takes 2 too: P99 30 ms."
+    nearer = replace(least, performance=replace(SEEN, response_quantiles_s={0.99: Interval.exact(0.039)}))
+    assert instead(random, nearer, other(3, routing=Routing.SHARED_QUEUE)) == (
+        "Instead: random routing takes 2 too: P99 30 ms; least-outstanding routing takes 2 too: P99 39 ms; a shared "
+        "queue takes 3, 3.000 USD/h."
+    )
+    # One replica of b costs as much as two of a.
+    assert instead(other(1, profile="b")) == "Instead: b takes 1, 2.000 USD/h too: P99 30 ms."
+    assert instead(random, nearer, other(2, routing=Routing.SHARED_QUEUE)) == (
+        "Instead: random routing, least-outstanding routing and a shared queue take 2 too."
+    )
+    assert instead(other(2, profile="b", verdict=Verdict.INCONCLUSIVE)) == "Instead: b is in doubt."
+
+
 def test_choices_that_are_refused_or_in_doubt_have_no_price() -> None:
     """What is refused is so within the limits on the fleet; of larger ones nothing is known."""
     assert instead(other(profile="b", verdict=Verdict.INCONCLUSIVE)) == "Instead: b is in doubt."

@@ -47,6 +47,25 @@ def test_output_to_a_file_has_120_columns() -> None:
     assert width() == 120
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [("80", 80), ("10", 60), ("9999", 1000), ("0", 120), ("", 120), ("-80", 120), ("wide", 120)],
+)
+def test_columns_of_the_environment_set_the_width_of_a_file(
+    monkeypatch: pytest.MonkeyPatch, given: str, used: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", given)
+    assert width() == used
+
+
+def test_columns_of_the_environment_go_before_those_of_the_terminal(
+    terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal(100)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert width() == 80
+
+
 def test_only_terminals_that_support_colours_get_them(terminal, monkeypatch) -> None:
     assert not in_colour()
     terminal(80)

@@ -55,7 +55,7 @@ def test_no_line_ends_in_an_interval_where_there_is_room(width: int) -> None:
         "P99 is 18.2 (18.1 to 18.3) ms",
         "P99 0.5 (-1e-05 to 2.5e+03) s",
         "7 (6 to 8) %",
-        "5.2 (5 to 5.5) of 6",
+        "5.2 (5 to 5.5)",
     )
     told = lines(Text("It is so, since " + ", and then ".join(values * 3)), width)
     for one in values:
