@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 from capacity.errors import InputError
 from capacity.files import ROWS_MAX, printable
-from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, loop_of, run_of, unit_of
+from capacity.formats.buckets import (
+    COUNT_MAX,
+    SINCE_START,
+    count,
+    from_cumulative,
+    label,
+    loop_of,
+    run_of,
+    unit_of,
+)
 from capacity.formats.document import Document, placed
 from capacity.formats.load_test import DECODE, PREFILL, QUEUE, EngineNow, LoadRun, LoadTest, Loop
 from capacity.performance import Interval
@@ -185,22 +194,22 @@ def _vllm_stages(values: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     """The mean time of a request in each stage; nothing unless all are counted. [s]"""
     counts = {stage: values.get(f"{metric}_count", 0.0) for stage, metric in _VLLM_STAGES.items()}
     sums_s = {stage: values.get(f"{metric}_sum", -1.0) for stage, metric in _VLLM_STAGES.items()}
-    if min(counts.values()) > 0.0 and min(sums_s.values()) >= 0.0:
+    if min(counts.values()) > 0.0 and all(0.0 <= total_s < math.inf for total_s in sums_s.values()):
         for stage, total_s in sums_s.items():
             yield stage, total_s / count(counts[stage], _VLLM_STAGES[stage])
 
 
 def _vllm_now(values: Mapping[str, float]) -> EngineNow | None:
     """What an engine held when the page was read; None if it does not say."""
-    if not {_RUNNING, _WAITING} <= set(values):
+    running, waiting, preempted = (values.get(name, math.nan) for name in (_RUNNING, _WAITING, _PREEMPTIONS))
+    if not (0.0 <= running <= COUNT_MAX and 0.0 <= waiting <= COUNT_MAX):
         return None
     answered = values.get(f"{_VLLM_REQUEST}_count", 0.0)
-    preempted = count(values.get(_PREEMPTIONS, 0.0), _PREEMPTIONS)
     return EngineNow(
-        running=count(values[_RUNNING], _RUNNING),
-        waiting=count(values[_WAITING], _WAITING),
+        running=running,
+        waiting=waiting,
         kv_share=next((values[name] for name in _KV_SHARE if 0.0 <= values.get(name, -1.0) <= 1.0), None),
-        preemptions=preempted / answered if answered else 0.0,
+        preemptions=preempted / answered if answered > 0.0 and 0.0 <= preempted <= COUNT_MAX else 0.0,
     )
 
 

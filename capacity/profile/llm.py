@@ -373,7 +373,7 @@ class LlmProfile:
     path: str | None = field(default=None, compare=False, repr=False)
 
     def __hash__(self) -> int:
-        """Of what tells profiles apart nearly always: to hash all steps takes longer than to look up what is kept."""
+        """Hash of what nearly always tells profiles apart: all steps take longer to hash than a look-up saves."""
         return hash((self.name, self.coefficients, self.kv, self.engine, self.steps[:1], self.steps[-1:]))
 
     def __post_init__(self) -> None:

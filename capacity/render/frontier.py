@@ -168,7 +168,7 @@ def sentence(frontier: Frontier) -> str:
         none = "No plan is known" if is_open else "There is no plan"
         return f"{none} at any of the {len(frontier.spots)} points.{_uncovered(frontier)}"
     gaps = f"{_without_plan(frontier)}{_uncovered(frontier)}"
-    if len(frontier.varied) == 1:
+    if len(frontier.varied) == 1 or len(planned) == 1:
         return f"{_from_end_to_end(frontier, planned)}{gaps}"
     costs = sorted(planned, key=_cost)
     return (
@@ -251,7 +251,7 @@ def _uncovered(frontier: Frontier) -> str:
     """The points that the profile does not cover, as a sentence; empty if there are none."""
     if not frontier.uncovered:
         return ""
-    why = next(iter(frontier.uncovered.values()))
+    why = "; ".join(list(dict.fromkeys(frontier.uncovered.values()))[:_NAMED_MAX])
     return f" There is no answer at {_named(frontier, list(frontier.uncovered))}: {why}."
 
 
@@ -262,7 +262,7 @@ def _named(frontier: Frontier, points: Sequence[tuple[float, ...]]) -> str:
     if len(frontier.varied) == 1:
         (varied,) = frontier.varied
         return _flagged(varied, _listed([value_text(varied, one[0]) for one in points]))
-    return _listed([frontier.text_at(one) for one in points])
+    return "; ".join(frontier.text_at(one) for one in points)
 
 
 def _listed(texts: Sequence[str]) -> str:

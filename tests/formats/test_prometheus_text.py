@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from reading import example, load_test, only_run, read_bytes, refusal
 
-from capacity.formats.load_test import EngineNow
+from capacity.formats.load_test import EngineNow, LoadRun
 from capacity.formats.registry import Kind
 
 TRITON = example("prometheus_text_triton.txt")
@@ -83,6 +83,23 @@ def test_a_request_of_vllm_has_its_stages_and_what_its_engine_holds(*, openmetri
     assert second.engine is None
     others = [run for run in load_test(page.encode()).runs if "e2e" not in run.name]
     assert not any(run.stages_s or run.engine for run in others)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1.0", "+Inf"])
+def test_counts_of_an_engine_that_are_none_are_passed_over(value: str) -> None:
+    def first(page: str) -> LoadRun:
+        return next(run for run in load_test(page.encode()).runs if "e2e" in run.name)
+
+    assert (
+        first(
+            ENGINE.replace(
+                'num_requests_waiting{engine="0"} 3.0', f'num_requests_waiting{{engine="0"}} {value}'
+            )
+        ).engine
+        is None
+    )
+    without = first(ENGINE.replace('usage_perc{engine="0"} 0.95', f'usage_perc{{engine="0"}} {value}'))
+    assert without.engine == EngineNow(running=12.0, waiting=3.0, kv_share=None, preemptions=0.25)
 
 
 def test_without_one_of_its_stages_a_request_of_vllm_has_none() -> None:

@@ -100,6 +100,14 @@ def test_a_sentence_says_what_the_profile_does_not_cover() -> None:
     assert sentence(some).endswith(
         "There is no answer at P99 <= 50 ms: profile p was measured up to 4 and does not cover 5."
     )
+    two = replace(some, uncovered={(0.05,): "so", (0.06,): "thus"})
+    assert sentence(two).endswith("There is no answer at P99 <= 50 ms and 60 ms: so; thus.")
+    of_two = replace(some, varied=(LIMITS, LIMITS), uncovered={(0.05, 0.01): "so", (0.06, 0.01): "so"})
+    assert sentence(of_two).endswith(
+        "There is no answer at P99 <= 50 ms, P99 <= 10 ms; P99 <= 60 ms, P99 <= 10 ms: so."
+    )
+    alone = replace(of_two, spots=some.spots[:1])
+    assert sentence(alone).startswith("At ")
     many = replace(some, uncovered={(0.05 + n,): "so it is" for n in range(4)})
     assert sentence(many).endswith("There is no answer at 4 of 7 points: so it is.")
 
