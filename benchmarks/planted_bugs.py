@@ -1031,7 +1031,7 @@ BUGS = (
         "one.plan.replicas == plan.replicas",
         "test_instead.py::test_up_to_two_choices_of_the_plans_price_say_how_near_they_come_to_their_limit"),
     # frontiers and maps
-    Bug("a value that no profile covers counts as met", "FrontierAnswer.verdict",
+    Bug("a value that the profile does not cover counts as met", "FrontierAnswer.verdict",
         "+ [Verdict.INCONCLUSIVE for _ in self.uncovered]", "",
         "test_frontier.py::test_a_value_that_the_profile_does_not_cover_leaves_the_other_points"),
     Bug("points of a frontier move where one is not covered", "FrontierAnswer._values", "not in self.uncovered",

@@ -28,8 +28,8 @@ def plan(asked: Asked) -> "PlanAnswer | Any":
 
     A list or a range, as in `slo_p99="20ms:100ms:10ms"`, asks at each of its values: the answer is then a
     `FrontierAnswer`, whose `points` are the answers to the single questions. A keyword that takes several values
-    itself, as `batch_wait=["2ms", "4ms"]`, chooses among them. Values that no profile covers are left out of `points`,
-    and told in `uncovered`.
+    itself, as `batch_wait=["2ms", "4ms"]`, chooses among them. Values that a profile does not cover are left out of
+    `points`, and told in `uncovered`.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.

@@ -188,7 +188,7 @@ def in_colour() -> bool:
 
 def width() -> int:
     """Width of stdout in columns: that of the terminal, or `COLUMNS` where that is set, as POSIX has it."""
-    given = os.environ.get("COLUMNS", "")
+    given = os.environ.get("COLUMNS", "")[:9]  # more than any terminal has, and few enough to be read
     if given.isdecimal() and int(given):
         columns = int(given)
     elif sys.stdout.isatty():

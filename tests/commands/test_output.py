@@ -49,7 +49,16 @@ def test_output_to_a_file_has_120_columns() -> None:
 
 @pytest.mark.parametrize(
     ("given", "used"),
-    [("80", 80), ("10", 60), ("9999", 1000), ("0", 120), ("", 120), ("-80", 120), ("wide", 120)],
+    [
+        ("80", 80),
+        ("10", 60),
+        ("9999", 1000),
+        ("9" * 5000, 1000),
+        ("0", 120),
+        ("", 120),
+        ("-80", 120),
+        ("wide", 120),
+    ],
 )
 def test_columns_of_the_environment_set_the_width_of_a_file(
     monkeypatch: pytest.MonkeyPatch, given: str, used: int
