@@ -89,11 +89,13 @@ def _costs(recommendation: Recommendation, question: Question) -> Iterator[str]:
         for what in ("input_tokens", "cached_tokens", "output_tokens")
         if what in usd
     ]
-    requests = format_usd(usd["requests"])
+    requests, workload = format_usd(usd["requests"]), question.workload
+    is_of_peak = not isinstance(workload, ClosedPopulation) and workload.day is not None
+    when = " at that rate" if is_of_peak else ""  # over the day the fleet serves fewer
     yield (
-        f"USD per million: requests {requests.removesuffix(' USD')}, or {', or '.join(tokens)}."
+        f"USD per million{when}: requests {requests.removesuffix(' USD')}, or {', or '.join(tokens)}."
         if tokens
-        else f"Cost: {requests} per million requests."
+        else f"Cost: {requests} per million requests{when}."
     )
 
 

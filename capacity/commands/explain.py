@@ -9,8 +9,8 @@ def explain() -> None:
     metrics.
 
     A plan is simulated again with its saved random numbers, without the search, and explained by what limits it and
-    what the answer depends on. "Why is my queue long?" is answered from a server's statistics or its /metrics: where a
-    request's time goes, how many wait, and what would shorten the queue.
+    what the answer depends on. "Why is my queue long?" is answered from the statistics or the /metrics of Triton or
+    vLLM: where a request's time goes, how many wait, and what would shorten the queue.
 
     Examples:
       capacity explain plan.json

@@ -18,6 +18,7 @@ from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.space import EngineSpace
+from capacity.traffic.daily import DailyCurve
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
@@ -187,6 +188,9 @@ def test_what_a_million_costs() -> None:
     priced = recommended(hourly_usd=1.8)
     assert priced.usd_per_million(QUESTION.space) == {"requests": pytest.approx(10.0)}
     assert "Cost: 10 USD per million requests." in list(explain(priced, QUESTION))
+    day = DailyCurve(times_s=(0.0, 43200.0), rates_rps=(50.0, 25.0), ends_s=86400.0)
+    of_day = replace(QUESTION, workload=replace(QUESTION.workload, day=day))
+    assert "Cost: 10 USD per million requests at that rate." in list(explain(priced, of_day))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,8 @@ def test_what_a_million_tokens_of_each_kind_cost(
 ) -> None:
     """0.0005 USD a second over 10,000 prompt tokens, 200 of each of 50 requests, and over 2500 of answers."""
     lengths = LengthRows((100, 300), (50, 50), "rows.csv")
-    question: Any = SimpleNamespace(space=EngineSpace(lengths=lengths, cached_share=cached_share))
+    space = EngineSpace(lengths=lengths, cached_share=cached_share)
+    question: Any = SimpleNamespace(space=space, workload=QUESTION.workload)
     seen = replace(SEEN, output_tokens_per_s=2500.0, **more)
     priced = recommended(hourly_usd=1.8, performance=seen)
     found = priced.usd_per_million(question.space)
