@@ -800,6 +800,9 @@ BUGS = (
         "test_plan_file.py::test_a_plan_that_was_edited_is_refused"),
     Bug("a fleet may grow for the same price", "Size.exceeds",
         "return is_dearer or (self", "return is_dearer and (self", "test_gate.py::test_what_is_more"),
+    Bug("a plan that is too small is said to need no more", "GateAnswer._instead", "if size.verdict is Verdict.MISSED:",
+        "if size.verdict is Verdict.INCONCLUSIVE:",
+        "test_gate.py::test_a_slower_model_breaks_the_promise_with_numbers"),
     # the panel of a report
     Bug("a point is met if its value is within the limit", "what_if._numbers", "bisect_left(allowed, found.high)",
         "bisect_left(allowed, found.value)",

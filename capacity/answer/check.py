@@ -367,8 +367,19 @@ class GateAnswer:
     @property
     def summary(self) -> str:
         """The plan and its verdict on one line."""
-        told = holds(self.verdict, meets_limits=self.meets_limits)
+        told = holds(self.verdict, meets_limits=self.meets_limits) + self._instead
         return f"{fleet(self.inputs.plan)} {demand(self.inputs.question.workload)}: the plan {told}"
+
+    @property
+    def _instead(self) -> str:
+        """What would do in place of a plan that does not hold: more replicas, or as many with another setting."""
+        needed = None if self.needed is None or self.meets_limits else self.needed.plan
+        if needed is None or self.verdict is not Verdict.MISSED:
+            return ""
+        (size,) = (one for one in self.findings if one.name.startswith(NO_MORE))
+        if size.verdict is Verdict.MISSED:
+            return f"; {fleet(needed)} would"
+        return f", but no more is needed than{size.name.removeprefix(NO_MORE)} has: {fleet(needed)} would do"
 
     @property
     def meets_limits(self) -> bool:

@@ -151,6 +151,9 @@ def test_a_slower_model_breaks_the_promise_with_numbers(plan: SavedPlan) -> None
     assert size.verdict is Verdict.MISSED
     needed, have = answer.needed.plan.replicas, plan.plan.replicas
     assert needed > have
+    assert answer.summary.endswith(
+        f": the plan does not hold; {needed} replicas of t4 with batches up to {answer.needed.plan.batch_size_max} would"
+    )
     assert f"needs {needed} replicas" in size.message
     assert f"the plan has {have} replica" in size.message
     (refused,) = [f for f in answer.findings if f.rejection is not None and f is not size]
@@ -229,6 +232,16 @@ def test_a_baseline_takes_the_plans_place(plan: SavedPlan) -> None:
     answer = checked(plan, NewProfile(profile=profile(times=2.0)), baseline=generous)
     assert by_name(answer)["no more than the baseline"].verdict is Verdict.MET
     assert answer.verdict is Verdict.MISSED
+    assert "does not hold, but no more is needed than the baseline has: " in answer.summary
+    assert answer.summary.endswith(" would do")
+
+
+def test_a_plan_that_breaks_where_as_many_would_do_says_so(plan: SavedPlan) -> None:
+    """A batch that waits for 45 of the 50 ms is served too late; sooner started, as many replicas do."""
+    patient = replace(plan.plan, batch_size_max=4, batch_wait_max_s=0.045)
+    answer = checked(replace(plan, recommendation_plan=patient), rate_rps=299.0)
+    assert by_name(answer)["no more than the plan"].verdict is Verdict.MET
+    assert ": the plan does not hold, but no more is needed than the plan has: " in answer.summary
 
 
 @pytest.mark.parametrize(
