@@ -803,6 +803,12 @@ BUGS = (
     Bug("a plan that is too small is said to need no more", "GateAnswer._instead", "if size.verdict is Verdict.MISSED:",
         "if size.verdict is Verdict.INCONCLUSIVE:",
         "test_gate.py::test_a_slower_model_breaks_the_promise_with_numbers"),
+    # frontiers
+    Bug("a longer context is refused whatever comes", "lengths.fitted_lengths",
+        "if context_tokens_max > measured and fitted.context_max > measured:", "if context_tokens_max > measured:",
+        "test_frontier.py::test_a_context_beyond_what_was_measured_is_covered_where_all_requests_are_shorter"),
+    Bug("what a context leaves out is told of the wrong end", "frontier._left_out", "most = max(", "most = min(",
+        "test_frontier.py::test_a_context_beyond_what_was_measured_is_covered_where_all_requests_are_shorter"),
     # the panel of a report
     Bug("a point is met if its value is within the limit", "what_if._numbers", "bisect_left(allowed, found.high)",
         "bisect_left(allowed, found.value)",

@@ -11,7 +11,7 @@ from rich.text import Text
 from capacity.answer.sentences import doubts, format_refusal, format_room, lost_word
 from capacity.question.asked import QUANTILES
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
-from capacity.question.caveat import in_order
+from capacity.question.caveat import CaveatCode, in_order
 from capacity.question.grid import Varied
 from capacity.question.objective import Limit, Measure, format_value
 from capacity.question.plan import Plan
@@ -19,6 +19,7 @@ from capacity.question.question import Question
 from capacity.render.plan import shown_limits
 from capacity.render.tables import table
 from capacity.search.recommendation import Recommendation
+from capacity.traffic.any_lengths import share_left_out
 from capacity.units import format_duration, format_rate, format_share
 
 _NAMED_MAX = 3  # values that a sentence names
@@ -51,6 +52,11 @@ class Spot:
             return None
         return float(self.plan.replicas) if self.found.hourly_usd is None else self.found.hourly_usd
 
+    @property
+    def left_out(self) -> float:
+        """Share of the requests that the fleet does not serve, as they are longer than the context."""
+        return share_left_out(self.question.space.lengths)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontier:
@@ -70,6 +76,11 @@ class Frontier:
     def is_priced(self) -> bool:
         """Whether the fleets have a price; else their cost is counted in replicas."""
         return all(one.found.hourly_usd is not None for one in self.spots if one.plan is not None)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether some values leave out more requests than others."""
+        return len({one.left_out for one in self.spots}) > 1
 
     @property
     def planned(self) -> list[Spot]:
@@ -167,7 +178,7 @@ def sentence(frontier: Frontier) -> str:
         is_open = any(one.found.verdict is Verdict.INCONCLUSIVE for one in frontier.spots)
         none = "No plan is known" if is_open else "There is no plan"
         return f"{none} at any of the {len(frontier.spots)} points.{_uncovered(frontier)}"
-    gaps = f"{_without_plan(frontier)}{_uncovered(frontier)}"
+    gaps = f"{_left_out(frontier)}{_without_plan(frontier)}{_uncovered(frontier)}"
     if len(frontier.varied) == 1 or len(planned) == 1:
         return f"{_from_end_to_end(frontier, planned)}{gaps}"
     costs = sorted(planned, key=_cost)
@@ -233,6 +244,20 @@ def _price(low: Spot, high: Spot) -> str:
     if one == other:
         return f" and costs {one:.3f} USD/h"
     return f" and costs {one:.3f} to {other:.3f} USD/h ({100.0 * (other / one - 1.0):+.0f} %)"
+
+
+def _left_out(frontier: Frontier) -> str:
+    """The values that leave most and fewest requests out, as a sentence; empty if all leave out as many."""
+    if len(frontier.varied) > 1 or not frontier.leaves_out:
+        return ""
+    most = max(frontier.spots, key=lambda one: one.left_out)
+    fewest = min(frontier.spots, key=lambda one: one.left_out)
+    few = format_share(fewest.left_out) if fewest.left_out else "none"
+    (varied,) = frontier.varied
+    return (
+        f" At {frontier.text_at(most.values)} an engine refuses {format_share(most.left_out)} of the requests as too "
+        f"long, and {few} at {value_text(varied, fewest.values[0])}; the load is that of the rest."
+    )
 
 
 def _without_plan(frontier: Frontier) -> str:
@@ -314,6 +339,7 @@ def _columns(frontier: Frontier) -> dict[str, Callable[[Spot], str]]:
         "batch wait": of_plan(lambda plan: "" if plan.starts_at_once else format_duration(plan.settings[0])),
         "<routing": of_plan(lambda plan: plan.routing.value),
         **{f"~{limit.what}": partial(_limited, number) for number, limit in enumerate(limits)},
+        "left out": lambda spot: format_share(spot.left_out) if frontier.leaves_out else "",
         "USD/h": lambda spot: _money(spot, spot.found.hourly_usd),
         "USD/million": lambda spot: _money(spot, spot.usd_per_million),
         "headroom": _headroom,
@@ -384,13 +410,17 @@ def _why(nearest: Candidate, rejection: Rejection) -> str:
 
 
 def notes(frontier: Frontier) -> list[str]:
-    """The notes on the plans, the most important first, with the points that have it unless all plans do."""
+    """The notes on the plans, the most important first, with the points that have it unless all plans do.
+
+    What a context leaves out has a column of its own.
+    """
     found = in_order(caveat for spot in frontier.spots for caveat in spot.found.caveats)
     told: dict[str, list[Spot]] = {caveat.message: [] for caveat in found}
     for spot in frontier.spots:
         for caveat in spot.found.caveats:
             told[caveat.message].append(spot)
-    return [_note(frontier, message, spots) for message, spots in told.items()]
+    shown = {one.message for one in found if one.code is CaveatCode.LENGTHS_CUT and frontier.leaves_out}
+    return [_note(frontier, message, spots) for message, spots in told.items() if message not in shown]
 
 
 def _note(frontier: Frontier, message: str, spots: Sequence[Spot]) -> str:

@@ -27,6 +27,7 @@ from capacity.traffic.workload import ClosedPopulation, Workload
 
 # Loads and shares of the KV cache above which there is a note.
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
+_PREEMPTIONS_SOME = 1e-3  # preemptions a request, below which P99 hardly changes
 # What settles a doubt, by its cause.
 ENGINE_MENDS: Mapping[Doubt, str] = {
     Doubt.REQUESTS: "raise --requests-max",
@@ -302,10 +303,11 @@ def engine_caveats(scenario: TokenScenario, performance: Performance) -> Iterato
             message=f"the load is {load:.2f}: an error of 1 % in the profile changes the latency by "
             f"{1.0 / (1.0 - load):.0f} % or more; leave room, or check with a load test",
         )
-    if performance.preemption_rate:
+    preempted = performance.preemption_rate or 0.0
+    if preempted >= _PREEMPTIONS_SOME:
         yield Caveat(
             code=CaveatCode.PREEMPTIONS,
-            message=f"{100.0 * performance.preemption_rate:.3g} preemptions per 100 requests: the KV cache runs full "
+            message=f"{100.0 * preempted:.3g} preemptions per 100 requests: the KV cache runs full "
             "and work is done twice; lower --sequences-max, or add a replica",
         )
     if (performance.kv_utilization or 0.0) > _KV_HIGH:

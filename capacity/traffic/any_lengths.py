@@ -31,6 +31,13 @@ def tokens_each(lengths: AnyLengths | None) -> float:
     return 1.0 if lengths is None else lengths.moments.output
 
 
+def share_left_out(lengths: AnyLengths | None) -> float:
+    """Share of the requests of a file that are longer than the context allows, and are left out."""
+    if not isinstance(lengths, LengthRows):
+        return 0.0
+    return lengths.dropped / (lengths.dropped + len(lengths.input_tokens))
+
+
 def require_context(lengths: AnyLengths, context_tokens_max: int, what: str) -> None:
     """Refuse requests longer than what was measured, or than the engine allows.
 

@@ -146,10 +146,11 @@ def test_a_mistake_at_any_point_is_found_before_any_work(monkeypatch: pytest.Mon
 
 
 def test_a_value_that_the_profile_does_not_cover_leaves_the_other_points() -> None:
-    found = cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max="40,100000,60")
+    asked = ENGINES | {"lengths": "input=geometric:mean=20;output=geometric:mean=20"}  # of any length
+    found = cap.plan(PROFILES["engines"], **asked, context_tokens_max="40,100000,60")
     assert isinstance(found, FrontierAnswer)
     assert [list(at.values()) for at in found.at] == [[40], [60]]
-    alone = cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max=60)
+    alone = cap.plan(PROFILES["engines"], **asked, context_tokens_max=60)
     assert dumps(found.points[1].document()) == dumps(alone.document())
     ((at, why),) = found.uncovered.items()
     assert at == (100000,)
@@ -159,7 +160,24 @@ def test_a_value_that_the_profile_does_not_cover_leaves_the_other_points() -> No
     assert (found.verdict, found.exit_code) == (Verdict.INCONCLUSIVE, 4)
     assert [row["context_tokens_max"] for row in found.rows()] == [40, 60]
     with pytest.raises(InputError, match="does not cover 100000"):
-        cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max="100000,200000")
+        cap.plan(PROFILES["engines"], **asked, context_tokens_max="100000,200000")
+
+
+def test_a_context_beyond_what_was_measured_is_covered_where_all_requests_are_shorter() -> None:
+    """One of 21 requests has 980 tokens, the longest; the profile was measured up to 1024."""
+    found = cap.plan(PROFILES["engines"], **ENGINES, context_tokens_max="979,980,100000")
+    assert isinstance(found, FrontierAnswer)
+    assert (found.verdict, found.uncovered) == (Verdict.MET, {})
+    _, whole, longer = found.points
+    assert (whole.recommendation.plan, whole.performance) == (longer.recommendation.plan, longer.performance)
+    told = " ".join(str(found).split())
+    assert (
+        "At --context-tokens-max 979 an engine refuses 4.762 % of the requests as too long, and none at 980"
+        in told
+    )
+    assert "1 of 21 requests" not in told
+    rows = [line.split() for line in str(found).splitlines() if line.split()[0] in ("979", "980", "100000")]
+    assert [row[row.index("%") - 1] for row in rows] == ["4.762", "0", "0"]
 
 
 def test_progress_says_which_plan_it_is_about() -> None:

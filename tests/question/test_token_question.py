@@ -163,6 +163,11 @@ def test_lengths_fit_the_context_that_is_given_or_measured() -> None:
         DomainError, match="^profile p was measured up to 100 tokens of context and does not cover 101"
     ):
         fitted_lengths(PROFILE, geometric, 101)
+    assert fitted_lengths(PROFILE, ROWS, 101) == ROWS
+    assert fitted_lengths(PROFILE, constant, 101).context_max == 30
+    long = LengthRows((10, 10, 10), (20, 91, 92), "mine.csv")
+    with pytest.raises(DomainError, match="does not cover 101"):
+        fitted_lengths(PROFILE, long, 101)
 
 
 def test_requests_fit_the_context_the_cache_and_their_share_of_it() -> None:

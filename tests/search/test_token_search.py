@@ -431,7 +431,8 @@ def notes(scenario: TokenScenario = SCENARIO, **of_performance: object) -> dict[
 def test_a_note_begins_where_it_should() -> None:
     usual = {CaveatCode.LENGTHS_OF_A_LAW, CaveatCode.STEPS_FROM_COEFFICIENTS, CaveatCode.STEPS_UNCHECKED}
     assert set(notes()) == usual
-    assert set(notes(load=0.85, kv_utilization=0.9, preemption_rate=0.0)) == usual
+    assert set(notes(load=0.85, kv_utilization=0.9, preemption_rate=0.00099)) == usual
+    assert CaveatCode.PREEMPTIONS in notes(preemption_rate=0.001)
     told = notes(load=0.87, kv_utilization=0.911, preemption_rate=0.0123)
     assert set(told) - usual == {CaveatCode.LOAD_HIGH, CaveatCode.PREEMPTIONS, CaveatCode.KV_NEARLY_FULL}
     assert told[CaveatCode.LOAD_HIGH] == (

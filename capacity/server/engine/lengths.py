@@ -13,17 +13,18 @@ def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max:
     """Lengths within the engine's context where that is set; laws without an end are cut at what was measured.
 
     Raises:
-        InputError: longer requests.
-        CoverageError: a context beyond the measured one.
+        InputError: no request is that short.
+        CoverageError: a context beyond the measured one, which some requests go beyond too.
     """
     measured = profile.limits_measured.context_tokens_max
     if context_tokens_max is not None:
-        if context_tokens_max > measured:
+        fitted = lengths.within(context_tokens_max)
+        if context_tokens_max > measured and fitted.context_max > measured:
             raise CoverageError(
                 f"profile {profile.name} was measured up to {measured} tokens of context and does not cover "
                 f"{context_tokens_max}; measure up to there, or allow less"
             )
-        return lengths.within(context_tokens_max)
+        return fitted
     unbounded = ("geometric", "lognormal", "gamma")
     if isinstance(lengths, SessionLaws) and lengths.context_max == TOKENS_MAX:
         return lengths.within(measured)
