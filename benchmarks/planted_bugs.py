@@ -803,6 +803,9 @@ BUGS = (
     Bug("a plan that is too small is said to need no more", "GateAnswer._instead", "if size.verdict is Verdict.MISSED:",
         "if size.verdict is Verdict.INCONCLUSIVE:",
         "test_gate.py::test_a_slower_model_breaks_the_promise_with_numbers"),
+    Bug("a million of a day is paid for at its highest rate only", "Recommendation.usd_per_million",
+        "1.0 if day is None else day.peak_rate_rps / day.mean_rate_rps", "1.0",
+        "test_instead.py::test_what_a_million_costs"),
     # frontiers
     Bug("a longer context is refused whatever comes", "lengths.fitted_lengths",
         "if context_tokens_max > measured and fitted.context_max > measured:", "if context_tokens_max > measured:",

@@ -14,7 +14,7 @@ from capacity.question.resilience import Survival
 from capacity.question.scenario import AnyScenario
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
-from capacity.traffic.daily import DAY_S, clock
+from capacity.traffic.daily import DAY_S, DailyCurve, clock
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_duration, format_growth, format_rate, format_share, format_usd
 
@@ -23,13 +23,18 @@ _SENTENCES_MAX, _SENTENCES_OF_FAILURES_MAX = 7, 8
 
 
 def explain(
-    recommendation: Recommendation, question: Question, *, briefly: bool = False, besides: int = 0
+    recommendation: Recommendation,
+    question: Question,
+    day: DailyCurve | None = None,
+    *,
+    briefly: bool = False,
+    besides: int = 0,
 ) -> Iterator[str]:
     """The recommendation and how certain it is, why a smaller fleet is not enough, and what the plan survives.
 
     Args:
-        briefly: whether what only explains is left out, such as the interval of a fleet that is not enough; and, in
-            an answer of many sentences, the price of a million, as the price by the hour says the same.
+        day: the day for whose highest rate the plan is.
+        briefly: whether what only explains is left out, and the price of a million where there are many sentences.
         besides: number of lines that the answer has besides these sentences.
     """
     if recommendation.plan is None or recommendation.performance is None:
@@ -37,12 +42,14 @@ def explain(
         return
     plan, performance = recommendation.plan, recommendation.performance
     price = "" if recommendation.hourly_usd is None else f" for {recommendation.hourly_usd:.3f} USD/h"
+    where = demand(question.workload, day) + ("," if day is not None and price else "")
     yield (
         f"{fleet(plan)}{_routed(plan)} {_verb(plan, 'meet')} {limits_in_words(recommendation.objective)} "
-        f"{demand(question.workload)}{price}: {_binds(recommendation.objective, performance)}."
+        f"{where}{price}: {_binds(recommendation.objective, performance)}."
     )
     others = list(_others(recommendation, question, plan, briefly=briefly))
-    costs, instead = list(_costs(recommendation, question)), list(_instead(recommendation, question, plan))
+    costs = list(_costs(recommendation, question, day))
+    instead = list(_instead(recommendation, question, plan))
     most = _SENTENCES_MAX if question.survival == Survival() else _SENTENCES_OF_FAILURES_MAX
     is_short = 1 + len(others) + len(costs) + len(instead) + besides <= most
     yield from others
@@ -79,24 +86,17 @@ def _routed(plan: Plan) -> str:
     return "" if plan.routing is Routing.ROUND_ROBIN else f" behind {plan.routing.in_words}"
 
 
-def _costs(recommendation: Recommendation, question: Question) -> Iterator[str]:
+def _costs(recommendation: Recommendation, question: Question, day: DailyCurve | None) -> Iterator[str]:
     """The whole price over a million requests, and over a million tokens of each kind, where prices are known."""
-    usd = recommendation.usd_per_million(question.space)
+    usd = recommendation.usd_per_million(question.space, day)
     if not usd:
         return
-    tokens = [
-        f"{what.replace('_', ' ')} {format_usd(usd[what]).removesuffix(' USD')}"
-        for what in ("input_tokens", "cached_tokens", "output_tokens")
-        if what in usd
-    ]
-    requests, workload = format_usd(usd["requests"]), question.workload
-    is_of_peak = not isinstance(workload, ClosedPopulation) and workload.day is not None
-    when = " at that rate" if is_of_peak else ""  # over the day the fleet serves fewer
-    yield (
-        f"USD per million{when}: requests {requests.removesuffix(' USD')}, or {', or '.join(tokens)}."
-        if tokens
-        else f"Cost: {requests} per million requests{when}."
-    )
+    when = "" if day is None else " over the day"
+    told = [f"{what.replace('_', ' ')} {format_usd(one).removesuffix(' USD')}" for what, one in usd.items()]
+    if len(told) > 1:
+        yield f"USD per million{when}: {', or '.join(told)}."
+    else:
+        yield f"Cost: {format_usd(usd['requests'])} per million requests{when}."
 
 
 # Alternatives that are named one by one; and those of the plan's price up to which each has its figure.
@@ -258,14 +258,14 @@ def format_loss(performance: Performance | None) -> str:
     return format_share(performance.loss_probability) if known is None else format_share_interval(known)
 
 
-def demand(workload: Demand) -> str:
-    """The workload as the end of a sentence."""
+def demand(workload: Demand, day: DailyCurve | None = None) -> str:
+    """The workload as the end of a sentence, and the day whose highest rate it has."""
     if isinstance(workload, ClosedPopulation):
         thought = format_duration(workload.think_time_s)
         who = "1 user who thinks" if workload.users == 1 else f"{workload.users} users who think"
         return f"for {who} for {thought}"
     rate = format_rate(workload.arrival_rate_rps)
-    day = workload.day
+    day = day or workload.day
     if day is None:
         return f"at {rate}"
     is_whole = day.begins_s == 0.0 and day.ends_s == DAY_S

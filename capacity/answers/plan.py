@@ -116,8 +116,13 @@ class PlanAnswer(OfOneFleet):
 
     @property
     def usd_per_million(self) -> float | None:
-        """Price of a million served requests at today's rate; None without a price. [USD]"""
-        return self.recommendation.usd_per_million(self.question.space).get("requests")
+        """Price of a million served requests, over the day if the plan is for one; None without a price. [USD]"""
+        return self._usd_per_million.get("requests")
+
+    @property
+    def _usd_per_million(self) -> dict[str, float]:
+        curve = None if self.day is None else self.day.curve
+        return self.recommendation.usd_per_million(self.question.space, curve)
 
     @property
     def sustainable_rate_rps(self) -> float | None:
@@ -151,6 +156,7 @@ class PlanAnswer(OfOneFleet):
         )
         if self.day is not None:
             document["schedule"] = schedule_document(self.day)
+            document["usd_per_million"] = self._usd_per_million or None
         if self.explanation is not None:
             document["explanation"] = explanation_document(self.explanation)
         document |= {"verdict": self.verdict.value, "exit_code": self.exit_code}

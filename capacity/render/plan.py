@@ -80,7 +80,9 @@ def recommendation_lines(
         day: the schedule that is shown below.
     """
     besides = 0 if day is None else _DAY_LINES
-    verdict, *others = explain(recommendation, question, briefly=not verbose, besides=besides)
+    verdict, *others = explain(
+        recommendation, question, None if day is None else day.curve, briefly=not verbose, besides=besides
+    )
     yield Text(verdict, style="bold")
     yield from map(Text, others)
     yield from caveat_lines(_notes(recommendation)[0])

@@ -13,6 +13,7 @@ from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import AnyPlan, Plan
 from capacity.question.question import Space
+from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often
@@ -310,7 +311,7 @@ class Recommendation(Generic[AnyPlan]):
     alternatives: tuple[Candidate[AnyPlan], ...] = ()
     untried: tuple[AnyPlan, ...] = ()
 
-    def usd_per_million(self, space: Space) -> dict[str, float]:
+    def usd_per_million(self, space: Space, day: DailyCurve | None = None) -> dict[str, float]:
         """The whole price over a million of each that the plan serves: requests, and tokens of a language model. [USD]
 
         Input tokens are those of prompts that are computed, cached tokens those found in the cache. Each is the price
@@ -318,12 +319,15 @@ class Recommendation(Generic[AnyPlan]):
 
         Args:
             space: what requests are like.
+            day: the day for whose highest rate the plan is; the fleet is paid for all of it. None for a rate that
+                holds all day.
         """
         seen = self.performance
         if self.hourly_usd is None or seen is None:
             return {}
         served = {"requests": seen.throughput_rps} | _tokens_per_s(seen, space)
-        return {what: self.hourly_usd / per_s * 1e6 / 3600.0 for what, per_s in served.items() if per_s}
+        usd_per_s = self.hourly_usd / 3600.0 * (1.0 if day is None else day.peak_rate_rps / day.mean_rate_rps)
+        return {what: usd_per_s / per_s * 1e6 for what, per_s in served.items() if per_s}
 
     @property
     def arrival_rate_max_rps(self) -> float | None:

@@ -1,12 +1,16 @@
 """Sentences about price and about the choices that a plan did not make."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from questions import batch_question
 
+import capacity as cap
 from capacity.answer.documents import recommendation_document
 from capacity.answer.sentences import _costs, explain, other_choice
 from capacity.performance import Interval, Kind, Performance, Share
@@ -14,6 +18,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Routing
+from capacity.render.console import as_text
 from capacity.search.recommendation import Recommendation
 from capacity.server.batch.plan import BatchPlan
 from capacity.server.engine.plan import TokenPlan
@@ -189,8 +194,26 @@ def test_what_a_million_costs() -> None:
     assert priced.usd_per_million(QUESTION.space) == {"requests": pytest.approx(10.0)}
     assert "Cost: 10 USD per million requests." in list(explain(priced, QUESTION))
     day = DailyCurve(times_s=(0.0, 43200.0), rates_rps=(50.0, 25.0), ends_s=86400.0)
-    of_day = replace(QUESTION, workload=replace(QUESTION.workload, day=day))
-    assert "Cost: 10 USD per million requests at that rate." in list(explain(priced, of_day))
+    assert priced.usd_per_million(QUESTION.space, day) == {"requests": pytest.approx(10.0 / 0.75)}
+    first, *others = explain(priced, QUESTION, day)
+    assert " at 50 rps, the highest rate of daily curve, for 1.800 USD/h: " in first
+    assert "Cost: 13.3 USD per million requests over the day." in others
+
+
+def test_a_day_is_priced_by_all_its_requests(tmp_path: Path) -> None:
+    """Two in three of what the highest rate would be, in the answer, its document, its words and when it is read."""
+    day, path = tmp_path / "day.csv", tmp_path / "plan.json"
+    day.write_text("time,rate_rps\n00:00,100\n12:00,300\n", encoding="utf-8")
+    measured = pd.DataFrame({"batch_size": [1, 2, 4], "mean_ms": [5.0, 7.0, 10.0]})
+    found = cap.plan(measured, daily=day, slo_p99="60ms", batch_wait="0ms", hourly_usd=2.0, precision=0.2)
+    usd = found.hourly_usd / 3600.0 / found.performance.throughput_rps * 1e6 * 1.5
+    assert found.usd_per_million == pytest.approx(usd)
+    assert found.to_dict()["usd_per_million"] == {"requests": pytest.approx(usd)}
+    assert f"Cost: {usd:.3g} USD per million requests over the day." in as_text(
+        found.tables(100, verbose=True), 100
+    )
+    found.save(path)
+    assert json.loads(path.read_text())["answer"]["usd_per_million"]["requests"] == pytest.approx(usd)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +247,7 @@ def test_what_a_million_tokens_of_each_kind_cost(
     found = priced.usd_per_million(question.space)
     assert found == pytest.approx({"requests": 10.0, **million})
     told = ", or ".join(f"{what.replace('_', ' ')} {usd:.3g}" for what, usd in million.items())
-    assert list(_costs(priced, question)) == [f"USD per million: requests 10, or {told}."]
+    assert list(_costs(priced, question, None)) == [f"USD per million: requests 10, or {told}."]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from capacity.answer.saved_day import read_curve
 from capacity.answer.sentences import (
     demand,
     explain,
@@ -118,7 +119,7 @@ def _typeset(value: object) -> object:
 def _verdict(found: Findings) -> list[str]:
     """The sentences of `capacity plan`; if the plan is no longer certified, why not."""
     if found.recommendation.verdict is Verdict.MET:
-        return list(explain(found.recommendation, found.saved.question))
+        return list(explain(found.recommendation, found.saved.question, read_curve(found.saved)))
     saved, is_missed = found.saved, found.recommendation.verdict is Verdict.MISSED
     fate = "does not meet" if is_missed else "is not known to meet"
     return [
