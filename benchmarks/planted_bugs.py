@@ -806,6 +806,11 @@ BUGS = (
     Bug("a million of a day is paid for at its highest rate only", "Recommendation.usd_per_million",
         "1.0 if day is None else day.peak_rate_rps / day.mean_rate_rps", "1.0",
         "test_instead.py::test_what_a_million_costs"),
+    Bug("what Poisson arrivals would do is told of the bursty ones", "sentences._seen_at_poisson",
+        "limit.found(calm.performance)", "limit.found(recommendation.performance)",
+        "test_explain.py::test_what_poisson_arrivals_would_need"),
+    Bug("a trace that is sped up is not said to be", "sentences.demand", "abs(times - 1.0) > _AS_RECORDED",
+        "abs(times - 1.0) < 0.0", "test_refusal_sentences.py::test_traffic_in_words"),
     # frontiers
     Bug("a longer context is refused whatever comes", "lengths.fitted_lengths",
         "if context_tokens_max > measured and fitted.context_max > measured:", "if context_tokens_max > measured:",

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.answer.documents import plain
+from capacity.answer.refusals import format_refusal
 from capacity.answer.saved_autoscaler import LEFT_OUT
 from capacity.answer.saved_plan import SavedPlan
-from capacity.answer.sentences import demand, fleet, format_found, format_refusal, limits_in_words
+from capacity.answer.sentences import demand, fleet, format_found, limits_in_words
 from capacity.errors import InputError
 from capacity.files import printable, unpacked_name
 from capacity.performance import Performance

@@ -419,10 +419,11 @@ def _binding_document(recommendation: "Recommendation") -> Document | None:
 
 
 def _without_document(recommendation: "Recommendation | None") -> Document | None:
-    """The plan that would be enough under easier conditions, and its price."""
+    """The plan that would be enough under easier conditions, its price, and what it does there."""
     if recommendation is None or recommendation.plan is None:
         return None
-    return {"recommendation": plain(recommendation.plan), "cost": _cost(recommendation)}
+    found = picked(recommendation, "performance")
+    return {"recommendation": plain(recommendation.plan), "cost": _cost(recommendation)} | found
 
 
 def _cost(recommendation: "Recommendation") -> Document | None:

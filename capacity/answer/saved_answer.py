@@ -119,6 +119,7 @@ class _CostDocument:
 class _EasierDocument:
     recommendation: dict[str, Any]
     cost: _CostDocument | None = None
+    performance: dict[str, Any] | None = None
 
     def recommendation_of(self, saved: SavedPlan, where: str) -> Recommendation:
         """The plan that would be enough under easier conditions."""
@@ -126,6 +127,9 @@ class _EasierDocument:
             verdict=Verdict.MET,
             objective=saved.question.objective,
             plan=saved_form(saved.question).any_plan(self.recommendation, f"{where}.recommendation"),
+            performance=None
+            if self.performance is None
+            else _performance(self.performance, f"{where}.performance"),
             hourly_usd=None if self.cost is None else self.cost.hourly_usd,
         )
 

@@ -5,13 +5,9 @@ from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
+from capacity.answer.refusals import fate_of_fewer, format_refusal
 from capacity.answer.saturation import at_saturation, saturates
-from capacity.answer.sentences import (
-    fate_of_fewer,
-    fleet,
-    format_found,
-    format_refusal,
-)
+from capacity.answer.sentences import fleet, format_found
 from capacity.explanation.binding import Binding, Burst, Cause
 from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving

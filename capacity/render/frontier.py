@@ -8,7 +8,8 @@ from itertools import pairwise
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.sentences import doubts, format_refusal, format_room, lost_word
+from capacity.answer.refusals import doubts, format_refusal, lost_word
+from capacity.answer.sentences import format_room
 from capacity.question.asked import QUANTILES
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
 from capacity.question.caveat import CaveatCode, in_order

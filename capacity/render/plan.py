@@ -8,14 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from capacity.answer.refusals import format_loss, format_verdict
 from capacity.answer.saturation import at_saturation
-from capacity.answer.sentences import (
-    explain,
-    format_headroom,
-    format_loss,
-    format_missed_at,
-    format_verdict,
-)
+from capacity.answer.sentences import explain, format_headroom, format_missed_at
 from capacity.performance import Performance, format_interval
 from capacity.question.candidate import Candidate, Reason
 from capacity.question.caveat import Caveat, in_order

@@ -7,14 +7,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from capacity.answer.refusals import format_loss, format_refusal
 from capacity.answer.saturation import saturates
-from capacity.answer.sentences import (
-    fleet_in,
-    format_found,
-    format_loss,
-    format_refusal,
-    limits_in_words,
-)
+from capacity.answer.sentences import fleet_in, format_found, limits_in_words
 from capacity.performance import Interval, Performance, format_interval, format_span
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Limit

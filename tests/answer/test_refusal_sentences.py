@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from capacity.answer.sentences import demand, fleet, format_loss, format_refusal, format_verdict
+from capacity.answer.refusals import format_loss, format_refusal, format_verdict
+from capacity.answer.sentences import demand, fleet
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
 from capacity.server.batch.plan import BatchPlan
-from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
 
 PLAN = BatchPlan(profile="flat", replicas=2, batch_size_max=4)
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
@@ -144,6 +145,11 @@ def test_traffic_in_words() -> None:
     assert demand(Workload(arrival_rate_rps=12.5)) == "at 12.5 rps"
     assert demand(ClosedPopulation(users=1, think_time_s=0.2)) == "for 1 user who thinks for 200 ms"
     assert demand(ClosedPopulation(users=2, think_time_s=0.0)) == "for 2 users who think for 0 s"
+    trace = TraceArrivals(instants_s=(0.0, 0.02))  # 50 rps
+    assert (
+        demand(Workload(arrival_rate_rps=65.0, arrivals=trace)) == "at 65 rps, 1.3 times the recorded speed"
+    )
+    assert demand(Workload(arrival_rate_rps=50.04, arrivals=trace)) == "at 50 rps"
 
 
 def test_fleets_in_words() -> None:

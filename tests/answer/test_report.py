@@ -120,6 +120,7 @@ def test_a_plan_that_is_met():
         "without_survival": {
             "recommendation": {**PLAN_DOCUMENT, "replicas": 1},
             "cost": {"hourly_usd": 0.75},
+            "performance": None,
         },
         "under_poisson": None,
         "alternatives": [],

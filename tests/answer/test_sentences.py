@@ -2,7 +2,7 @@
 
 import pytest
 
-from capacity.answer.sentences import format_refusal
+from capacity.answer.refusals import format_refusal
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
 from capacity.server.engine.plan import TokenPlan

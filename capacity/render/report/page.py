@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from capacity.answer.refusals import format_refusal
 from capacity.answer.saved_day import read_curve
-from capacity.answer.sentences import (
-    demand,
-    explain,
-    fleet,
-    format_found,
-    format_refusal,
-    limits_in_words,
-)
+from capacity.answer.sentences import demand, explain, fleet, format_found, limits_in_words
 from capacity.files import versions
 from capacity.performance import Kind
 from capacity.question.candidate import Reason, Verdict

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from capacity.answer.refusals import format_loss, format_verdict
 from capacity.answer.saved_plan import SavedPlan
-from capacity.answer.sentences import format_headroom, format_loss, format_verdict
+from capacity.answer.sentences import format_headroom
 from capacity.performance import Interval, Window, format_interval
 from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.objective import Limit, Measure, Objective, format_value
