@@ -811,6 +811,11 @@ BUGS = (
         "test_explain.py::test_what_poisson_arrivals_would_need"),
     Bug("a trace that is sped up is not said to be", "sentences.demand", "abs(times - 1.0) > _AS_RECORDED",
         "abs(times - 1.0) < 0.0", "test_refusal_sentences.py::test_traffic_in_words"),
+    Bug("a difference in doubt is told as one", "compare._less_or_more", "if difference.low <= 0.0 <= difference.high:",
+        "if False:", "test_comparison_tables.py::test_the_first_sentence_says_what_the_other_fleet_does_and_costs"),
+    Bug("fleets that lose requests are compared by those served", "compare._in_a_sentence",
+        "any(one.loss_probability for one in comparison.performances)", "False",
+        "test_comparison_tables.py::test_where_requests_are_lost_the_first_sentence_compares_nothing"),
     # frontiers
     Bug("a longer context is refused whatever comes", "lengths.fitted_lengths",
         "if context_tokens_max > measured and fitted.context_max > measured:", "if context_tokens_max > measured:",

@@ -1,5 +1,6 @@
 """Comparison report: fleets side by side, and their differences from the first, as a table and as JSON."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -59,7 +60,10 @@ def comparison_tables(
 ) -> Iterator[RenderableType]:
     """A column for each fleet; the rows describe it, its performance, and its differences from the first."""
     letters = [chr(ord("A") + number) for number in range(len(contenders))]
-    yield Text(f"The same requests {demand(scenarios[0].workload)}, for each fleet.")
+    found = _in_a_sentence(contenders, comparison, letters)
+    yield Text(
+        f"The same requests {demand(scenarios[0].workload)}{found}.", style="bold" if found[0] == ":" else ""
+    )
     yield table(
         ("<", *(f"<{letter}" for letter in letters)),
         [
@@ -71,7 +75,50 @@ def comparison_tables(
     )
     shown = f"In brackets: {100.0 * confidence:g} % intervals; differences are those of the same requests."
     yield Text(shown)
+    if any((one.utilization or 0.0) - (one.load or 1.0) > _BUSIER for one in comparison.performances):
+        yield Text(f"Utilization is above load: {contenders[0].plan.names.busier}.")
     yield from caveat_lines(caveats)
+
+
+def _in_a_sentence(
+    contenders: Sequence[Contender[Any, Any]], comparison: Comparison, letters: Sequence[str]
+) -> str:
+    """The highest quantile of the first fleet, and how much each other has more or less and costs.
+
+    Where requests are lost, the quantiles of those served say too little, and there is none.
+    """
+    first = comparison.performances[0]
+    if not first.response_quantiles_s or any(one.loss_probability for one in comparison.performances):
+        return ", for each fleet"
+    q = max(first.response_quantiles_s)
+    others = [
+        f"in {letter} {_less_or_more(one.response_quantiles_s[q])}{_price_beside(contenders[0], contender)}"
+        for letter, contender, one in zip(letters[1:], contenders[1:], comparison.differences, strict=True)
+    ]
+    known = format_interval(first.response_quantiles_s[q])
+    return f": {format_quantile(q)} of the response is {known} in A, {'; '.join(others)}"
+
+
+def _less_or_more(difference: Interval) -> str:
+    """A difference in words: `2 (1 to 3) ms less`."""
+    if difference.low == difference.high == 0.0:
+        return "the same"
+    if difference.low <= 0.0 <= difference.high:
+        return "not known to differ"
+    if difference.low > 0.0:
+        return f"{format_interval(difference)} more"
+    less = Interval(value=-difference.value, low=-difference.high, high=-difference.low)
+    return f"{format_interval(less)} less"
+
+
+def _price_beside(first: Contender[Any, Any], other: Contender[Any, Any]) -> str:
+    """What a fleet costs more or less than the first, as the end of a clause; empty if a price is not known."""
+    if first.hourly_usd is None or other.hourly_usd is None:
+        return ""
+    usd = other.hourly_usd - first.hourly_usd
+    if math.isclose(first.hourly_usd, other.hourly_usd, rel_tol=1e-9):
+        return ", for as much"
+    return f", for {abs(usd):.3f} USD/h {'more' if usd > 0.0 else 'less'}"
 
 
 def _fleet_rows(
@@ -85,6 +132,8 @@ def _fleet_rows(
     for name in dict.fromkeys(name for plan in plans for name in plan):
         yield name, *(plan.get(name, "") for plan in plans)
 
+
+_BUSIER = 0.1  # of utilization above load, from which it is explained
 
 # Durations that fleets are compared by, in the order of the rows.
 _MEASURES = (Measure.TTFT, Measure.TPOT, Measure.ITL, Measure.RESPONSE, Measure.SESSION)

@@ -94,10 +94,12 @@ def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:
     fields: dict[str, str] = {}
     for part in text.split(","):
         key, separator, value = (side.strip() for side in part.partition("="))
-        if not separator or key not in keys or key in fields:
-            known = ", ".join(keys)
+        if not separator or key in fields:
+            raise InputError(f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice")
+        if key not in keys:
             raise InputError(
-                f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice; known keys are {known}"
+                f"--fleet has {shown(part)}; the keys of such a fleet are {', '.join(keys)}; what holds for all "
+                "fleets, such as --timeout, is a flag of its own"
             )
         fields[key] = value
     return fields

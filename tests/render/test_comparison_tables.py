@@ -65,7 +65,7 @@ def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str,
     assert isinstance(made, Table)
     assert isinstance(head, Text)
     assert isinstance(foot, Text)
-    assert head.plain == "The same requests at 50 rps, for each fleet."
+    assert head.plain.startswith("The same requests at 50 rps")
     assert foot.plain == "In brackets: 90 % intervals; differences are those of the same requests."
     assert [str(column.header) for column in made.columns] == ["", "A", "B"]
     return {name: tuple(others) for name, *others in cells(made)}
@@ -100,6 +100,43 @@ def test_losses_are_shown_where_one_fleet_has_some() -> None:
     calm = rows(compared(seen(0.04), seen(0.02, loss_probability=0.0, utilization=0.5)))
     assert "P(loss)" not in calm
     assert calm["utilization"] == ("", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("ends", "usd", "told"),
+    [
+        ((-0.03, -0.02, -0.01), 0.5, "in B 20 (10 to 30) ms less, for 0.500 USD/h more"),
+        ((0.01, 0.02, 0.03), 0.25, "in B 20 (10 to 30) ms more, for 0.250 USD/h less"),
+        ((-0.01, 0.0, 0.03), 1.0 / 3.0, "in B not known to differ, for as much"),
+        ((0.0, 0.0, 0.0), None, "in B the same"),
+    ],
+)
+def test_the_first_sentence_says_what_the_other_fleet_does_and_costs(
+    ends: tuple[float, float, float], usd: float | None, told: str
+) -> None:
+    """The first has two replicas and costs 1 USD/h, the other three."""
+    low, value, high = ends
+    difference = replace(DIFFERENCE, response_quantiles_s={0.99: Interval(value=value, low=low, high=high)})
+    found = replace(compared(seen(0.04), seen(0.02)), differences=(difference,))
+    fleets = FIRST, replace(SECOND, profile=replace(PROFILE, hourly_usd=usd))
+    head, *_ = comparison_tables(fleets, scenarios(*fleets), found, [], 0.9)
+    assert isinstance(head, Text)
+    assert head.plain == f"The same requests at 50 rps: P99 of the response is 40 (36 to 44) ms in A, {told}."
+
+
+@pytest.mark.parametrize(("utilization", "is_explained"), [(0.7, True), (0.6, False)])
+def test_a_utilization_well_above_the_load_is_explained(utilization: float, is_explained: bool) -> None:
+    found = compared(seen(0.04), seen(0.02, utilization=utilization))
+    told = [str(one) for one in comparison_tables((FIRST, SECOND), scenarios(FIRST, SECOND), found, [], 0.9)]
+    explained = "Utilization is above load: a replica that batches is busier than its load says, as small batches use it poorly."  # fmt: skip
+    assert (explained in told) == is_explained
+
+
+def test_where_requests_are_lost_the_first_sentence_compares_nothing() -> None:
+    found = compared(seen(0.04, loss_probability=0.01), seen(0.02))
+    head, *_ = comparison_tables((FIRST, SECOND), scenarios(FIRST, SECOND), found, [], 0.9)
+    assert isinstance(head, Text)
+    assert head.plain == "The same requests at 50 rps, for each fleet."
 
 
 def test_the_document_has_a_difference_for_all_but_the_first() -> None:
