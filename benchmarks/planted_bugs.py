@@ -816,6 +816,9 @@ BUGS = (
     Bug("fleets that lose requests are compared by those served", "compare._in_a_sentence",
         "any(one.loss_probability for one in comparison.performances)", "False",
         "test_comparison_tables.py::test_where_requests_are_lost_the_first_sentence_compares_nothing"),
+    Bug("a choice that leaves less room is told without", "sentences._why_not", "if load > _BUSIER * least else",
+        "if load < 0.0 else",
+        "test_instead.py::test_up_to_two_choices_of_the_plans_price_say_how_near_they_come_to_their_limit"),
     # frontiers
     Bug("a longer context is refused whatever comes", "lengths.fitted_lengths",
         "if context_tokens_max > measured and fitted.context_max > measured:", "if context_tokens_max > measured:",

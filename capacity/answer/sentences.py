@@ -104,6 +104,7 @@ def _costs(recommendation: Recommendation, question: Question, day: DailyCurve |
 
 # Alternatives that are named one by one; and those of the plan's price up to which each has its figure.
 _NAMED, _WITH_FIGURES = 5, 2
+_BUSIER = 1.05  # load over that of the plan, from which a choice of its price is said to leave less room
 
 
 def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
@@ -111,10 +112,10 @@ def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> 
     found, untried = recommendation.alternatives, recommendation.untried
     alike: dict[tuple[str, str], list[Plan]] = {}
     tied = [one.accepted and question.cost(one.plan) == question.cost(plan) for one in found]
-    objective = recommendation.objective if sum(tied) <= _WITH_FIGURES else None
+    figures_of = recommendation if sum(tied) <= _WITH_FIGURES else None
     for one, is_tied in zip(found[:_NAMED], tied, strict=False):
         takes = _takes(one, question)
-        does = _takes_too(one, objective, plan, takes) if is_tied else takes
+        does = _takes_too(one, figures_of, plan, takes) if is_tied else takes
         alike.setdefault(does, []).append(one.plan)
     told = [
         f"{_choices(plans, plan)} {does[len(plans) > 1 or _is_plural(plans[0], plan)]}"
@@ -130,20 +131,32 @@ def _instead(recommendation: Recommendation, question: Question, plan: Plan) -> 
 
 
 def _takes_too(
-    one: Candidate, objective: Objective | None, plan: Plan, takes: tuple[str, str]
+    one: Candidate, recommendation: Recommendation | None, plan: Plan, takes: tuple[str, str]
 ) -> tuple[str, str]:
     """What a choice takes that costs as much as the plan, as it is said of one thing and of several.
 
     Args:
-        objective: to say what comes closest to its limit, which is why it was not taken; None if that is not said.
+        recommendation: of the plan, to say why this was not taken; None if that is not said.
         takes: what it takes, with its price.
     """
-    binding = None if objective is None or one.performance is None else objective.binding(one.performance)
-    figure = None if binding is None or one.performance is None else binding.found(one.performance)
-    why = "" if binding is None or figure is None else f": {binding.what} {format_value(binding, figure)}"
+    why = "" if recommendation is None else _why_not(one, recommendation)
     is_alike = one.plan.replicas == plan.replicas
     does, do = (told.partition(",")[0] if is_alike else told for told in takes)
     return f"{does} too{why}", f"{do} too{why}"
+
+
+def _why_not(one: Candidate, recommendation: Recommendation) -> str:
+    """What comes closest to its limit with another choice, and how much busier its replicas are than the plan's."""
+    seen, taken = one.performance, recommendation.performance
+    if seen is None:
+        return ""
+    binding = recommendation.objective.binding(seen)
+    figure = binding.found(seen)
+    if figure is None:
+        return ""
+    load, least = seen.load or 0.0, 1.0 if taken is None or taken.load is None else taken.load
+    busier = f" at load {load:.2f}, not {least:.2f}" if load > _BUSIER * least else ""
+    return f": {binding.what} {format_value(binding, figure)}{busier}"
 
 
 def _takes(one: Candidate, question: Question) -> tuple[str, str]:

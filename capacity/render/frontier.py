@@ -311,13 +311,22 @@ def cells(frontier: Frontier) -> tuple[list[str], list[tuple[str, ...]]]:
 def _says_nothing(frontier: Frontier, head: str, cells: Sequence[str]) -> bool:
     """Whether a column is left out: every point is met, or every fleet has the same there.
 
-    The size is left out too where the limits of a language model need its room.
+    The size is left out too where the limits of a language model need its room, or where each has the one asked for.
     """
     if head == "<verdict":
         return len(frontier.planned) == len(frontier.spots)
+    if head == _size_name(frontier) and cells in [
+        [_asked(number, varied, one) for one in frontier.spots]
+        for number, varied in enumerate(frontier.varied)
+        if varied.name in _SIZES
+    ]:
+        return True
     has_limits = sum(head.startswith("~") for head in _columns(frontier)) > 1
     alike = ("<profile", "<routing", *((_size_name(frontier),) if has_limits else ()))
     return head in alike and len({one for one in cells if one}) == 1
+
+
+_SIZES = ("sequences_max", "batch_size_max")  # flags that ask for a size
 
 
 def _size_name(frontier: Frontier) -> str:

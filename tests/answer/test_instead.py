@@ -109,6 +109,14 @@ def test_up_to_two_choices_of_the_plans_price_say_how_near_they_come_to_their_li
         "Instead: random routing takes 2 too: P99 30 ms; least-outstanding routing takes 2 too: P99 39 ms; a shared "
         "queue takes 3, 3.000 USD/h."
     )
+    small = other(2, batch_size_max=4)
+    busier, alike = (replace(small, performance=replace(SEEN, load=load)) for load in (0.8, 0.52))
+    of_load = recommended(busier, performance=replace(SEEN, load=0.5))
+    assert "Instead: batches up to 4 take 2 too: P99 30 ms at load 0.80, not 0.50." in list(
+        explain(of_load, QUESTION)
+    )
+    of_load = replace(of_load, alternatives=(alike,))
+    assert "Instead: batches up to 4 take 2 too: P99 30 ms." in list(explain(of_load, QUESTION))
     # One replica of b costs as much as two of a.
     assert instead(other(1, profile="b")) == "Instead: b takes 1, 2.000 USD/h too: P99 30 ms."
     assert instead(random, nearer, other(2, routing=Routing.SHARED_QUEUE)) == (

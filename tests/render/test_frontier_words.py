@@ -310,6 +310,12 @@ def test_the_size_that_all_engines_share_makes_room_for_their_limits() -> None:
     assert heads(replace(found, spots=tuple(alike))) == ["P99 <=", "replicas", "USD/h"]
     differ = [of_engines(one, 64 + number) for number, one in enumerate(found.spots)]
     assert heads(replace(found, spots=tuple(differ))) == ["P99 <=", "replicas", "sequences", "USD/h"]
+    asked = Varied(name="sequences_max", unit="", values=(64, 65, 66))
+    by_size = [replace(one, values=(value,)) for one, value in zip(differ, asked.values, strict=True)]
+    told = replace(found, varied=(asked,), spots=tuple(by_size))
+    assert heads(told) == ["sequences max", "replicas", "USD/h"]
+    fewer = replace(told, spots=(of_engines(by_size[0], 60), *by_size[1:]))
+    assert heads(fewer) == ["sequences max", "replicas", "sequences", "USD/h"]
 
 
 def test_headroom_and_notes_are_told() -> None:
