@@ -819,6 +819,9 @@ BUGS = (
     Bug("a choice that leaves less room is told without", "sentences._why_not", "if load > _BUSIER * least else",
         "if load < 0.0 else",
         "test_instead.py::test_up_to_two_choices_of_the_plans_price_say_how_near_they_come_to_their_limit"),
+    Bug("a fleet that misses its limit is said to save", "screen.answer_text", "if screen.remedies and any(",
+        "if not screen.remedies and any(",
+        "test_screens.py::test_of_several_ways_out_the_cheapest_is_named_and_none_where_the_limit_is_held"),
     # frontiers
     Bug("a longer context is refused whatever comes", "lengths.fitted_lengths",
         "if context_tokens_max > measured and fitted.context_max > measured:", "if context_tokens_max > measured:",

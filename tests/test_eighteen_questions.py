@@ -101,8 +101,8 @@ QUESTIONS = (
         help_says="autoscale Autoscaled beside fixed",
         words=(
             "The autoscaled fleet takes 2.13 USD",
-            "than 3 replicas that hold it all the time",
-            "--autoscale utilization:0",
+            "over the limit of 200 ms; --autoscale utilization:0.64 holds it for 5 %",
+            "less than 3 replicas all the time",
         ),
         code=3,
         is_long=True,

@@ -44,7 +44,7 @@ def explain(
         return
     plan, performance = recommendation.plan, recommendation.performance
     price = "" if recommendation.hourly_usd is None else f" for {recommendation.hourly_usd:.3f} USD/h"
-    where = demand(question.workload, day)
+    where = demand(question.workload)
     where += "," if "," in where and price else ""
     yield (
         f"{fleet(plan)}{_routed(plan)} {_verb(plan, 'meet')} {limits_in_words(recommendation.objective)} "
@@ -269,14 +269,14 @@ def _binds(objective: Objective, performance: Performance) -> str:
 _AS_RECORDED = 1e-3  # change of a trace's speed that is none, but rounding of its rate
 
 
-def demand(workload: Demand, day: DailyCurve | None = None) -> str:
+def demand(workload: Demand) -> str:
     """The workload as the end of a sentence, with the day whose highest rate it has, or the speed of its trace."""
     if isinstance(workload, ClosedPopulation):
         thought = format_duration(workload.think_time_s)
         who = "1 user who thinks" if workload.users == 1 else f"{workload.users} users who think"
         return f"for {who} for {thought}"
     rate, scale = format_rate(workload.arrival_rate_rps), scale_of(workload)
-    day = day or workload.day
+    day = workload.day
     if day is None:
         times = scale.times(workload.arrival_rate_rps)
         is_scaled = times is not None and abs(times - 1.0) > _AS_RECORDED

@@ -141,7 +141,7 @@ def frontier_tables(
 
 
 # Columns that a narrow table leaves out, the first one first.
-_LEFT_OUT = ("USD/million", "batch wait", "headroom")
+_LEFT_OUT = ("USD/million", "batch wait", "left out", "headroom")
 _WORDS_MIN = 11  # columns of a verdict on several lines
 
 

@@ -27,8 +27,10 @@ _DAY_LINES = 3  # rates, replicas and the saving
 
 def schedule_tables(day: Schedule, *, verbose: bool = False) -> Iterator[RenderableType]:
     """Rates and replicas of the day and the saving; if asked, a row for each run of equal hours."""
-    yield Text(f"Hour by hour: rate {sparkline(day.rates_rps)}")
-    yield Text(f"          replicas {sparkline(day.replicas)}")
+    rates, replicas = day.rates_rps, day.replicas
+    slowest, highest = format_rate(min(rates)).removesuffix(" rps"), format_rate(max(rates))
+    yield Text(f"Hour by hour: rate {sparkline(rates)} {slowest} to {highest}")
+    yield Text(f"          replicas {sparkline(replicas)} {min(replicas)} to {max(replicas)}")
     if verbose:
         yield table(("<hours", "rate", "replicas"), hours_alike(day))
     yield from map(Text, schedule_sentences(day, briefly=not verbose))

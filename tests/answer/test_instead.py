@@ -203,9 +203,7 @@ def test_what_a_million_costs() -> None:
     assert "Cost: 10 USD per million requests." in list(explain(priced, QUESTION))
     day = DailyCurve(times_s=(0.0, 43200.0), rates_rps=(50.0, 25.0), ends_s=86400.0)
     assert priced.usd_per_million(QUESTION.space, day) == {"requests": pytest.approx(10.0 / 0.75)}
-    first, *others = explain(priced, QUESTION, day)
-    assert " at 50 rps, the highest rate of daily curve, for 1.800 USD/h: " in first
-    assert "Cost: 13.3 USD per million requests over the day." in others
+    assert "Cost: 13.3 USD per million requests over the day." in list(explain(priced, QUESTION, day))
 
 
 def test_a_day_is_priced_by_all_its_requests(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_the_answer_and_its_reasons(case: tuple[Any, ...]) -> None:
 
 SCREEN = [
     "The autoscaled fleet takes 96.00 USD for 48 replica-hours and has a P99 of 1 s (1 s to 1 s), over",
-    "the limit of 500 ms; that is 33 % less than 3 replicas that hold it all the time.",
+    "the limit of 500 ms; --replicas-min 2 holds it for 33 % less than 3 replicas all the time.",
     " fleet                P99     late  hours     USD  mean  most  changes",
     " autoscaled           1 s  10.00 %   48.0   96.00  2.12     3        7",
     " 3 all the time    400 ms  10.00 %   72.0  144.00  2.00     2        0",
@@ -229,6 +229,18 @@ SCREEN = [
     " late                 ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁████  50.0 %",
     "12,345 requests; replicas asked for 2.12 in the mean, 3 at most; lost 0.123 %.",
 ]  # fmt: skip
+
+
+def test_of_several_ways_out_the_cheapest_is_named_and_none_where_the_limit_is_held() -> None:
+    """Its saving is its own: 48 of 72 replica-hours are a third less, 60 a sixth."""
+    remedies = [
+        replace(scaled(held(days()), replicas_min=count), replica_hours=Interval.exact(hours))
+        for count, hours in ((2, 66.0), (3, 60.0))
+    ]
+    told = str(next(autoscale_tables(screen(days(), None, fixed(4), remedies), 80)))
+    assert "--replicas-min 3 holds it for 17 % less than 4 replicas all the time." in told
+    told = str(next(autoscale_tables(screen(held(days()), None, fixed(4), remedies), 80)))
+    assert "that is 33 % less than 4 replicas that hold it all the time." in told
 
 
 def test_the_whole_screen() -> None:

@@ -15,6 +15,7 @@ from capacity.traffic.daily import clock
 from capacity.units import format_duration, format_percent, format_rate
 
 _STEPS = 60  # steps of the course, at most
+_MISSED = 3  # exit code of a limit that is missed
 
 
 def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -34,7 +35,7 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
 
 
 def answer_text(screen: ScaledScreen) -> str:
-    """Cost and late requests, compared with the smallest fixed fleet."""
+    """Cost and late requests, compared with the smallest fixed fleet; what would hold a limit that is missed is too."""
     found = screen.found
     told = f"The autoscaled fleet takes {_cost(found)} and {', and '.join(_fate(found, one) for one in found.kept)}"
     fixed = screen.smallest
@@ -43,6 +44,10 @@ def answer_text(screen: ScaledScreen) -> str:
     count = fixed.fleet.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
     held = "it" if len(fixed.kept) == 1 else "them"
+    if screen.remedies and any(one.exit_code == _MISSED for one in found.kept):
+        best = min(screen.remedies, key=lambda one: one.replica_hours.value)
+        fixed_text = f"{count} replica{'s' if count > 1 else ''} all the time"
+        return f"{told}; {setting_of(found.fleet, best.fleet)} holds {held} for {_saving(best, fixed)} {fixed_text}."
     return f"{told}; that is {_saving(found, fixed)} {fleet} {held} all the time."
 
 
