@@ -83,20 +83,34 @@ def comparison_tables(
 def _in_a_sentence(
     contenders: Sequence[Contender[Any, Any]], comparison: Comparison, letters: Sequence[str]
 ) -> str:
-    """The highest quantile of the first fleet, and how much each other has more or less and costs.
+    """The highest quantile of the first fleet, how much each other has more or less, and what it costs.
 
-    Where requests are lost, the quantiles of those served say too little, and there is none.
+    Of a language model it is that of the first token and of the time per token, which may part. Where requests are
+    lost, the quantiles of those served say too little, and there is none.
     """
-    first = comparison.performances[0]
-    if not first.response_quantiles_s or any(one.loss_probability for one in comparison.performances):
+    if any(one.loss_probability for one in comparison.performances):
         return ", for each fleet"
-    q = max(first.response_quantiles_s)
-    others = [
-        f"in {letter} {_less_or_more(one.response_quantiles_s[q])}{_price_beside(contenders[0], contender)}"
-        for letter, contender, one in zip(letters[1:], contenders[1:], comparison.differences, strict=True)
+    of_tokens = [one for one in (Measure.TTFT, Measure.TPOT) if getattr(comparison.differences[0], one)]
+    told = [_told_of(one, comparison, letters) for one in of_tokens or (Measure.RESPONSE,)]
+    prices = [
+        _price_beside(contenders[0], one, letter) for one, letter in zip(contenders, letters, strict=True)
     ]
-    known = format_interval(first.response_quantiles_s[q])
-    return f": {format_quantile(q)} of the response is {known} in A, {'; '.join(others)}"
+    known = [one for one in prices[1:] if one]
+    return f": {'; '.join([*told, *([', '.join(known)] if known else [])])}"
+
+
+def _told_of(measure: Measure, comparison: Comparison, letters: Sequence[str]) -> str:
+    """The highest quantile of one duration in the first fleet, and how much each other has more or less."""
+    seen = getattr(comparison.performances[0], measure)
+    q = max(seen)
+    others = [
+        f"in {letter} {_less_or_more(getattr(one, measure)[q])}"
+        for letter, one in zip(letters[1:], comparison.differences, strict=True)
+    ]
+    name = (
+        f"{measure.short} {format_quantile(q)}" if measure.short else f"{format_quantile(q)} of the response"
+    )
+    return f"{name} is {format_interval(seen[q])} in A, {', '.join(others)}"
 
 
 def _less_or_more(difference: Interval) -> str:
@@ -111,14 +125,14 @@ def _less_or_more(difference: Interval) -> str:
     return f"{format_interval(less)} less"
 
 
-def _price_beside(first: Contender[Any, Any], other: Contender[Any, Any]) -> str:
-    """What a fleet costs more or less than the first, as the end of a clause; empty if a price is not known."""
+def _price_beside(first: Contender[Any, Any], other: Contender[Any, Any], letter: str) -> str:
+    """What a fleet costs more or less than the first; empty if a price is not known."""
     if first.hourly_usd is None or other.hourly_usd is None:
         return ""
     usd = other.hourly_usd - first.hourly_usd
     if math.isclose(first.hourly_usd, other.hourly_usd, rel_tol=1e-9):
-        return ", for as much"
-    return f", for {abs(usd):.3f} USD/h {'more' if usd > 0.0 else 'less'}"
+        return f"{letter} costs as much"
+    return f"{letter} costs {abs(usd):.3f} USD/h {'more' if usd > 0.0 else 'less'}"
 
 
 def _fleet_rows(

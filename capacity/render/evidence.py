@@ -22,6 +22,22 @@ _TOLD = {
     Belief.BROKEN: "Not to be believed as it stands: {}.",
     Belief.UNKNOWN: "The file does not say enough to tell: {}.",
 }
+# What is wrong where a check does not hold, for readers who do not know its name.
+_PLAINLY = {
+    "averages": "percentiles were averaged",
+    "coordinated-omission": "slow answers hold back the next requests, and percentiles leave these out",
+    "failures": "many requests failed",
+    "generator": "other requests were sent than were asked for",
+    "littles-law": "rate, response time and users contradict each other",
+    "percentiles": "its percentiles contradict each other",
+    "ramp": "users were still being added",
+    "resolution": "its buckets are too wide",
+    "samples": "too few requests for its percentiles",
+    "stalls": "the server stops at times, or answers are of two kinds",
+    "stationarity": "it was no steady state",
+    "warm-up": "its beginning is unlike the rest",
+}
+_EXPLAINED = 2  # checks up to which each is explained at once
 _SOUND = "Sound for {} waiting user{}; it says nothing about an arrival rate."
 _UNCHECKED = "Not checked, since the file does not say enough"
 
@@ -42,7 +58,7 @@ def audit_tables(
     worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
     unknown = dict.fromkeys(one.check for one in findings if one.belief is Belief.UNKNOWN)
     rest = f" {_UNCHECKED}: {', '.join(unknown)}." if unknown and belief is Belief.HOLDS else ""
-    verdict = _sound(test) if belief is Belief.HOLDS else _TOLD[belief].format(", ".join(worst))
+    verdict = _sound(test) if belief is Belief.HOLDS else _TOLD[belief].format(_in_words(list(worst), belief))
     yield Text(f"{test.tool}, {test.name}. {verdict}{rest}", style="bold")
     names = list(dict.fromkeys(one.run for one in findings))
     for name in names:
@@ -57,6 +73,13 @@ def audit_tables(
     if beside:
         yield from beside_tables(beside)
     yield from _notes(test.notes)
+
+
+def _in_words(checks: Sequence[str], belief: Belief) -> str:
+    """Checks by name, and, if they are few, what is wrong."""
+    is_brief = len(checks) > _EXPLAINED or belief is Belief.UNKNOWN
+    told = [one if is_brief or one not in _PLAINLY else f"{one} ({_PLAINLY[one]})" for one in checks]
+    return ", ".join(told)
 
 
 def _sound(test: LoadTest) -> str:

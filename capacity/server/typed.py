@@ -95,7 +95,10 @@ def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:
     for part in text.split(","):
         key, separator, value = (side.strip() for side in part.partition("="))
         if not separator or key in fields:
-            raise InputError(f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice")
+            raise InputError(
+                f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice; the keys of such a fleet are "
+                f"{', '.join(keys)}"
+            )
         if key not in keys:
             raise InputError(
                 f"--fleet has {shown(part)}; the keys of such a fleet are {', '.join(keys)}; what holds for all "

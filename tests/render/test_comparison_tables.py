@@ -105,9 +105,9 @@ def test_losses_are_shown_where_one_fleet_has_some() -> None:
 @pytest.mark.parametrize(
     ("ends", "usd", "told"),
     [
-        ((-0.03, -0.02, -0.01), 0.5, "in B 20 (10 to 30) ms less, for 0.500 USD/h more"),
-        ((0.01, 0.02, 0.03), 0.25, "in B 20 (10 to 30) ms more, for 0.250 USD/h less"),
-        ((-0.01, 0.0, 0.03), 1.0 / 3.0, "in B not known to differ, for as much"),
+        ((-0.03, -0.02, -0.01), 0.5, "in B 20 (10 to 30) ms less; B costs 0.500 USD/h more"),
+        ((0.01, 0.02, 0.03), 0.25, "in B 20 (10 to 30) ms more; B costs 0.250 USD/h less"),
+        ((-0.01, 0.0, 0.03), 1.0 / 3.0, "in B not known to differ; B costs as much"),
         ((0.0, 0.0, 0.0), None, "in B the same"),
     ],
 )
@@ -130,6 +130,23 @@ def test_a_utilization_well_above_the_load_is_explained(utilization: float, is_e
     told = [str(one) for one in comparison_tables((FIRST, SECOND), scenarios(FIRST, SECOND), found, [], 0.9)]
     explained = "Utilization is above load: a replica that batches is busier than its load says, as small batches use it poorly."  # fmt: skip
     assert (explained in told) == is_explained
+
+
+def test_of_a_language_model_first_token_and_time_per_token_are_compared() -> None:
+    """A fleet may be sooner with the first and slower with the others."""
+    known = {"ttft_quantiles_s": {0.5: around(0.1), 0.99: around(0.2)}, "tpot_quantiles_s": {0.5: around(0.01), 0.99: around(0.02)}}  # fmt: skip
+    sooner = replace(
+        DIFFERENCE,
+        ttft_quantiles_s={0.5: around(0.01), 0.99: Interval(value=-0.02, low=-0.03, high=-0.01)},
+        tpot_quantiles_s={0.5: around(0.01), 0.99: Interval(value=0.002, low=0.001, high=0.003)},
+    )
+    found = replace(compared(seen(0.04, **known), seen(0.04, **known)), differences=(sooner,))
+    head, *_ = comparison_tables((FIRST, FIRST), scenarios(FIRST, FIRST), found, [], 0.9)
+    assert isinstance(head, Text)
+    assert head.plain == (
+        "The same requests at 50 rps: TTFT P99 is 200 (180 to 220) ms in A, in B 20 (10 to 30) ms less; TPOT P99 is "
+        "20 (18 to 22) ms in A, in B 2 (1 to 3) ms more; B costs as much."
+    )
 
 
 def test_where_requests_are_lost_the_first_sentence_compares_nothing() -> None:

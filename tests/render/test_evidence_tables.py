@@ -71,6 +71,20 @@ def test_what_may_be_done_with_figures_that_hold(runs: tuple[LoadRun, ...], told
     assert "Sound" not in doubt
 
 
+def test_up_to_two_checks_are_put_in_plain_words() -> None:
+    samples, stalls, ramp = (finding(one, "1", Belief.BROKEN) for one in ("samples", "stalls", "ramp"))
+    told = shown(audit_tables(TEST, [samples, stalls], Belief.BROKEN, []))[0]
+    assert told.endswith(
+        ": samples (too few requests for its percentiles), stalls (the server stops at times, or answers are of two "
+        "kinds)."
+    )
+    assert shown(audit_tables(TEST, [samples, stalls, ramp], Belief.BROKEN, []))[0].endswith(
+        ": samples, stalls, ramp."
+    )
+    own = finding("tool-verdict", "1", Belief.BROKEN)
+    assert shown(audit_tables(TEST, [own], Belief.BROKEN, []))[0].endswith(": tool-verdict.")
+
+
 def test_checks_that_hold_are_only_named_where_there_are_several_runs() -> None:
     doubt = finding("samples", "2", Belief.DOUBTFUL)
     found = [*HOLDS, doubt, finding("loop", "2", Belief.HOLDS)]
