@@ -96,12 +96,12 @@ def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:
         key, separator, value = (side.strip() for side in part.partition("="))
         if not separator or key in fields:
             raise InputError(
-                f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice; the keys of such a fleet are "
+                f"--fleet has {shown(part)}, which is not KEY=VALUE or appears twice; known keys are "
                 f"{', '.join(keys)}"
             )
         if key not in keys:
             raise InputError(
-                f"--fleet has {shown(part)}; the keys of such a fleet are {', '.join(keys)}; what holds for all "
+                f"--fleet has {shown(part)}; known keys are {', '.join(keys)}; what holds for all "
                 "fleets, such as --timeout, is a flag of its own"
             )
         fields[key] = value

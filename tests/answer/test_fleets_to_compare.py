@@ -50,7 +50,7 @@ def test_a_fleet_has_defaults_for_what_is_not_typed() -> None:
         ("replicas=1,profile=other", r"names none of the profiles; use one of p0, p1, p2, p3, p4$"),
         ("batch=1", r"says nothing of replicas; replicas=4,batch=16 is a fleet$"),
         ("replicas=1,routing=best", "has an unknown routing; use one of round-robin, "),
-        ("replicas=1,speed=3", "has 'speed=3'; the keys of such a fleet are replicas, .* such as --timeout, is a flag of its own"),
+        ("replicas=1,speed=3", "has 'speed=3'; known keys are replicas, .* such as --timeout, is a flag of its own"),
         ("replicas=1,replicas=1", "not KEY=VALUE or appears twice"),
         ("replicas", "not KEY=VALUE or appears twice"),
         ("replicas=1,wait=3", "wait '3' has no unit; write 3ms or 3s$"),
