@@ -300,6 +300,7 @@ _SAME_COST = 1e-9  # share of a cost below which two costs are equal
 
 # Start of the finding that the fleet, sized again, needs no more replicas than before.
 NO_MORE = "no more than"
+_RECOVERS = "recovers within"  # start of the finding about recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,7 +376,8 @@ class GateAnswer:
     def _instead(self) -> str:
         """What would do in place of a plan that does not hold: more replicas, or as many with another setting."""
         needed = None if self.needed is None or self.meets_limits else self.needed.plan
-        if needed is None or self.verdict is not Verdict.MISSED:
+        recovers = all(one.verdict is Verdict.MET for one in self.findings if one.name.startswith(_RECOVERS))
+        if needed is None or self.verdict is not Verdict.MISSED or not recovers:  # sized without trouble
             return ""
         (size,) = (one for one in self.findings if one.name.startswith(NO_MORE))
         if size.verdict is Verdict.MISSED:
@@ -568,4 +570,4 @@ def recovery_finding(found: Runs, within_s: float) -> Finding:
 
 def recovery_name(within_s: float) -> str:
     """Name of the finding about recovery."""
-    return f"recovers within {format_duration(within_s)}"
+    return f"{_RECOVERS} {format_duration(within_s)}"

@@ -154,9 +154,11 @@ def _why_not(one: Candidate, recommendation: Recommendation) -> str:
     figure = binding.found(seen)
     if figure is None:
         return ""
-    load, least = seen.load or 0.0, 1.0 if taken is None or taken.load is None else taken.load
-    busier = f" at load {load:.2f}, not {least:.2f}" if load > _BUSIER * least else ""
-    return f": {binding.what} {format_value(binding, figure)}{busier}"
+    load, least = seen.load or 0.0, None if taken is None else taken.load
+    is_busier = least is not None and load > _BUSIER * least
+    return f": {binding.what} {format_value(binding, figure)}" + (
+        f" at load {load:.2f}, not {least:.2f}" if is_busier else ""
+    )
 
 
 def _takes(one: Candidate, question: Question) -> tuple[str, str]:

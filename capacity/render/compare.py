@@ -92,10 +92,9 @@ def _in_a_sentence(
         return ", for each fleet"
     of_tokens = [one for one in (Measure.TTFT, Measure.TPOT) if getattr(comparison.differences[0], one)]
     told = [_told_of(one, comparison, letters) for one in of_tokens or (Measure.RESPONSE,)]
-    prices = [
-        _price_beside(contenders[0], one, letter) for one, letter in zip(contenders, letters, strict=True)
-    ]
-    known = [one for one in prices[1:] if one]
+    usd = list(map(_hourly_usd, contenders, comparison.performances))
+    prices = [_price_beside(usd[0], one, letter) for one, letter in zip(usd[1:], letters[1:], strict=True)]
+    known = [one for one in prices if one]
     return f": {'; '.join([*told, *([', '.join(known)] if known else [])])}"
 
 
@@ -125,14 +124,13 @@ def _less_or_more(difference: Interval) -> str:
     return f"{format_interval(less)} less"
 
 
-def _price_beside(first: Contender[Any, Any], other: Contender[Any, Any], letter: str) -> str:
-    """What a fleet costs more or less than the first; empty if a price is not known."""
-    if first.hourly_usd is None or other.hourly_usd is None:
+def _price_beside(first: float | None, other: float | None, letter: str) -> str:
+    """What a fleet costs more or less than the first; empty if a price is not known. [USD/h]"""
+    if first is None or other is None:
         return ""
-    usd = other.hourly_usd - first.hourly_usd
-    if math.isclose(first.hourly_usd, other.hourly_usd, rel_tol=1e-9):
+    if math.isclose(first, other, rel_tol=1e-9):
         return f"{letter} costs as much"
-    return f"{letter} costs {abs(usd):.3f} USD/h {'more' if usd > 0.0 else 'less'}"
+    return f"{letter} costs {abs(other - first):.3f} USD/h {'more' if other > first else 'less'}"
 
 
 def _fleet_rows(
@@ -191,9 +189,13 @@ def _performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str
             )
 
 
+def _hourly_usd(contender: Contender[Any, Any], performance: Performance) -> float | None:
+    """Price of a fleet; the mean of one that an autoscaler sizes; None if it is not known. [USD/h]"""
+    return contender.hourly_usd if performance.hourly_usd is None else performance.hourly_usd
+
+
 def _cost(contender: Contender[Any, Any], performance: Performance) -> str:
-    """Price of a fleet; the mean of one that an autoscaler sizes."""
-    usd = contender.hourly_usd if performance.hourly_usd is None else performance.hourly_usd
+    usd = _hourly_usd(contender, performance)
     return "" if usd is None else f"{usd:.3f} USD/h"
 
 

@@ -319,14 +319,14 @@ class Recommendation(Generic[AnyPlan]):
 
         Args:
             space: what requests are like.
-            day: the day for whose highest rate the plan is; the fleet is paid for all of it. None for a rate that
-                holds all day.
+            day: the day, or the part of it, for whose highest rate the plan is; the fleet is paid for all of it.
+                None for a rate that holds all the time.
         """
         seen = self.performance
         if self.hourly_usd is None or seen is None:
             return {}
         served = {"requests": seen.throughput_rps} | _tokens_per_s(seen, space)
-        usd_per_s = self.hourly_usd / 3600.0 * (1.0 if day is None else day.peak_rate_rps / day.mean_rate_rps)
+        usd_per_s = self.hourly_usd / 3600.0 * (1.0 if day is None else day.peak_rate_rps / day.part_mean_rps)
         return {what: usd_per_s / per_s * 1e6 for what, per_s in served.items() if per_s}
 
     @property

@@ -25,7 +25,7 @@ from capacity.profile.load import load_llm
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.search.recommendation import Survived
+from capacity.search.recommendation import Recommendation, Survived
 from capacity.server.engine.plan import TokenPlan
 
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
@@ -169,6 +169,29 @@ def test_needing_more_replicas_than_planned_breaks_no_promise() -> None:
     assert more.summary == f"{fleet}holds, but more is needed now"
     missed = answer(("P99 <= 50 ms", MISSED), ("no more than the plan", MISSED))
     assert (missed.meets_limits, missed.summary) == (False, f"{fleet}does not hold")
+
+
+def test_a_fleet_that_was_sized_without_trouble_is_no_way_out_of_trouble() -> None:
+    """The search for what is needed knows nothing of recovery."""
+    needed = Recommendation(verdict=MET, objective=SAVED.question.objective, plan=SAVED.plan)
+
+    def summary(*found: tuple[str, Verdict]) -> str:
+        return GateAnswer(
+            inputs=gate_inputs(SAVED, [], None),
+            findings=tuple(Finding(name=name, verdict=verdict, message="") for name, verdict in found),
+            performance=None,
+            survived=(),
+            needed=needed,
+            reproduced=None,
+            notes=(),
+        ).summary
+
+    size, late = ("no more than the plan", MET), ("P99 <= 50 ms", MISSED)
+    assert ", but no more is needed than the plan has: 5 replicas" in summary(
+        late, size, ("recovers within 1 min", MET)
+    )
+    for more in ((), (late,)):
+        assert summary(*more, size, ("recovers within 1 min", MISSED)).endswith(": the plan does not hold")
 
 
 def test_a_size_names_its_replicas_and_price() -> None:

@@ -204,6 +204,8 @@ def test_what_a_million_costs() -> None:
     day = DailyCurve(times_s=(0.0, 43200.0), rates_rps=(50.0, 25.0), ends_s=86400.0)
     assert priced.usd_per_million(QUESTION.space, day) == {"requests": pytest.approx(10.0 / 0.75)}
     assert "Cost: 13.3 USD per million requests over the day." in list(explain(priced, QUESTION, day))
+    morning = replace(day, ends_s=43200.0)  # whose rate does not change
+    assert priced.usd_per_million(QUESTION.space, morning) == {"requests": pytest.approx(10.0)}
 
 
 def test_a_day_is_priced_by_all_its_requests(tmp_path: Path) -> None:

@@ -149,6 +149,13 @@ def test_of_a_language_model_first_token_and_time_per_token_are_compared() -> No
     )
 
 
+def test_an_autoscaled_fleet_costs_its_mean() -> None:
+    """Two replicas for 1 USD/h, of which an autoscaler keeps as many as cost 0.7."""
+    found = compared(seen(0.04), seen(0.02, hourly_usd=0.7))
+    head, *_ = comparison_tables((FIRST, FIRST), scenarios(FIRST, FIRST), found, [], 0.9)
+    assert str(head).endswith("; B costs 0.300 USD/h less.")
+
+
 def test_where_requests_are_lost_the_first_sentence_compares_nothing() -> None:
     found = compared(seen(0.04, loss_probability=0.01), seen(0.02))
     head, *_ = comparison_tables((FIRST, SECOND), scenarios(FIRST, SECOND), found, [], 0.9)
